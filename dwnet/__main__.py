@@ -1,0 +1,147 @@
+"""The command `dwnet` (also `python -m dwnet`): export, evaluate, and data preparation."""
+
+import dataclasses
+import json
+import sys
+import time
+from pathlib import Path
+from typing import Annotated, Literal
+
+import tyro
+
+from dwnet.files import written_whole
+
+Positional = tyro.conf.Positional
+
+
+def export(
+    checkpoint: Positional[Path],
+    /,
+    output: Path | None = None,
+    refinement: Path | None = None,
+) -> None:
+    """Write a checkpoint's network as one ONNX file, checked against PyTorch.
+
+    Args:
+        checkpoint: a checkpoint that train/main.py wrote.
+        output: the file to write; default: the checkpoint's name with .onnx.
+        refinement: also write a DWNet's flow refinement branch here (for looking at flows; inference needs none).
+    """
+    from dwnet.checkpoint import load_checkpoint
+    from dwnet.export import export_checkpoint
+
+    reports = export_checkpoint(
+        load_checkpoint(checkpoint), output or checkpoint.with_suffix(".onnx"), refinement=refinement
+    )
+    for report in reports:
+        agreement = "" if report.label_agreement is None else f", {report.label_agreement:.2%} of labels agree"
+        print(
+            f"{report.path}: {report.bytes / 1e6:.1f} MB, {report.nodes} nodes, {report.parameters:,} parameters; "
+            f"against PyTorch: float32 graph differs by {report.exact_difference:.1e}, "
+            f"with half-precision weights by {report.stored_difference:.1e} of the largest output{agreement}"
+        )
+
+
+def evaluate(
+    models: Positional[tuple[Path, ...]],
+    /,
+    data: Path = Path("data/camvid"),
+    split: Literal["train", "val", "test"] = "val",
+    max_gap: int = 5,
+    ground_truth: bool = False,
+    json_file: Annotated[Path | None, tyro.conf.arg(name="json")] = None,
+) -> None:
+    """Print mIoU, IoU per class, flicker and temporal consistency of models on CamVid, in Markdown.
+
+    Args:
+        models: exported networks (.onnx) or checkpoints.
+        data: folder of the data set.
+        split: which part of it.
+        max_gap: raw frames between two labelled frames that still count as consecutive.
+        ground_truth: adds a row for the labels themselves: what the flicker metric says of a perfect prediction.
+        json_file: also write all numbers here.
+    """
+    from dwnet.data import CamVid
+    from dwnet.evaluate import GroundTruth, Predictor, load_predictor, markdown
+    from dwnet.evaluate import evaluate as run
+
+    frames = CamVid(data, split)
+    predictors: list[tuple[str, Predictor]] = []
+    for path in models:
+        predictor, classes = load_predictor(path)
+        if classes != frames.classes.classes:
+            raise ValueError(
+                f"{path} knows the classes {', '.join(classes)}; the data has {', '.join(frames.classes.classes)}"
+            )
+        predictors.append((path.stem, predictor))
+    if ground_truth:
+        predictors.append(("ground truth", GroundTruth(frames)))
+    if not predictors:
+        raise ValueError("no model named: give exported networks or checkpoints, or --ground-truth")
+    evaluations = []
+    for name, predictor in predictors:
+        progress = _Progress(name)
+        evaluations.append(run(name, predictor, frames, max_gap=max_gap, progress=progress))
+        progress.close()
+    print(f"CamVid {split}, {len(frames)} frames, {frames.layout}; whole images, no test-time augmentation;")
+    pairs = next((e.flicker.frames for e in evaluations if e.flicker is not None), 0)
+    print(f"flicker along DIS flow (medium), {pairs} pairs at most {max_gap} raw frames apart, occlusions left out.\n")
+    print(markdown(evaluations, frames.classes.classes))
+    if json_file is not None:
+        with written_whole(json_file) as temporary:
+            temporary.write_text(json.dumps([dataclasses.asdict(e) for e in evaluations], indent=2) + "\n")
+
+
+def camvid_frames(
+    video: Positional[Path],
+    /,
+    data: Path = Path("data/camvid"),
+    max_offset: int = 5,
+) -> None:
+    """Extract the neighbours of CamVid's labelled frames from a raw CamVid video, for `--data.neighbours video`.
+
+    Args:
+        video: one of the raw videos: 01TP_extract.avi, 0006R0.MXF, 0016E5.MXF, 0005VD.MXF.
+        data: folder of the data set; frames go to its video_frames/.
+        max_offset: raw frames before and after each labelled frame.
+    """
+    from dwnet.data.camvid_video import extract_neighbours
+
+    print(extract_neighbours(video, data, max_offset=max_offset))
+
+
+class _Progress:
+    """One line on the terminal that counts frames and says when they will be done."""
+
+    def __init__(self, name: str) -> None:
+        self.name, self.start = name, time.monotonic()
+        self.live = sys.stderr.isatty()
+
+    def __call__(self, done: int, total: int) -> None:
+        if self.live:
+            left = (time.monotonic() - self.start) / done * (total - done)
+            print(f"\r{self.name}: {done}/{total} frames, {left:.0f} s left  ", end="", file=sys.stderr, flush=True)
+
+    def close(self) -> None:
+        if self.live:
+            print(file=sys.stderr)
+
+
+COMMANDS = {"export": export, "evaluate": evaluate, "camvid-frames": camvid_frames}
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Runs a command; a clear error ends it with status 1."""
+    try:
+        tyro.extras.subcommand_cli_from_dict(COMMANDS, args=arguments, prog="dwnet", description=__doc__)
+    except (ValueError, RuntimeError, OSError) as error:
+        print(f"dwnet: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("dwnet: interrupted; nothing half-written remains", file=sys.stderr)
+        return 130
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,207 @@
+"""One frame of a comparison: every method's labels, time and flips, and the flow they are counted along."""
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import cv2
+import numpy as np
+
+from dwnet.compare_networks import Networks
+from dwnet.compare_report import FrameTable, LatencyMeter, MethodSummary, report
+from dwnet.metrics import FlickerMeter, occlusion_mask
+from dwnet.runtime import OnnxNetwork, OnnxSegmenter, OnnxStaticWarp
+from dwnet.video import VideoFrame
+from dwnet.visualize import overlay
+
+FlowFunction = Callable[[np.ndarray, np.ndarray], np.ndarray]
+"""Two uint8 (H, W, 3) frames -> float32 (2, H, W): the flow from the first to the second, in pixels."""
+
+SCENE_CUT_DIFFERENCE = 25.0
+"""Mean absolute difference (0..255) of two 16x12 thumbnails from which the second starts another scene.
+
+Successive frames of driving video stay below 5 and frames a second apart mostly below 25 (highway clip, CamVid); 95 %
+of randomly chosen pairs of CamVid frames lie above.
+"""
+
+
+@dataclass(frozen=True)
+class MethodFrame:
+    """One method on one frame."""
+
+    labels: np.ndarray
+    """uint8 (H, W) class ids."""
+    overlay: np.ndarray
+    """uint8 (H, W, 3): the classes' colours over the frame."""
+    latency_ms: float
+    """Image to labels, with the flow where the method needs it (`compare_report.LATENCY_CONTAINS`)."""
+    flow_ms: float
+    """The flow's part of it; 0 where the method needs none."""
+    flips_percent: float | None
+    """Label flips since the previous compared frame, along the flow; None if nothing can be compared."""
+
+
+@dataclass(frozen=True)
+class ComparedFrame:
+    """One frame of the clip and what every method made of it."""
+
+    index: int
+    """In the clip, from 0."""
+    pts_seconds: float
+    compared: int
+    """How many frames have been compared, this one included."""
+    expected: int | None
+    """How many there will be, as far as the file tells; it can be wrong by a few."""
+    image: np.ndarray
+    """uint8 (H, W, 3), at the working size."""
+    methods: Mapping[str, MethodFrame]
+    summaries: Mapping[str, MethodSummary]
+    """Per method, over all frames so far."""
+    scene_cut: bool
+    """Taken for the first frame of another shot: nothing is compared across it."""
+    coarse_flow_px: np.ndarray | None
+    """float32 (2, H, W) to the previous compared frame, in pixels; None for the first frame and at a scene cut."""
+    refined_flow_px: np.ndarray | None
+    """The same after the flow-refinement network; None also without one."""
+    comparable_percent: float | None
+    """Share of pixels that have a match in the previous compared frame."""
+
+
+class Comparator:
+    """Runs every method on frame after frame of one clip, and adds up what it finds.
+
+    Args:
+        networks: what to compare; several comparators may share them.
+        flow: the flow that static warp uses and flips are counted along.
+        opacity: of the colours over the frame, 0..1.
+    """
+
+    def __init__(self, networks: Networks, flow: FlowFunction, opacity: float) -> None:
+        self.networks = networks
+        self._segmenters = {
+            method: network.fresh() if isinstance(network, OnnxStaticWarp) else network
+            for method, network in networks.segmenters.items()
+        }
+        self.flow = flow
+        self.opacity = opacity
+        self.compared = 0
+        self.scene_cuts = 0
+        self._previous: ComparedFrame | None = None
+        self._flicker = {method: FlickerMeter(len(networks.classes)) for method in networks.segmenters}
+        self._latency = {method: LatencyMeter() for method in networks.segmenters}
+        self._flow_ms_total = dict.fromkeys(networks.segmenters, 0.0)
+
+    def step(self, frame: VideoFrame) -> ComparedFrame:
+        """Run every method on the next frame and compare it with the one before."""
+        image = frame.image
+        if self._previous is None:
+            self._warm_up(image)
+        scene_cut = self._previous is not None and _is_scene_cut(self._previous.image, image)
+        self.scene_cuts += scene_cut
+        previous = None if scene_cut else self._previous
+        coarse_flow, refined_flow, visible, flow_ms = None, None, None, 0.0
+        if previous is not None:
+            start = time.perf_counter()
+            coarse_flow = self.flow(image, previous.image)
+            flow_ms = 1000 * (time.perf_counter() - start)
+            visible = occlusion_mask(coarse_flow, self.flow(previous.image, image))
+            if self.networks.flow_refinement is not None:
+                refined_flow = self.networks.flow_refinement.refine(image, previous.image, coarse_flow)
+        methods = {}
+        for method, network in self._segmenters.items():
+            labels, latency_ms = self._segment(network, image, coarse_flow)
+            method_flow_ms = flow_ms if isinstance(network, OnnxStaticWarp) else 0.0
+            latency_ms += method_flow_ms
+            self._latency[method].update(latency_ms)
+            self._flow_ms_total[method] += method_flow_ms
+            flips_percent = None
+            if previous is not None and coarse_flow is not None:
+                before = previous.methods[method].labels
+                flips_percent = self._flicker[method].update(before, labels, coarse_flow, visible)
+            painted = overlay(image, labels, self.networks.palette, opacity=self.opacity)
+            methods[method] = MethodFrame(labels, painted, latency_ms, method_flow_ms, flips_percent)
+        self.compared += 1
+        self._previous = ComparedFrame(
+            index=frame.index,
+            pts_seconds=frame.pts_seconds,
+            compared=self.compared,
+            expected=None,
+            image=image,
+            methods=methods,
+            summaries={method: self._summary(method) for method in methods},
+            scene_cut=scene_cut,
+            coarse_flow_px=coarse_flow,
+            refined_flow_px=refined_flow,
+            comparable_percent=None if visible is None else 100 * float(visible.mean()),
+        )
+        return self._previous
+
+    def write_row(self, table: FrameTable, frame: ComparedFrame) -> None:
+        """Add a frame to the CSV table."""
+        table.write(
+            frame=frame.index,
+            pts_seconds=frame.pts_seconds,
+            scene_cut=frame.scene_cut,
+            comparable_percent=frame.comparable_percent,
+            measured={
+                method: (result.flips_percent, result.latency_ms, result.flow_ms)
+                for method, result in frame.methods.items()
+            },
+        )
+
+    def report(self, clip: Mapping[str, Any], settings: Mapping[str, Any], *, stopped_early: bool) -> dict[str, Any]:
+        """The JSON report of the frames so far."""
+        networks: list[OnnxNetwork] = list(self.networks.segmenters.values())
+        if self.networks.flow_refinement is not None:
+            networks.append(self.networks.flow_refinement)
+        return report(
+            clip=clip,
+            settings=settings,
+            classes=self.networks.classes,
+            summaries={method: self._summary(method) for method in self.networks.segmenters},
+            networks=[network.info for network in networks],
+            frames_compared=self.compared,
+            scene_cuts=self.scene_cuts,
+            stopped_early=stopped_early,
+            threads=networks[0].session.get_session_options().intra_op_num_threads,
+        )
+
+    def _segment(
+        self, network: OnnxSegmenter | OnnxStaticWarp, image: np.ndarray, flow_px: np.ndarray | None
+    ) -> tuple[np.ndarray, float]:
+        """Labels, and the milliseconds from image to labels without the flow."""
+        start = time.perf_counter()
+        if isinstance(network, OnnxStaticWarp):
+            if flow_px is None:
+                network.reset()
+            labels = network.labels(image, flow_px)
+        else:
+            labels = network.labels(image)
+        return labels, 1000 * (time.perf_counter() - start)
+
+    def _warm_up(self, image: np.ndarray) -> None:
+        """Run everything once: the first run at a new size allocates, and would be measured as the method's time."""
+        still = self.flow(image, image)
+        for network in self._segmenters.values():
+            self._segment(network, image, None)
+            if isinstance(network, OnnxStaticWarp):
+                network.labels(image, still)
+
+    def _summary(self, method: str) -> MethodSummary:
+        flicker = self._flicker[method].compute()
+        latency = self._latency[method]
+        return MethodSummary(
+            flips_percent=flicker.flips_percent,
+            class_flips_percent=flicker.per_class_percent,
+            temporal_consistency_percent=flicker.temporal_consistency_percent,
+            latency_ms_median=latency.median_ms,
+            latency_ms_mean=latency.mean_ms,
+            flow_ms_mean=self._flow_ms_total[method] / max(latency.count, 1),
+        )
+
+
+def _is_scene_cut(previous: np.ndarray, image: np.ndarray) -> bool:
+    """Whether two successive frames, uint8 (H, W, 3), show different scenes (`SCENE_CUT_DIFFERENCE`)."""
+    before, now = (cv2.resize(frame, (16, 12), interpolation=cv2.INTER_AREA) for frame in (previous, image))
+    return float(cv2.absdiff(before, now).mean()) > SCENE_CUT_DIFFERENCE

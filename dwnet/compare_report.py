@@ -1,0 +1,229 @@
+"""What a comparison measured: accumulated in constant memory, written as CSV (a row per frame) and JSON (all of it)."""
+
+import csv
+import json
+import math
+import platform
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import numpy as np
+
+from dwnet.runtime import NetworkInfo, available_cpus
+
+REPORT_FORMAT = 1
+BASELINE = "baseline"
+"""The method that every other one is set against."""
+
+LATENCY_CONTAINS = (
+    "One frame: uint8 image to class ids (scaling, padding, ONNX Runtime, argmax), plus the flow to the previous frame "
+    "where the method needs it. Not in it: the first run of each network, reading and resizing the video, overlays, "
+    "metrics, the video file. The reader, the encoder and the page share the same CPUs meanwhile."
+)
+FLIPS_MEANS = (
+    "Per cent of pixels whose class differs from the one where the flow leads to in the previous compared frame; "
+    "pixels that are occluded (forward-backward check of the flow) or leave the image are not counted."
+)
+
+
+@dataclass(frozen=True)
+class MethodSummary:
+    """One method over all frames so far."""
+
+    flips_percent: float | None
+    """Flow-compensated label flips, per cent of the comparable pixels; None until two frames were compared."""
+    class_flips_percent: tuple[float | None, ...]
+    """The same per class, by the current label; None for a class with no comparable pixel."""
+    temporal_consistency_percent: float | None
+    """mIoU between the previous labels, moved along the flow, and the current ones (`metrics.FlickerMeter`)."""
+    latency_ms_median: float
+    """Per frame, with flow where the method needs it; within half a per cent (see `LatencyMeter`)."""
+    latency_ms_mean: float
+    flow_ms_mean: float
+    """The part of the mean that is flow; 0 where the method needs none."""
+
+
+class LatencyMeter:
+    """Mean and median of latencies in constant memory: the median from a histogram with bins 1 % wide."""
+
+    BIN_RATIO = 1.01
+    LOWEST_MS, HIGHEST_MS = 1e-3, 1e6
+
+    def __init__(self) -> None:
+        bins = math.ceil(math.log(self.HIGHEST_MS / self.LOWEST_MS) / math.log(self.BIN_RATIO))
+        self._counts = np.zeros(bins, np.int64)
+        self._total_ms = 0.0
+        self.count = 0
+        """Latencies so far."""
+
+    def update(self, latency_ms: float) -> None:
+        """Count one latency; beyond the histogram's range it counts in the outermost bin."""
+        position = math.log(max(latency_ms, self.LOWEST_MS) / self.LOWEST_MS) / math.log(self.BIN_RATIO)
+        self._counts[min(int(position), len(self._counts) - 1)] += 1
+        self._total_ms += latency_ms
+        self.count += 1
+
+    @property
+    def mean_ms(self) -> float:
+        """NaN before the first latency."""
+        return self._total_ms / self.count if self.count else math.nan
+
+    @property
+    def median_ms(self) -> float:
+        """The (lower) median, within half a per cent; NaN before the first latency."""
+        if not self.count:
+            return math.nan
+        bin_index = int(np.searchsorted(np.cumsum(self._counts), (self.count + 1) // 2))
+        return self.LOWEST_MS * self.BIN_RATIO ** (bin_index + 0.5)
+
+
+@dataclass(frozen=True)
+class ComparisonFiles:
+    """Where the files of a finished comparison lie."""
+
+    video: Path
+    csv: Path
+    json: Path
+
+    @classmethod
+    def beside(cls, folder: Path, clip: Path) -> Self:
+        """Names in `folder` made from the clip's: `street.mp4` gives `street_comparison.mp4`, `.csv` and `.json`."""
+        stem = f"{clip.stem}_comparison"
+        return cls(folder / f"{stem}.mp4", folder / f"{stem}.csv", folder / f"{stem}.json")
+
+
+class FrameTable:
+    """The CSV file, a row per compared frame, written as they come."""
+
+    def __init__(self, path: Path, methods: Sequence[str]) -> None:
+        self._file = path.open("w", newline="", encoding="utf-8")
+        self._methods = tuple(methods)
+        self._writer = csv.writer(self._file)
+        columns = ["frame", "pts_seconds", "scene_cut", "comparable_percent"]
+        for method in self._methods:
+            columns += [f"{method}_flips_percent", f"{method}_latency_ms", f"{method}_flow_ms"]
+        self._writer.writerow(columns)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._file.close()
+
+    def write(
+        self,
+        *,
+        frame: int,
+        pts_seconds: float,
+        scene_cut: bool,
+        comparable_percent: float | None,
+        measured: Mapping[str, tuple[float | None, float, float]],
+    ) -> None:
+        """Add a row.
+
+        Args:
+            frame: index in the clip, from 0.
+            pts_seconds: its time.
+            scene_cut: whether it was taken for the first of another shot.
+            comparable_percent: share of its pixels that have a match in the previous compared frame.
+            measured: per method flips in per cent (None where there is nothing to compare with, an empty cell), latency
+                and the flow's part of it in milliseconds.
+        """
+        row: list[object] = [frame, f"{pts_seconds:.6f}", int(scene_cut), _cell(comparable_percent)]
+        for method in self._methods:
+            flips_percent, latency_ms, flow_ms = measured[method]
+            row += [_cell(flips_percent), f"{latency_ms:.3f}", f"{flow_ms:.3f}"]
+        self._writer.writerow(row)
+
+
+def relative_percent(value: float | None, reference: float | None) -> float | None:
+    """How much `value` lies above (+) or below (-) `reference`, in per cent of it; None where that is undefined."""
+    if value is None or reference is None or not reference:
+        return None
+    return 100 * (value - reference) / reference
+
+
+def report(
+    *,
+    clip: Mapping[str, Any],
+    settings: Mapping[str, Any],
+    classes: Sequence[str],
+    summaries: Mapping[str, MethodSummary],
+    networks: Sequence[NetworkInfo],
+    frames_compared: int,
+    scene_cuts: int,
+    stopped_early: bool,
+    threads: int,
+) -> dict[str, Any]:
+    """The whole comparison as one JSON-ready dictionary; undefined figures are None."""
+    baseline = summaries[BASELINE]
+    methods = {}
+    for method, summary in summaries.items():
+        per_class = {
+            name: {"flips_percent": flips, "relative_to_baseline_percent": relative_percent(flips, reference)}
+            for name, flips, reference in zip(
+                classes, summary.class_flips_percent, baseline.class_flips_percent, strict=True
+            )
+        }
+        methods[method] = {
+            "flips_percent": summary.flips_percent,
+            "flips_relative_to_baseline_percent": relative_percent(summary.flips_percent, baseline.flips_percent),
+            "temporal_consistency_percent": summary.temporal_consistency_percent,
+            "latency_ms_median": summary.latency_ms_median,
+            "latency_ms_mean": summary.latency_ms_mean,
+            "flow_ms_mean": summary.flow_ms_mean,
+            "latency_relative_to_baseline_percent": relative_percent(
+                summary.latency_ms_median, baseline.latency_ms_median
+            ),
+            "per_class": per_class,
+        }
+    return {
+        "format": REPORT_FORMAT,
+        "clip": dict(clip),
+        "settings": dict(settings),
+        "stopped_early": stopped_early,
+        "frames_compared": frames_compared,
+        "scene_cuts": scene_cuts,
+        "methods": methods,
+        "flips_percent_means": FLIPS_MEANS,
+        "latency_ms_contains": LATENCY_CONTAINS,
+        "models": [_describe(info) for info in networks],
+        "machine": {"system": platform.platform(), "cpus": available_cpus(), "threads_per_network": threads},
+        "versions": {
+            name: _version(name) for name in ("dwnet", "onnxruntime", "numpy", "opencv-python-headless", "av")
+        },
+    }
+
+
+def write_json(path: Path, content: Mapping[str, Any]) -> None:
+    """Write strict JSON: a NaN is an error rather than a file that other programs refuse."""
+    path.write_text(json.dumps(content, indent=2, allow_nan=False, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def _cell(value: float | None) -> str:
+    return "" if value is None else f"{value:.4f}"
+
+
+def _describe(info: NetworkInfo) -> dict[str, Any]:
+    return {
+        "file": info.path.name,
+        "sha256": info.sha256,
+        "kind": info.kind,
+        "method": info.method,
+        "recipe": dict(info.recipe),
+        "metrics": dict(info.metrics),
+        "commit": info.commit,
+    }
+
+
+def _version(distribution: str) -> str | None:
+    try:
+        return metadata.version(distribution)
+    except metadata.PackageNotFoundError:
+        return None

@@ -1,0 +1,162 @@
+"""The frames around CamVid's labelled ones, out of the raw videos: training pairs as in the paper (section 3.1)."""
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from dwnet.data.camvid import VIDEO_FRAMES, FrameName
+from dwnet.data.camvid_layout import LabelledImage, find_layout, find_splits, list_images
+from dwnet.data.pairs import DataError, read_image
+
+DECODED_MINUS_NUMBER = {"0001TP": -6660, "0006R0": 1, "0016E5": 1, "Seq05VD": 1}
+"""For each sequence: position of a frame among the video's decoded frames (from 0) minus the number in its name."""
+
+_IN_FILE_NAMES = {"01TP": "0001TP", "05VD": "Seq05VD", "06R0": "0006R0", "16E5": "0016E5"}
+_JPEG_QUALITY = 95
+
+
+@dataclass(frozen=True)
+class Extraction:
+    """What `extract_neighbours` did."""
+
+    sequence: str
+    written: int
+    """Frames written now."""
+    present: int
+    """Frames that lay there already."""
+    outside: int
+    """Frames before the video's first or after its last: there is nothing to write."""
+    still_difference: float | None
+    """Mean absolute difference, in grey levels 0..255, between the labelled stills and their frames of the video; None
+    where nothing was left to decode. A few levels for the right video; tens for another one."""
+
+
+def extract_neighbours(video: Path, root: Path, *, max_offset: int = 5, sequence: str | None = None) -> Extraction:
+    """Write the frames within `max_offset` of every labelled frame of a raw video's sequence.
+
+    They go to ``ROOT/video_frames/NAME.jpg`` at the size of the stills, for `CamVid(neighbours="video")`. Each file is
+    written whole or not at all; files that are there are kept, so an interrupted run can be repeated. Needs PyAV.
+
+    Args:
+        video: the release's raw video: ``01TP_extract.avi``, ``0005VD.MXF``, ``0006R0.MXF`` or ``0016E5.MXF``.
+        root: a CamVid copy, in any layout of `camvid_layout`.
+        max_offset: largest distance to a labelled frame, in raw frames.
+        sequence: the sequence's name in the stills, where the file's own name does not tell.
+
+    Raises:
+        DataError: no video, an unknown sequence, no labelled frame of it in `root`, or a video too short to be it.
+        ValueError: a `max_offset` below 1.
+    """
+    if max_offset < 1:
+        raise ValueError(f"max_offset: found {max_offset}; allowed are whole raw frames of at least 1")
+    if not video.is_file():
+        raise DataError(f"{video}: no such file; allowed is one of CamVid's raw videos")
+    sequence = _sequence_of(video) if sequence is None else sequence
+    if sequence not in DECODED_MINUS_NUMBER:
+        raise DataError(f"sequence: found {sequence!r}; allowed are {', '.join(DECODED_MINUS_NUMBER)}")
+    stills = _stills_by_position(root, sequence)
+    places = {position: FrameName.parse(still.name) for position, still in stills.items()}
+    names = {
+        position + offset: place.shifted(offset)
+        for position, place in places.items()
+        for offset in range(-max_offset, max_offset + 1)
+        if offset and place.number + offset >= 0
+    }
+    wanted = {position: name for position, name in names.items() if position >= 0}
+    folder = root / VIDEO_FRAMES
+    folder.mkdir(exist_ok=True)
+    there = list_images(folder)
+    missing = {position: name for position, name in wanted.items() if name not in there}
+    present = len(wanted) - len(missing)
+    if not missing:
+        return Extraction(sequence, 0, present, len(names) - len(wanted), None)
+    written = decoded = 0
+    differences: list[float] = []
+    size = read_image(next(iter(stills.values())).image).shape[:2]
+    for position, frame in enumerate(_decode(video, max(missing) + 1)):
+        decoded = position + 1
+        if position in missing:
+            _write(folder / f"{missing[position]}.jpg", _resized(frame.to_ndarray(format="rgb24"), size))
+            written += 1
+        if position in stills:
+            still = read_image(stills[position].image)
+            image = _resized(frame.to_ndarray(format="rgb24"), still.shape[:2])
+            differences.append(float(cv2.absdiff(image, still).mean()))
+    if decoded <= min(max(missing), max(stills)):
+        raise DataError(
+            f"{video}: found {decoded} frames, but {stills[max(stills)].name} is frame {max(stills)} (from 0) of "
+            f"{sequence}; allowed is the sequence's whole raw video"
+        )
+    outside = len(names) - present - written
+    return Extraction(sequence, written, present, outside, float(np.mean(differences)) if differences else None)
+
+
+def _sequence_of(video: Path) -> str:
+    for part, sequence in _IN_FILE_NAMES.items():
+        if part in video.name.upper():
+            return sequence
+    raise DataError(
+        f"{video}: cannot tell the sequence from the file's name; allowed are names with one of "
+        f"{', '.join(_IN_FILE_NAMES)} in them, or give `sequence`"
+    )
+
+
+def _stills_by_position(root: Path, sequence: str) -> dict[int, LabelledImage]:
+    """Return the labelled frames of a sequence, in all splits, by their position among the video's decoded frames."""
+    frames = [frame for split in find_splits(root) for frame in find_layout(root, split).frames]
+    places = [(FrameName.parse(frame.name), frame) for frame in frames]
+    shift = DECODED_MINUS_NUMBER[sequence]
+    stills = {place.number + shift: frame for place, frame in places if place.sequence == sequence}
+    if not stills:
+        found = ", ".join(sorted({place.sequence for place, _ in places}))
+        raise DataError(f"{root}: no labelled frame of sequence {sequence}; found are frames of {found}")
+    if min(stills) < 0:
+        raise DataError(
+            f"{stills[min(stills)].image}: lies before the first frame of {sequence}'s video; allowed are numbers of "
+            f"at least {-shift}"
+        )
+    return stills
+
+
+def _decode(video: Path, count: int) -> Iterator[Any]:
+    """Yield the first `count` frames of a video, as `av.VideoFrame`, in order of display.
+
+    From the start, one by one: counting is exact in any container, seeking is not.
+    """
+    import av
+
+    try:
+        with av.open(str(video)) as container:
+            if not container.streams.video:
+                raise DataError(f"{video}: found no video stream; allowed is one of CamVid's raw videos")
+            container.streams.video[0].thread_type = "AUTO"
+            yield from islice(container.decode(video=0), count)
+    except av.FFmpegError as error:
+        raise DataError(f"{video}: cannot be decoded ({error.strerror}); allowed is a video file") from error
+
+
+def _resized(image: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:
+    if image.shape[:2] == size:
+        return image
+    smaller = size[0] < image.shape[0]
+    return cv2.resize(image, (size[1], size[0]), interpolation=cv2.INTER_AREA if smaller else cv2.INTER_LINEAR)
+
+
+def _write(path: Path, image: NDArray[np.uint8]) -> None:
+    quality = (cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY)
+    encoded, data = cv2.imencode(".jpg", cv2.cvtColor(image, cv2.COLOR_RGB2BGR), quality)
+    if not encoded:
+        raise DataError(f"{path}: the frame of {image.shape[1]} x {image.shape[0]} pixels could not be encoded as JPEG")
+    partial = path.with_name(f"{path.name}.partial")  # beside it, and no image by its name
+    try:
+        partial.write_bytes(data.tobytes())
+        os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)

@@ -1,0 +1,84 @@
+"""Class sets: the names and colours that belong to a label map's ids."""
+
+from dataclasses import dataclass
+
+from dwnet import IGNORE_LABEL
+
+
+@dataclass(frozen=True)
+class ClassSet:
+    """The classes of a data set; a label map holds indices into `classes`, or `IGNORE_LABEL`.
+
+    Raises ValueError for a set that could not label anything: empty or repeated names, a palette of another length,
+    colours that are not three integers 0..255 or that two classes share, or more classes than ids below the ignore
+    label.
+    """
+
+    name: str
+    """What the set is called in checkpoints and messages, for example ``camvid11``."""
+    classes: tuple[str, ...]
+    """One name per id, in the order of the ids."""
+    palette: tuple[tuple[int, int, int], ...]
+    """One RGB colour, 0..255, per class."""
+
+    def __post_init__(self) -> None:
+        if not self.name:
+            raise ValueError("a class set needs a name; found an empty one")
+        if not 1 <= len(self.classes) <= IGNORE_LABEL:
+            raise ValueError(f"class set {self.name!r}: found {len(self.classes)} classes, allowed 1..{IGNORE_LABEL}")
+        if not all(isinstance(name, str) and name for name in self.classes):
+            raise ValueError(f"class set {self.name!r}: class names must be non-empty text; found {self.classes}")
+        _refuse_repeats(self.name, "class names", self.classes)
+        if len(self.palette) != len(self.classes):
+            raise ValueError(
+                f"class set {self.name!r}: found {len(self.palette)} colours for {len(self.classes)} classes; "
+                "allowed is one colour per class"
+            )
+        for class_name, colour in zip(self.classes, self.palette, strict=True):
+            if len(colour) != 3 or not all(isinstance(value, int) and 0 <= value <= 255 for value in colour):
+                raise ValueError(
+                    f"class set {self.name!r}: colour of {class_name!r} is {colour}; allowed are three integers 0..255"
+                )
+        _refuse_repeats(self.name, "colours", self.palette)
+
+    def __len__(self) -> int:
+        """Return the number of classes."""
+        return len(self.classes)
+
+
+def _refuse_repeats(set_name: str, what: str, values: tuple[object, ...]) -> None:
+    repeated = sorted({str(value) for value in values if values.count(value) > 1})
+    if repeated:
+        raise ValueError(f"class set {set_name!r}: {what} must differ; found more than once: {', '.join(repeated)}")
+
+
+CAMVID_11 = ClassSet(
+    name="camvid11",
+    classes=(
+        "Sky",
+        "Building",
+        "Pole",
+        "Road",
+        "Pavement",
+        "Tree",
+        "SignSymbol",
+        "Fence",
+        "Car",
+        "Pedestrian",
+        "Bicyclist",
+    ),
+    palette=(
+        (128, 128, 128),
+        (128, 0, 0),
+        (192, 192, 128),
+        (128, 64, 128),
+        (60, 40, 222),
+        (128, 128, 0),
+        (192, 128, 128),
+        (64, 64, 128),
+        (64, 0, 128),
+        (64, 64, 0),
+        (0, 128, 192),
+    ),
+)
+"""CamVid's usual eleven classes, in the order of the 480 x 360 version's ids."""

@@ -1,0 +1,149 @@
+"""What every data set here gives: frames with labels, alone or paired with a neighbour, as torch batches them.
+
+A data set is a `torch.utils.data.Dataset` of `FrameSample` or `PairSample`; `make_sample` turns what was read or
+rendered into one. Randomness: `item_generators` gives each item of each epoch two generators of its own, so a sample
+depends on (seed, epoch, index) alone, whatever the number of workers or processes and wherever a run was resumed; and
+because the augmentation has a generator to itself, the frames are the same whether or not they have neighbours.
+"""
+
+from pathlib import Path
+from typing import NotRequired, TypedDict
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from dwnet.data.transforms import (
+    Augmentation,
+    grey_mean,
+    image_to_chw,
+    transform_colour,
+    transform_flow,
+    transform_image,
+    transform_labels,
+)
+
+
+class DataError(ValueError):
+    """A data set on disk is not what it must be; the message names the file, what was found and what is allowed."""
+
+
+class FrameSample(TypedDict):
+    """A labelled frame; `default_collate` batches it."""
+
+    frame: torch.Tensor
+    """(3,H,W) float32 RGB 0..1."""
+    labels: torch.Tensor
+    """(H,W) int64 class ids, `IGNORE_LABEL` where there is none."""
+    name: str
+    """What the frame is called in the data set."""
+    index: int
+    """Its place in the data set."""
+
+
+class PairSample(FrameSample):
+    """A labelled frame I_t and a neighbour I_{t+k} (section 3.1).
+
+    `flow` and `visible` come both or neither, the same for all samples of a data set: where the motion is known.
+    """
+
+    neighbour: torch.Tensor
+    """(3,H,W) float32 RGB 0..1, under the same augmentation as `frame`."""
+    offset: int
+    """k in raw frames, signed, never 0."""
+    flow: NotRequired[torch.Tensor]
+    """(2,H,W) float32 pixels from `frame` to `neighbour`, channel 0 = dx, 1 = dy."""
+    visible: NotRequired[torch.Tensor]
+    """(H,W) bool: where `flow` is exact and ends inside `neighbour`."""
+
+
+def item_generators(seed: int, epoch: int, index: int) -> tuple[np.random.Generator, np.random.Generator]:
+    """Return the generators of one item in one epoch: (of its augmentation, of its neighbour), independent."""
+    augmentation, neighbour = np.random.default_rng([seed, epoch, index]).spawn(2)
+    return augmentation, neighbour
+
+
+def make_sample(
+    *,
+    name: str,
+    index: int,
+    frame: NDArray[np.uint8],
+    labels: NDArray[np.uint8],
+    neighbour: NDArray[np.uint8] | None = None,
+    offset: int = 0,
+    flow_px: NDArray[np.float32] | None = None,
+    visible: NDArray[np.bool_] | None = None,
+    augment: Augmentation | None = None,
+    rng: np.random.Generator | None = None,
+) -> FrameSample | PairSample:
+    """Augment what belongs to one item and return it as tensors.
+
+    Args:
+        name: what the frame is called.
+        index: its place in the data set.
+        frame: (H,W,3) uint8 RGB.
+        labels: (H,W) uint8 class ids, `IGNORE_LABEL` where there is none.
+        neighbour: (H,W,3) uint8 RGB, or None for a single frame.
+        offset: raw frames to the neighbour, signed; not 0 where there is a neighbour.
+        flow_px: (2,H,W) float32 from frame to neighbour in pixels, where known.
+        visible: (H,W) bool, with `flow_px`.
+        augment: what may be done to the sample; None leaves its size and colours.
+        rng: the augmentation's generator; needed with `augment`.
+
+    Raises:
+        ValueError: a neighbour without an offset, a flow without visibility or neighbour, or `augment` without `rng`.
+    """
+    if (neighbour is None) != (offset == 0):
+        found = "no" if neighbour is None else "a"
+        raise ValueError(f"sample {name}: found {found} neighbour with offset {offset}; allowed are both or neither")
+    if (flow_px is None) != (visible is None) or (flow_px is not None and neighbour is None):
+        raise ValueError(f"sample {name}: flow and visibility come both or neither, and only with a neighbour")
+    images = [frame] if neighbour is None else [frame, neighbour]
+    if augment is None:
+        tensors = [image_to_chw(image) for image in images]
+    else:
+        if rng is None:
+            raise ValueError(f"sample {name}: an augmentation needs a generator; found None")
+        params = augment.draw(rng, frame.shape[0], frame.shape[1])
+        colour = augment.draw_colour(rng)
+        tensors = [transform_image(image, params) for image in images]
+        grey = grey_mean(tensors[0])
+        tensors = [transform_colour(image, colour, mean_grey=grey) for image in tensors]
+        labels = transform_labels(labels, params)
+        if flow_px is not None and visible is not None:
+            flow_px, visible = transform_flow(flow_px, visible, params)
+    single = FrameSample(
+        frame=torch.from_numpy(tensors[0]),
+        labels=torch.from_numpy(labels.astype(np.int64)),
+        name=name,
+        index=index,
+    )
+    if neighbour is None:
+        return single
+    pair = PairSample(**single, neighbour=torch.from_numpy(tensors[1]), offset=offset)
+    if flow_px is not None and visible is not None:
+        pair["flow"] = torch.from_numpy(np.ascontiguousarray(flow_px))
+        pair["visible"] = torch.from_numpy(np.ascontiguousarray(visible))
+    return pair
+
+
+def read_image(path: Path) -> NDArray[np.uint8]:
+    """Return an image file as (H,W,3) uint8 RGB; raises `DataError` for a file that is missing or no image."""
+    return cv2.cvtColor(_decode(path, cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB)
+
+
+def read_raw(path: Path) -> NDArray:
+    """Return an image file with the channels and depth it has on disk (BGR order); `DataError` as `read_image`."""
+    return _decode(path, cv2.IMREAD_UNCHANGED)
+
+
+def _decode(path: Path, mode: int) -> NDArray:
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror})") from error
+    image = cv2.imdecode(np.frombuffer(data, np.uint8), mode) if data else None
+    if image is None:
+        raise DataError(f"{path}: not a readable image ({len(data)} bytes found; JPEG or PNG is allowed)")
+    return image

@@ -1,0 +1,310 @@
+"""Exports: the per-frame segmenter as one ONNX file; the static-warp network and the FRM apart. Each is checked on the spot.
+
+Batch, height and width are dynamic; height and width are multiples of the network's stride (`dwnet.runtime` pads and
+crops). Weights are stored in half precision and computed with in float32.
+"""
+
+import dataclasses
+import json
+import logging
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import onnxruntime
+import torch
+from onnx import numpy_helper
+from torch import Tensor, nn
+
+from dwnet.checkpoint import Checkpoint
+from dwnet.files import written_whole
+from dwnet.methods import DWNetMethod, StaticWarpMethod
+from dwnet.normalise import IMAGENET_MEAN, IMAGENET_STD
+from dwnet.refine import STRIDE as REFINEMENT_STRIDE
+from dwnet.refine import FlowRefinement, centre_tap
+from dwnet.runtime import METADATA_FORMAT, METADATA_KEY
+from dwnet.segmentation import Segmenter
+from dwnet.warp import resize
+
+OPSET = 18
+HALF_MIN_ELEMENTS = 64
+"""Smaller tensors (shapes, scales, biases) stay in float32: they are next to nothing in size."""
+
+
+class ExportError(RuntimeError):
+    """The exported graph does not compute what PyTorch computes; no file was written."""
+
+
+@dataclass(frozen=True)
+class ExportReport:
+    """What the check on the spot found, on inputs of several sizes.
+
+    Attributes:
+        path: the file written.
+        bytes: its size.
+        parameters: numbers stored in it.
+        nodes: of its graph.
+        exact_difference: largest difference to PyTorch of the float32 graph, relative to the largest output.
+        stored_difference: the same with the weights as stored.
+        label_agreement: share of pixels with the same class, 0..1; None where the outputs are no class scores.
+    """
+
+    path: Path
+    bytes: int
+    parameters: int
+    nodes: int
+    exact_difference: float
+    stored_difference: float
+    label_agreement: float | None
+
+
+class PerFrameGraph(nn.Module):
+    """`image` (N, 3, H, W) RGB 0..1 to `logits` (N, K, H, W)."""
+
+    inputs, outputs = ("image",), ("logits",)
+
+    def __init__(self, segmenter: Segmenter) -> None:
+        super().__init__()
+        self.segmenter = segmenter
+
+    def forward(self, image: Tensor) -> Tensor:  # noqa: D102
+        logits = self.segmenter.classify(self.segmenter.features(image))
+        return resize(logits, (image.shape[-2], image.shape[-1]))
+
+
+class StaticWarpGraph(nn.Module):
+    """`image`, `previous_features` (N, C, H/s, W/s) and `flow` (N, 2, H, W) px to `logits` and this frame's `features`."""
+
+    inputs, outputs = ("image", "previous_features", "flow"), ("logits", "features")
+
+    def __init__(self, method: StaticWarpMethod) -> None:
+        super().__init__()
+        self.network = method.network
+
+    def forward(self, image: Tensor, previous_features: Tensor, flow: Tensor) -> tuple[Tensor, Tensor]:  # noqa: D102
+        features = self.network.segmenter.features(image)
+        logits = self.network.fuse(features, previous_features, flow)
+        return resize(logits, (image.shape[-2], image.shape[-1])), features
+
+
+class RefinementGraph(nn.Module):
+    """`frame`, `neighbour` (N, 3, H, W) and `flow` (N, 2, H, W) px to `refined_flow` (N, 2, H/8, W/8): the centre tap."""
+
+    inputs, outputs = ("frame", "neighbour", "flow"), ("refined_flow",)
+
+    def __init__(self, refinement: FlowRefinement) -> None:
+        super().__init__()
+        self.refinement = refinement
+
+    def forward(self, frame: Tensor, neighbour: Tensor, flow: Tensor) -> Tensor:  # noqa: D102
+        return centre_tap(self.refinement(frame, neighbour, flow))
+
+
+def export_checkpoint(
+    checkpoint: Checkpoint, path: str | Path, *, refinement: str | Path | None = None
+) -> list[ExportReport]:
+    """Exports a trained method.
+
+    Args:
+        checkpoint: of any method.
+        path: the ONNX file: for `baseline` and `dwnet` the per-frame segmenter, for `static_warp` that network with its
+            extra inputs.
+        refinement: where to write a DWNet's flow refinement branch, for looking at flows; None leaves it out.
+
+    Returns:
+        A report for each file.
+
+    Raises:
+        CheckpointError: if the weights do not fit the network that the checkpoint names.
+        ValueError: if `refinement` is asked of a method that has none.
+        ExportError: if a graph differs from PyTorch.
+    """
+    method = checkpoint.build()
+    segmenter = method.segmenter
+    size = (6 * segmenter.stride, 8 * segmenter.stride)
+    if refinement is not None and not (isinstance(method, DWNetMethod) and method.network.refinement is not None):
+        raise ValueError(
+            f"--refinement: method {checkpoint.method.name!r} has no flow refinement module; only dwnet has"
+        )
+
+    if isinstance(method, StaticWarpMethod):
+        kind, graph = "static_warp", StaticWarpGraph(method)
+        example: tuple[Tensor, ...] = _static_warp_example(segmenter, size, batch=2)
+        checks = [example, _static_warp_example(segmenter, (size[1], size[0]), batch=1)]
+    else:
+        kind, graph = "segmenter", PerFrameGraph(segmenter)
+        example = (_smooth_noise(2, 3, *size),)
+        checks = [example, (_smooth_noise(1, 3, size[1] + segmenter.stride, size[0]),)]
+    metadata = _metadata(checkpoint, kind, stride=segmenter.stride, channels=segmenter.channels)
+    reports = [_export(graph, example, checks, segmenter.stride, metadata, Path(path))]
+
+    if refinement is not None:
+        assert isinstance(method, DWNetMethod)
+        assert method.network.refinement is not None
+        pairs = [_pair_example((64, 96), batch=2), _pair_example((104, 72), batch=1)]
+        metadata = _metadata(checkpoint, "flow_refinement", stride=REFINEMENT_STRIDE, channels=segmenter.channels)
+        graph_of_flow = RefinementGraph(method.network.refinement)
+        reports.append(_export(graph_of_flow, pairs[0], pairs, REFINEMENT_STRIDE, metadata, Path(refinement)))
+    return reports
+
+
+def _export(
+    graph: nn.Module,
+    example: tuple[Tensor, ...],
+    checks: list[tuple[Tensor, ...]],
+    stride: int,
+    metadata: dict[str, Any],
+    path: Path,
+) -> ExportReport:
+    graph = graph.eval().to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
+    exact = _trace(graph, example, stride)
+    exact_difference, _ = _compare(graph, exact, checks)
+    if exact_difference > 1e-4:
+        raise ExportError(
+            f"{path}: the ONNX graph differs from PyTorch by {exact_difference:.1e} of the largest output"
+        )
+    stored = _with_half_weights(exact)
+    stored.metadata_props.add(key=METADATA_KEY, value=json.dumps(metadata))
+    onnx.checker.check_model(stored)
+    stored_difference, agreement = _compare(graph, stored, checks)
+    if stored_difference > 5e-2 or (agreement is not None and agreement < 0.98):
+        raise ExportError(
+            f"{path}: half-precision weights change the output by {stored_difference:.1e} of the largest, "
+            f"{agreement} of the labels agree"
+        )
+    with written_whole(path) as temporary:
+        onnx.save(stored, temporary)
+    parameters = sum(int(np.prod(tensor.dims)) for tensor in stored.graph.initializer)
+    return ExportReport(
+        path, path.stat().st_size, parameters, len(stored.graph.node), exact_difference, stored_difference, agreement
+    )
+
+
+def _trace(graph: nn.Module, example: tuple[Tensor, ...], stride: int) -> onnx.ModelProto:
+    batch = torch.export.Dim("batch", min=1, max=1024)
+    rows = torch.export.Dim("rows", min=2, max=1024)
+    columns = torch.export.Dim("columns", min=2, max=1024)
+    names: tuple[str, ...] = graph.inputs  # type: ignore[assignment]
+    shapes = {
+        name: {0: batch, 2: rows, 3: columns}
+        if name == "previous_features"
+        else {0: batch, 2: stride * rows, 3: stride * columns}
+        for name in names
+    }
+    with _quiet():
+        program = torch.onnx.export(
+            graph,
+            example,
+            dynamo=True,
+            input_names=list(names),
+            output_names=list(graph.outputs),  # type: ignore[arg-type]
+            dynamic_shapes=shapes,
+            opset_version=OPSET,
+            verbose=False,
+        )
+    assert program is not None
+    model = program.model_proto
+    del model.metadata_props[:]
+    for node in model.graph.node:  # source lines and module paths of the tracer: a third of a small file, and of no use
+        del node.metadata_props[:]
+        node.doc_string = ""
+    del model.graph.metadata_props[:]
+    for value in [*model.graph.value_info, *model.graph.input, *model.graph.output]:
+        del value.metadata_props[:]
+    return model
+
+
+def _with_half_weights(model: onnx.ModelProto) -> onnx.ModelProto:
+    """Stores large weights in half precision, each behind a Cast that ONNX Runtime folds when it loads the file."""
+    stored = onnx.ModelProto()
+    stored.CopyFrom(model)
+    casts = []
+    for tensor in stored.graph.initializer:
+        values = numpy_helper.to_array(tensor)
+        fits = values.dtype == np.float32 and values.size >= HALF_MIN_ELEMENTS and np.abs(values).max() < 6e4
+        if not fits:
+            continue
+        name = tensor.name
+        tensor.CopyFrom(numpy_helper.from_array(values.astype(np.float16), f"{name}.half"))
+        casts.append(
+            onnx.helper.make_node("Cast", [f"{name}.half"], [name], name=f"{name}.cast", to=onnx.TensorProto.FLOAT)
+        )
+    nodes = casts + list(stored.graph.node)
+    del stored.graph.node[:]
+    stored.graph.node.extend(nodes)
+    return stored
+
+
+def _compare(graph: nn.Module, model: onnx.ModelProto, checks: list[tuple[Tensor, ...]]) -> tuple[float, float | None]:
+    """Largest difference relative to the largest output, and the share of equal labels where the first output is logits."""
+    session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    names: tuple[str, ...] = graph.inputs  # type: ignore[assignment]
+    difference, equal, pixels = 0.0, 0, 0
+    for inputs in checks:
+        with torch.no_grad():
+            expected = graph(*inputs)
+        expected = expected if isinstance(expected, tuple) else (expected,)
+        found = session.run(None, {name: tensor.numpy() for name, tensor in zip(names, inputs, strict=True)})
+        for want, got in zip(expected, found, strict=True):
+            scale = max(want.abs().max().item(), 1e-6)
+            difference = max(difference, float(np.abs(got - want.numpy()).max()) / scale)
+        if graph.outputs[0] == "logits":  # type: ignore[index]
+            same = found[0].argmax(axis=1) == expected[0].argmax(dim=1).numpy()
+            equal, pixels = equal + int(same.sum()), pixels + same.size
+    return difference, equal / pixels if pixels else None
+
+
+def _metadata(checkpoint: Checkpoint, kind: str, *, stride: int, channels: int) -> dict[str, Any]:
+    return {
+        "format": METADATA_FORMAT,
+        "kind": kind,
+        "method": checkpoint.method.name,
+        "network": dataclasses.asdict(checkpoint.network),
+        "classes": list(checkpoint.classes.classes),
+        "palette": [list(colour) for colour in checkpoint.classes.palette],
+        "stride": stride,
+        "channels": channels,
+        "normalisation": {"mean": IMAGENET_MEAN, "std": IMAGENET_STD, "inside_graph": True},
+        "recipe": checkpoint.recipe,
+        "iteration": checkpoint.iteration,
+        "metrics": checkpoint.metrics,
+        "commit": checkpoint.commit,
+    }
+
+
+def _smooth_noise(batch: int, channels: int, height: int, width: int) -> Tensor:
+    """Blobs and grain of 0..1, the same on every call: inputs on which logits differ from place to place."""
+    generator = torch.Generator().manual_seed(height * 1000 + width)
+    blobs = torch.rand(batch, channels, max(height // 16, 1), max(width // 16, 1), generator=generator)
+    grain = torch.rand(batch, channels, height, width, generator=generator)
+    return 0.85 * resize(blobs, (height, width)) + 0.15 * grain
+
+
+def _static_warp_example(segmenter: Segmenter, size: tuple[int, int], *, batch: int) -> tuple[Tensor, ...]:
+    with torch.no_grad():
+        previous = segmenter.features(_smooth_noise(batch, 3, *size).flip(-1))
+    return _smooth_noise(batch, 3, *size), previous, (_smooth_noise(batch, 2, *size) - 0.5) * size[1]
+
+
+def _pair_example(size: tuple[int, int], *, batch: int) -> tuple[Tensor, ...]:
+    frame = _smooth_noise(batch, 3, *size)
+    return frame, frame.roll(3, dims=-1), (_smooth_noise(batch, 2, *size) - 0.5) * 16
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keeps the exporter's progress and its notes about its own internals off the terminal."""
+    logger = logging.getLogger("torch.onnx")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logger.setLevel(level)

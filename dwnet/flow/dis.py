@@ -1,0 +1,64 @@
+"""DIS flow from OpenCV, as functions of arrays and of tensors."""
+
+import threading
+
+import cv2
+import numpy as np
+import torch
+from torch import Tensor
+
+DIS_PRESETS = {
+    "ultrafast": cv2.DISOPTICAL_FLOW_PRESET_ULTRAFAST,
+    "fast": cv2.DISOPTICAL_FLOW_PRESET_FAST,
+    "medium": cv2.DISOPTICAL_FLOW_PRESET_MEDIUM,
+}
+
+MIN_SIDE_PX = 24
+"""DIS works on 8-pixel patches of a pyramid: below this side OpenCV fails."""
+
+_per_thread = threading.local()  # OpenCV's estimators hold scratch memory and may not be shared between threads
+
+
+def dis_flow(frame: np.ndarray, neighbour: np.ndarray, *, preset: str = "medium") -> np.ndarray:
+    """The DIS flow between two frames.
+
+    Args:
+        frame: I_t, (H, W, 3) RGB or (H, W) grey, uint8.
+        neighbour: I_{t+k}, the same.
+        preset: a key of `DIS_PRESETS`.
+
+    Returns:
+        (2, H, W) float32, (dx, dy) in pixels, from `frame` to `neighbour`.
+
+    Raises:
+        ValueError: if the frames differ in shape, are not uint8, or are smaller than 24 px.
+    """
+    for name, image in (("frame", frame), ("neighbour", neighbour)):
+        if image.dtype != np.uint8 or image.shape != frame.shape or min(image.shape[:2]) < MIN_SIDE_PX:
+            raise ValueError(
+                f"{name} is {image.dtype} of shape {image.shape}; DIS flow needs two uint8 frames of one shape, "
+                f"at least {MIN_SIDE_PX} x {MIN_SIDE_PX}"
+            )
+    estimators = _per_thread.__dict__
+    if preset not in estimators:
+        estimators[preset] = cv2.DISOpticalFlow.create(DIS_PRESETS[preset])
+    flow = estimators[preset].calc(_grey(frame), _grey(neighbour), None)
+    return np.ascontiguousarray(flow.transpose(2, 0, 1))
+
+
+def batched_dis_flow(frame: Tensor, neighbour: Tensor, *, preset: str) -> Tensor:
+    """`dis_flow` for (B, 3, H, W) float tensors of 0..1: (B, 2, H, W) float32 on their device, without gradient."""
+    with torch.no_grad():
+        frames, neighbours = (
+            (images.detach().float() * 255).round().clamp(0, 255).to("cpu", torch.uint8).permute(0, 2, 3, 1).numpy()
+            for images in (frame, neighbour)
+        )
+        flows = [
+            dis_flow(np.ascontiguousarray(a), np.ascontiguousarray(b), preset=preset)
+            for a, b in zip(frames, neighbours, strict=True)
+        ]
+        return torch.from_numpy(np.stack(flows)).to(frame.device)
+
+
+def _grey(image: np.ndarray) -> np.ndarray:
+    return image if image.ndim == 2 else cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)

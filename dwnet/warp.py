@@ -1,0 +1,97 @@
+"""Eq. 1: warping a map along the flow, and the resizing of maps and flows. The only place that samples by a flow."""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+
+def pixel_grid(height: int, width: int, *, device: torch.device | None = None) -> Tensor:
+    """Pixel coordinates of an H x W map.
+
+    Returns:
+        (2, H, W) float32: channel 0 = x (0 .. W-1), channel 1 = y (0 .. H-1).
+    """
+    ys = torch.arange(height, device=device, dtype=torch.float32)
+    xs = torch.arange(width, device=device, dtype=torch.float32)
+    return torch.stack((xs.expand(height, width), ys[:, None].expand(height, width)))
+
+
+def sample(source: Tensor, positions_px: Tensor) -> Tensor:
+    """Bilinear samples of a map at real-valued pixel positions; what lies outside the map reads as 0.
+
+    Args:
+        source: (B, C, H, W) float.
+        positions_px: (B, 2, h, w) float, (x, y) in pixels of `source`.
+
+    Returns:
+        (B, C, h, w) in the dtype of `source`.
+    """
+    height, width = source.shape[-2:]
+    # Positions stay in float32 (or better) under autocast: bf16 cannot tell pixel 300 from 301.
+    positions = positions_px.to(torch.promote_types(positions_px.dtype, torch.float32))
+    grid_x = (2 * positions[:, 0] + 1) / width - 1
+    grid_y = (2 * positions[:, 1] + 1) / height - 1
+    grid = torch.stack((grid_x, grid_y), dim=-1)
+    sampled = F.grid_sample(source.to(grid.dtype), grid, mode="bilinear", padding_mode="zeros", align_corners=False)
+    return sampled.to(source.dtype)
+
+
+def inside(positions_px: Tensor, height: int, width: int) -> Tensor:
+    """Which positions lie within the pixel centres of an H x W map.
+
+    Args:
+        positions_px: (B, 2, h, w) float, (x, y) in pixels.
+        height: H, in pixels.
+        width: W, in pixels.
+
+    Returns:
+        (B, 1, h, w) bool.
+    """
+    x, y = positions_px[:, :1], positions_px[:, 1:]
+    return (x >= 0) & (x <= width - 1) & (y >= 0) & (y <= height - 1)
+
+
+def warp(source: Tensor, flow_px: Tensor) -> tuple[Tensor, Tensor]:
+    """Eq. 1: F^_t = warp(F_{t+k}, O): reads the neighbour's map where the flow says that frame t's pixels went.
+
+    Args:
+        source: (B, C, H, W) float, the neighbour's map F_{t+k}.
+        flow_px: (B, 2, H, W) float, from t to t+k, in pixels of this map (`resize_flow` brings it there).
+
+    Returns:
+        The warped map (B, C, H, W), 0 where nothing is known, and its validity mask (B, 1, H, W) bool: False where the
+        flow leaves the map.
+
+    Raises:
+        ValueError: if the flow does not lie on the map.
+    """
+    if flow_px.shape[1] != 2 or flow_px.shape[-2:] != source.shape[-2:] or flow_px.shape[0] != source.shape[0]:
+        raise ValueError(
+            f"flow has shape {tuple(flow_px.shape)}, a map of shape {tuple(source.shape)} needs "
+            f"({source.shape[0]}, 2, {source.shape[2]}, {source.shape[3]})"
+        )
+    height, width = source.shape[-2:]
+    positions = pixel_grid(height, width, device=source.device) + flow_px
+    return sample(source, positions), inside(positions, height, width)
+
+
+def resize(source: Tensor, size: tuple[int, int]) -> Tensor:
+    """Bilinear resizing of a (B, C, H, W) map to `size` = (h, w), pixel centres kept (`align_corners=False`)."""
+    if tuple(source.shape[-2:]) == tuple(size):
+        return source
+    return F.interpolate(source, size=size, mode="bilinear", align_corners=False)
+
+
+def resize_flow(flow_px: Tensor, size: tuple[int, int]) -> Tensor:
+    """Resizes a flow, and scales its vectors to pixels of the new map.
+
+    Args:
+        flow_px: (B, 2n, H, W) float: n flows, each (dx, dy).
+        size: (h, w) of the new map.
+
+    Returns:
+        (B, 2n, h, w) float.
+    """
+    height, width = flow_px.shape[-2:]
+    scale = flow_px.new_tensor((size[1] / width, size[0] / height)).repeat(flow_px.shape[1] // 2)
+    return resize(flow_px, size) * scale[:, None, None]
