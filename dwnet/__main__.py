@@ -4,6 +4,7 @@ import dataclasses
 import json
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -11,11 +12,9 @@ import tyro
 
 from dwnet.files import written_whole
 
-Positional = tyro.conf.Positional
-
 
 def export(
-    checkpoint: Positional[Path],
+    checkpoint: tyro.conf.Positional[Path],
     /,
     output: Path | None = None,
     refinement: Path | None = None,
@@ -43,7 +42,7 @@ def export(
 
 
 def evaluate(
-    models: Positional[tuple[Path, ...]],
+    models: tyro.conf.Positional[tuple[Path, ...]],
     /,
     data: Path = Path("data/camvid"),
     split: Literal["train", "val", "test"] = "val",
@@ -93,7 +92,7 @@ def evaluate(
 
 
 def camvid_frames(
-    video: Positional[Path],
+    video: tyro.conf.Positional[Path],
     /,
     data: Path = Path("data/camvid"),
     max_offset: int = 5,
@@ -127,7 +126,7 @@ class _Progress:
             print(file=sys.stderr)
 
 
-COMMANDS = {"export": export, "evaluate": evaluate, "camvid-frames": camvid_frames}
+COMMANDS: dict[str, Callable[..., None]] = {"export": export, "evaluate": evaluate, "camvid-frames": camvid_frames}
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -1,4 +1,4 @@
-"""Checkpoints: one file that holds a method's weights and all that is needed to rebuild, resume, evaluate and export it."""
+"""Checkpoints: one file that holds a method's weights and what it takes to rebuild, resume, evaluate and export it."""
 
 import dataclasses
 from dataclasses import dataclass, field

@@ -30,7 +30,7 @@ class Predictor(Protocol):
         """The next frame starts another clip."""
 
     def labels(self, image: np.ndarray, flow_px: np.ndarray | None) -> np.ndarray:
-        """(H, W, 3) uint8 RGB, and the flow (2, H, W) to the frame before (None: there is none), to (H, W) uint8 ids."""
+        """(H, W, 3) uint8 RGB, and the flow (2, H, W) to the frame before or None, to (H, W) uint8 class ids."""
 
 
 @dataclass(frozen=True)
@@ -87,7 +87,7 @@ class TorchPredictor:
 
 
 class GroundTruth:
-    """The labels themselves as a `Predictor`: what the metric says of a perfect one, so how far the flow can be trusted."""
+    """The labels themselves as a `Predictor`: what the metric says of perfection, and so what the flow is worth."""
 
     def __init__(self, data: CamVid) -> None:
         self._labels: Iterator[np.ndarray] = (data[i]["labels"].numpy().astype(np.uint8) for i in range(len(data)))
@@ -162,7 +162,7 @@ def evaluate(
 def markdown(evaluations: Sequence[Evaluation], classes: Sequence[str]) -> str:
     """Two Markdown tables: the summary, and IoU per class."""
     lines = [
-        "| model | mIoU % | pixel accuracy % | flips % | flips at boundaries % | interior flips % | temporal consistency % |",
+        "| model | mIoU % | pixel accuracy % | flips % | at boundaries % | inside % | temporal consistency % |",
         "|---|---|---|---|---|---|---|",
     ]
     for e in evaluations:

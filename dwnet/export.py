@@ -1,4 +1,4 @@
-"""Exports: the per-frame segmenter as one ONNX file; the static-warp network and the FRM apart. Each is checked on the spot.
+"""Exports the per-frame segmenter as one ONNX file, the static-warp network and the FRM apart; checks each on the spot.
 
 Batch, height and width are dynamic; height and width are multiples of the network's stride (`dwnet.runtime` pads and
 crops). Weights are stored in half precision and computed with in float32.
@@ -78,7 +78,7 @@ class PerFrameGraph(nn.Module):
 
 
 class StaticWarpGraph(nn.Module):
-    """`image`, `previous_features` (N, C, H/s, W/s) and `flow` (N, 2, H, W) px to `logits` and this frame's `features`."""
+    """`image`, `previous_features` (N, C, H/s, W/s) and `flow` (N, 2, H, W) px to `logits` and own `features`."""
 
     inputs, outputs = ("image", "previous_features", "flow"), ("logits", "features")
 
@@ -93,7 +93,7 @@ class StaticWarpGraph(nn.Module):
 
 
 class RefinementGraph(nn.Module):
-    """`frame`, `neighbour` (N, 3, H, W) and `flow` (N, 2, H, W) px to `refined_flow` (N, 2, H/8, W/8): the centre tap."""
+    """`frame`, `neighbour` (N, 3, H, W), `flow` (N, 2, H, W) px to `refined_flow` (N, 2, H/8, W/8), the centre tap."""
 
     inputs, outputs = ("frame", "neighbour", "flow"), ("refined_flow",)
 
@@ -133,7 +133,8 @@ def export_checkpoint(
         )
 
     if isinstance(method, StaticWarpMethod):
-        kind, graph = "static_warp", StaticWarpGraph(method)
+        kind = "static_warp"
+        graph: nn.Module = StaticWarpGraph(method)
         example: tuple[Tensor, ...] = _static_warp_example(segmenter, size, batch=2)
         checks = [example, _static_warp_example(segmenter, (size[1], size[0]), batch=1)]
     else:
@@ -161,7 +162,7 @@ def _export(
     metadata: dict[str, Any],
     path: Path,
 ) -> ExportReport:
-    graph = graph.eval().to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
+    graph = graph.eval().to(memory_format=torch.contiguous_format)
     exact = _trace(graph, example, stride)
     exact_difference, _ = _compare(graph, exact, checks)
     if exact_difference > 1e-4:
@@ -241,7 +242,7 @@ def _with_half_weights(model: onnx.ModelProto) -> onnx.ModelProto:
 
 
 def _compare(graph: nn.Module, model: onnx.ModelProto, checks: list[tuple[Tensor, ...]]) -> tuple[float, float | None]:
-    """Largest difference relative to the largest output, and the share of equal labels where the first output is logits."""
+    """Largest difference relative to the largest output, and the share of equal labels if the output is logits."""
     session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
     names: tuple[str, ...] = graph.inputs  # type: ignore[assignment]
     difference, equal, pixels = 0.0, 0, 0

@@ -34,11 +34,12 @@ class FlowGuidedConv2d(nn.Module):
 
         Args:
             features: (B, C, H, W) float, F_{t+k}.
-            flow_px: (B, 2 s^2, H, W), a flow (dx, dy) per tap, or (B, 2, H, W), one flow for all taps; in pixels of the map.
+            flow_px: (B, 2 s^2, H, W), a flow (dx, dy) per tap, or (B, 2, H, W), one flow for all taps; in pixels of
+            the map.
 
         Returns:
-            F^_t (B, C, H, W), and the validity mask (B, 1, H, W) bool of the centre tap. Taps that leave the map read 0,
-            as a zero-padded convolution does.
+            F^_t (B, C, H, W), and the validity mask (B, 1, H, W) bool of the centre tap. Taps that leave the map read
+            0, as a zero-padded convolution does.
 
         Raises:
             ValueError: if the shapes do not fit.
@@ -53,13 +54,12 @@ class FlowGuidedConv2d(nn.Module):
                 f"need ({batch}, 2 or {2 * taps}, {height}, {width})"
             )
         reach = self.kernel_size // 2
-        p = (
-            pixel_grid(self.kernel_size, self.kernel_size, device=features.device).flatten(1).T - reach
-        )  # (s^2, 2): (x, y)
+        # p of Eq. 3, a row (x, y) a tap, from (-reach, -reach) on.
+        p = pixel_grid(self.kernel_size, self.kernel_size, device=features.device).flatten(1).T - reach
         flows = flow_px.reshape(batch, -1, 2, height, width)
         i = pixel_grid(height, width, device=features.device)
         positions = i + p[:, :, None, None] + flows  # (B, s^2, 2, H, W)
-        # All taps in one sampling and one matrix product: faster than a loop, and than a deformable convolution on the CPU.
+        # All taps in one sampling and one matrix product: much faster than a deformable convolution on the CPU.
         stacked = positions.transpose(1, 2).reshape(batch, 2, taps * height, width)
         sampled = sample(features, stacked).reshape(batch, channels * taps, height * width)
         warped = self.weight.flatten(1).to(sampled.dtype) @ sampled

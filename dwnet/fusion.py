@@ -1,4 +1,4 @@
-"""Static warp at inference (Table 4, "sum"): the previous frame's features, warped by the plain flow, fused with F_t."""
+"""Static warp at inference (Table 4, "sum"): the previous features, warped by the plain flow, fused into F_t."""
 
 import torch
 from torch import Tensor, nn
@@ -53,7 +53,7 @@ class StaticWarpSegmenter(nn.Module):
         return self.segmenter.classify(self.fusion(features, warped, valid))
 
     def forward(self, frame: Tensor, previous: Tensor, flow_px: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
-        """Training: both frames (B, 3, H, W) through the segmenter; logits (B, K, h, w) and those of auxiliary heads."""
+        """Training: both frames (B, 3, H, W) to the logits (B, K, h, w) of the first, and those of auxiliary heads."""
         both, auxiliary = self.segmenter.features_and_auxiliary(torch.cat((frame, previous)))
         features, previous_features = both.chunk(2)
         return self.fuse(features, previous_features, flow_px), tuple(logits.chunk(2)[0] for logits in auxiliary)

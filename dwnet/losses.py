@@ -32,8 +32,9 @@ def feature_consistency(features: Tensor, warped: Tensor, valid: Tensor | None =
     """Eq. 4-5: mean squared difference of the two cosine self-similarity maps A_t and A^_t.
 
     Exact, yet it forms no difference of two nearly equal sums. With the unit rows of Eq. 4 as X and Y, S = X + Y and
-    D = X - Y, the difference of the maps is A - A^ = 1/2 (S D' + D S'). For few pixels that N x N map is built; for many,
-    its squared norm is 1/2 [tr(S'S D'D) + tr(S'D S'D)], of C x C matrices only: O(C^2 + N C) memory, no N x N map.
+    D = X - Y, the difference of the maps is A - A^ = 1/2 (S D' + D S'). For few pixels that N x N map is built; for
+    many, its squared norm is 1/2 [tr(S'S D'D) + tr(S'D S'D)], of C x C matrices only: O(C^2 + N C) memory, no N x N
+    map.
 
     Args:
         features: F_t, (B, C, H, W) float.
@@ -69,7 +70,8 @@ def occlusion_weight(frame: Tensor, neighbour: Tensor, flow_px: Tensor, *, delta
     """Eq. 7: M = exp(-E / delta), with E = |I_t - I^_t| the error of warping the neighbour's image by the coarse flow.
 
     E sums the absolute differences over the channels of the *normalised* images: delta = 1, 2, 5 tell good from bad
-    flow on that scale only. M is a weight, so no gradient passes through it: a jointly trained flow would learn to be wrong.
+    flow on that scale only. M is a weight, so no gradient passes through it: a jointly trained flow would learn to be
+    wrong.
 
     Args:
         frame: I_t, (B, 3, H, W) float, RGB, 0..1.

@@ -67,7 +67,7 @@ class DWNet(nn.Module):
             neighbour: I_{t+k}, the same.
             flow_px: coarse flow from t to t+k, (B, 2, H, W), in pixels of the image.
         """
-        # One pass over both frames, so that batch norm sees one batch: the network is shared, and so are its statistics.
+        # One pass over both frames: the network is shared, and so are its batch statistics.
         both, auxiliary = self.segmenter.features_and_auxiliary(torch.cat((frame, neighbour)))
         features, neighbour_features = both.chunk(2)
         size = (features.shape[-2], features.shape[-1])

@@ -1,5 +1,7 @@
 """Section 3.2: the flow refinement module (FRM)."""
 
+from itertools import pairwise
+
 import torch
 from torch import Tensor, nn
 
@@ -12,9 +14,9 @@ STRIDE = 8
 class FlowRefinement(nn.Module):
     """Section 3.2: four 3x3 convolutions that turn the coarse flow into one flow per tap of the FG-Conv, at stride 8.
 
-    The input is the paper's: both frames, their difference and the coarse flow (3 + 3 + 3 + 2 = 11 channels). Open in the
-    paper, decided here: the frames enter normalised (ImageNet), and the flow in pixels of the stride-8 output map, so that
-    all channels are of order 1.
+    The input is the paper's: both frames, their difference and the coarse flow (3 + 3 + 3 + 2 = 11 channels). Open in
+    the paper, decided here: the frames enter normalised (ImageNet), and the flow in pixels of the stride-8 output
+    map, so that all channels are of order 1.
 
     Args:
         kernel_size: s of the FG-Conv; the output has 2 s^2 channels.
@@ -29,7 +31,7 @@ class FlowRefinement(nn.Module):
         self.normalise = ImageNetNormalise()
         widths = (11, 64, 128, 256)
         layers: list[nn.Module] = []
-        for inputs, outputs in zip(widths, widths[1:], strict=False):
+        for inputs, outputs in pairwise(widths):
             layers += [
                 nn.Conv2d(inputs, outputs, 3, stride=2, padding=1, bias=False),
                 nn.BatchNorm2d(outputs),
@@ -64,6 +66,6 @@ class FlowRefinement(nn.Module):
 
 
 def centre_tap(flow_px: Tensor) -> Tensor:
-    """The flow of the middle tap of (B, 2 s^2, H, W) per-tap flows: (B, 2, H, W), what overlays and end-point errors use."""
+    """The middle tap of (B, 2 s^2, H, W) per-tap flows: (B, 2, H, W), what overlays and end-point errors use."""
     middle = flow_px.shape[1] // 4  # s^2 // 2
     return flow_px[:, 2 * middle : 2 * middle + 2]

@@ -5,9 +5,10 @@ frames. Both open a decoder of their own and use it in the calling thread only: 
 once aborts the process.
 """
 
+import contextlib
 import itertools
 import re
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -274,7 +275,8 @@ def probe_pyav(path: Path, max_side: int | None, header: Container | None) -> Vi
     """Raises DecoderError if PyAV is missing or no frame can be decoded."""
     if header is None:
         raise DecoderError("PyAV is not installed")
-    first = next(read_pyav(path, None), None)
+    with contextlib.closing(read_pyav(path, None)) as frames:
+        first = next(frames, None)
     if first is None:
         raise DecoderError("the stream has no frame")
     height, width = first.image.shape[:2]
@@ -283,7 +285,7 @@ def probe_pyav(path: Path, max_side: int | None, header: Container | None) -> Vi
     return VideoInfo(*size, header.fps, header.frames, header.duration_seconds, "pyav", header.codec)
 
 
-def read_pyav(path: Path, size: tuple[int, int] | None, *, skip: int = 0) -> Iterator[VideoFrame]:
+def read_pyav(path: Path, size: tuple[int, int] | None, *, skip: int = 0) -> Generator[VideoFrame, None, None]:
     """Frames of `size` = (width, height) after rotation; raises DecoderError where decoding fails.
 
     Args:

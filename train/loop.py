@@ -17,6 +17,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from dwnet.checkpoint import Checkpoint, load_checkpoint, load_weights
 from dwnet.data import Augmentation, CamVid
+from dwnet.data.camvid import Neighbours
 from dwnet.files import written_whole
 from dwnet.methods import Method
 from dwnet.metrics import SegmentationMeter, SegmentationResult
@@ -88,7 +89,7 @@ class Trainer:
         if accelerator.num_processes > 1:
             method = nn.SyncBatchNorm.convert_sync_batchnorm(method) if accelerator.device.type == "cuda" else method
         if recipe.channels_last:
-            method = method.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+            method = method.to(memory_format=torch.channels_last)
         optimiser = torch.optim.SGD(
             parameter_groups(method, recipe.optimiser), lr=recipe.optimiser.rate, momentum=recipe.optimiser.momentum
         )
@@ -139,6 +140,7 @@ class Trainer:
     def _train_epoch(self, clock: "Clock") -> None:
         recipe, accelerator = self.recipe, self.accelerator
         self.method.train()
+        self.loader.set_epoch(self.epoch)  # Accelerate's loader hands its own count on to the data set
         self.train_data.set_epoch(self.epoch)
         self.order.epoch, self.order.start = self.epoch, self.batches_done * recipe.batch_size
         clock.waiting()
@@ -173,7 +175,7 @@ class Trainer:
         """Class IoU on val, over all processes; also kept in `metrics`, the tracker and the best checkpoint."""
         accelerator = self.accelerator
         method: Method = accelerator.unwrap_model(self.method).eval()
-        neighbours = "labelled" if method.needs_neighbour_to_predict else "none"
+        neighbours: Neighbours = "labelled" if method.needs_neighbour_to_predict else "none"
         data = CamVid(self.recipe.data.root, "val", neighbours=neighbours, max_offset=self.recipe.data.max_offset)
         loader = accelerator.prepare(DataLoader(data, batch_size=1, num_workers=self.recipe.data.workers))
         meter = SegmentationMeter(len(self.classes.classes))

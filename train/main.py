@@ -54,8 +54,8 @@ def main(arguments: list[str] | None = None) -> int:
             raise ValueError(f"{folder} holds a run already: add --resume to continue it, or choose another --name")
         trainer = Trainer(recipe, accelerator, resume=resume)
         accelerator.print(
-            f"{recipe.name}: {len(trainer.train_data)} frames, {trainer.iterations} iterations in {recipe.epochs} epochs, "
-            f"{accelerator.num_processes} process(es) on {accelerator.device.type}; output in {folder}",
+            f"{recipe.name}: {len(trainer.train_data)} frames, {trainer.iterations} iterations in {recipe.epochs} "
+            f"epochs, {accelerator.num_processes} process(es) on {accelerator.device.type}; output in {folder}",
             flush=True,
         )
         metrics = trainer.run()

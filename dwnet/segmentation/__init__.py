@@ -8,7 +8,7 @@ from dwnet.segmentation.pspnet import PSPNet
 from dwnet.segmentation.segmenter import Segmenter, pad_to_multiple
 
 SEGMENTERS = {"pspnet": PSPNet}
-"""Name and class of every segmentation network; each is built of (backbone, num_classes, channels, dropout, auxiliary)."""
+"""Name and class of every segmentation network; each takes (backbone, num_classes, channels, dropout, auxiliary)."""
 
 
 @dataclass(frozen=True)

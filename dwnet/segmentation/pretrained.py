@@ -73,7 +73,8 @@ def _load(network: nn.Module, state: dict[str, Tensor], source: str) -> None:
     if missing or differing:
         named = ", ".join((missing + differing)[:3])
         raise ValueError(
-            f"{source} do not fit this backbone: {len(missing)} tensors missing, {len(differing)} of another shape ({named})"
+            f"{source} do not fit this backbone: {len(missing)} tensors missing, "
+            f"{len(differing)} of another shape ({named})"
         )
     network.load_state_dict({key: state[key] for key in own})
 

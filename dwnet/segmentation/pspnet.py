@@ -62,7 +62,7 @@ class PSPNet(Segmenter):
 
 
 class PyramidPooling(nn.Module):
-    """Means over 1x1, 2x2, 3x3 and 6x6 bins, each through a 1x1 convolution and resized back, beside the input itself."""
+    """Means over 1x1, 2x2, 3x3 and 6x6 bins, each through a 1x1 convolution and resized back, beside the input."""
 
     def __init__(self, in_channels: int, out_channels: int, bins: tuple[int, ...] = (1, 2, 3, 6)) -> None:
         super().__init__()

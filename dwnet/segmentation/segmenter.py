@@ -12,7 +12,8 @@ class Segmenter(nn.Module, ABC):
     """A per-frame segmentation network, split where DWNet needs it.
 
     Subclasses set `channels` (C of the features), `stride` (image pixels per feature pixel) and `num_classes` (K), and
-    define `features` and `classify`. F_t of the paper is the map that enters the last 1x1 classifier (section 3.1, Fig. 2).
+    define `features` and `classify`. F_t of the paper is the map that enters the last 1x1 classifier (section 3.1,
+    Fig. 2).
     """
 
     channels: int

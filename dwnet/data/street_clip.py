@@ -1,0 +1,46 @@
+"""Writes a drive through the rendered street as an H.264 video."""
+
+from __future__ import annotations
+
+import os
+from fractions import Fraction
+from pathlib import Path
+
+from dwnet.data.street import StreetScene
+
+
+def write_clip(
+    scene: StreetScene, path: str | Path, *, seconds: float, start_seconds: float = 0.0, crf: int = 23, preset: str = "slow"
+) -> int:
+    """Render `seconds` of `scene`, from `start_seconds` on, into an MP4 (H.264, yuv420p, playable while it loads).
+
+    Returns the number of frames. `crf` is x264's quality, 0 (lossless) .. 51. Raises ValueError if the scene is shorter than that, if
+    its size is odd (4:2:0 halves it), or if the file is not called .mp4.
+    """
+    path = Path(path)
+    if path.suffix.lower() != ".mp4":
+        raise ValueError(f"a street clip is an .mp4 file, got {path.name!r}")
+    if scene.width % 2 or scene.height % 2:
+        raise ValueError(f"a video needs an even width and height, got {scene.width} x {scene.height}")
+    if not 0 <= crf <= 51:
+        raise ValueError(f"crf is 0..51, got {crf}")
+    count, start = round(seconds * scene.fps), round(start_seconds * scene.fps)
+    if count < 1 or start < 0 or start + count > len(scene):
+        raise ValueError(
+            f"this street lasts {len(scene) / scene.fps:g} s; {seconds:g} s from {start_seconds:g} s on are not in it"
+        )
+    import av  # only where a video is written
+
+    partial = path.with_name(f".{path.stem}.{os.getpid()}.part.mp4")
+    try:
+        with av.open(str(partial), "w", options={"movflags": "+faststart"}) as container:
+            stream = container.add_stream("libx264", rate=Fraction(scene.fps).limit_denominator(1001))
+            stream.width, stream.height, stream.pix_fmt = scene.width, scene.height, "yuv420p"
+            stream.options = {"crf": str(crf), "preset": preset}
+            for frame in scene.frames(count, start=start):
+                container.mux(stream.encode(av.VideoFrame.from_ndarray(frame.image, format="rgb24")))
+            container.mux(stream.encode())
+        os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)
+    return count

@@ -1,0 +1,265 @@
+"""The app without a browser: what the callbacks yield on real clips, what the pictures of the page contain, and the
+server's one endpoint for scripts.
+"""
+
+import base64
+import json
+import re
+from pathlib import Path
+from types import SimpleNamespace
+
+import cv2
+import gradio as gr
+import numpy as np
+import pytest
+from app_fixtures import CLASSES, PALETTE, models, textured_frame, write_clip
+
+from app.__main__ import ASSETS, main, parse
+from app.callbacks import Callbacks, Update
+from app.curve import MAX_POINTS, FlickerCurve
+from app.main import build
+from app.render import curve_html, legend_html, note_html, panels_html, status_html, table_html
+from app.style import CSS, theme
+from dwnet.compare import MethodSummary, load_networks
+
+__all__ = ["models"]
+
+METHODS = ("baseline", "static_warp", "dwnet")
+PAGE = SimpleNamespace(session_hash="page")
+
+
+@pytest.fixture(scope="module")
+def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    frames = [textured_frame(index, shift_px=2) for index in range(6)]
+    return write_clip(tmp_path_factory.mktemp("clips") / "street.mp4", frames)
+
+
+@pytest.fixture
+def callbacks(models: Path, tmp_path: Path) -> Callbacks:
+    workspace = tmp_path / "workspace"
+    workspace.mkdir()
+    return Callbacks(load_networks(models, threads=1), workspace)
+
+
+def pictures(html: str) -> dict[str, np.ndarray]:
+    """The decoded pictures of the panels, uint8 (H, W, 3) RGB, by panel."""
+    found = {}
+    for key, body in re.findall(r'data-panel="(\w+)"(.*?)</figure>', html, flags=re.DOTALL):
+        if picture := re.search(r'src="data:image/jpeg;base64,([^"]+)"', body):
+            content = np.frombuffer(base64.b64decode(picture[1]), np.uint8)
+            found[key] = cv2.cvtColor(cv2.imdecode(content, cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB)
+    return found
+
+
+def test_a_run_paints_the_page_and_ends_with_files(callbacks: Callbacks, clip: Path) -> None:
+    run = callbacks.run(str(clip), 128, 1, 0, 0.6, PAGE)
+    updates: list[Update] = []
+    report: dict = {}
+    for update in run:
+        updates.append(update)
+        if isinstance(update.json_file, str):
+            # Gradio copies the files while the generator waits here; afterwards they are gone.
+            report = json.loads(Path(update.json_file).read_text())
+            assert Path(update.video).stat().st_size > 0
+            assert len(Path(update.csv_file).read_text().splitlines()) == 1 + 6
+    assert report["frames_compared"] == 6
+    assert list(callbacks.workspace.iterdir()) == []
+
+    painted = [pictures(update.panels) for update in updates if isinstance(update.panels, str)]
+    assert set(painted[0]) == {*METHODS, "input"}  # no flow at the first frame
+    assert set(painted[-1]) == {*METHODS, "input", "coarse", "refined"}
+    assert painted[-1]["input"].shape == (64, 128, 3)
+    # The tiny DWNet answers class 0 everywhere: its panel is the input under 60 % of that colour.
+    expected = 0.4 * painted[-1]["input"].mean((0, 1)) + 0.6 * np.array(PALETTE[0])
+    np.testing.assert_allclose(painted[-1]["dwnet"].mean((0, 1)), expected, atol=3)
+
+    last = updates[-1]
+    assert "6 frames compared." in last.status
+    assert "width:100.0%" in last.status
+    assert last.curve.count("<polyline") == 3
+    flips = report["methods"]["baseline"]["flips_percent"]
+    assert f"{flips:.2f} %" in last.table
+    assert "12.5 %" in last.table  # the mIoU that the files state
+
+
+def test_a_press_swaps_the_buttons_and_stop_ends_the_run(callbacks: Callbacks, clip: Path) -> None:
+    start, stop, _ = callbacks.press(PAGE)
+    assert (start["interactive"], stop["interactive"]) == (False, True)
+    run = callbacks.run(str(clip), 128, 1, 0, 0.6, PAGE)
+    shown = 0
+    while shown < 1:
+        shown += isinstance(next(run).panels, str)
+    assert "Stopping" in callbacks.stop(PAGE)
+    rest = list(run)
+    assert "Stopped" in rest[-1].status
+    assert list(callbacks.workspace.iterdir()) == []
+    start, stop = callbacks.rest(PAGE)
+    assert (start["interactive"], stop["interactive"]) == (True, False)
+
+
+def test_stop_while_waiting_in_the_queue(callbacks: Callbacks, clip: Path) -> None:
+    callbacks.press(PAGE)
+    callbacks.stop(PAGE)
+    updates = list(callbacks.run(str(clip), 128, 1, 0, 0.6, PAGE))
+    assert "Stopped before the first frame" in updates[-1].status
+    assert not any(isinstance(update.panels, str) for update in updates)
+
+
+def test_stop_of_one_page_does_not_stop_another(callbacks: Callbacks, clip: Path) -> None:
+    other = SimpleNamespace(session_hash="other")
+    callbacks.press(PAGE)
+    callbacks.press(other)
+    callbacks.stop(other)
+    callbacks.leave(other)
+    callbacks.leave(SimpleNamespace(session_hash="never pressed"))
+    updates = list(callbacks.run(str(clip), 128, 1, 0, 0.6, PAGE))
+    assert "6 frames compared." in updates[-1].status
+    assert "Stopped" not in updates[-1].status
+
+
+def test_a_closed_page_leaves_nothing(callbacks: Callbacks, clip: Path) -> None:
+    run = callbacks.run(str(clip), 128, 1, 0, 0.6, PAGE)
+    next(run)
+    next(run)
+    assert list(callbacks.workspace.iterdir())
+    run.close()
+    assert list(callbacks.workspace.iterdir()) == []
+
+
+def test_what_goes_wrong_is_one_clear_message(callbacks: Callbacks, tmp_path: Path) -> None:
+    with pytest.raises(gr.Error, match="Choose a clip first"):
+        list(callbacks.run(None, 480, 1, 0, 0.6, PAGE))
+    text = tmp_path / "notes.mp4"
+    text.write_text("not a video\n" * 100)
+    single = write_clip(tmp_path / "single.mp4", [textured_frame()])
+    for wrong, message in ((text, r"^notes\.mp4: "), (single, r"^single\.mp4 has 1 frame.*flicker needs two")):
+        run = callbacks.run(str(wrong), 480, 1, 0, 0.6, PAGE)
+        with pytest.raises(gr.Error) as caught:
+            list(run)
+        assert re.search(message, caught.value.message)
+        assert str(tmp_path) not in caught.value.message  # where the server keeps uploads is nobody's business
+        assert list(callbacks.workspace.iterdir()) == []
+
+
+def test_choosing_a_clip_describes_it(callbacks: Callbacks, clip: Path, tmp_path: Path) -> None:
+    note, panels = callbacks.describe(str(clip))
+    assert "street.mp4: 128×64 px, 6 frames, 0.6 s, 10 frames/s" in note
+    assert set(pictures(panels)) == {"input"}
+    note, panels = callbacks.describe(None)
+    assert "Choose a clip" in note
+    assert pictures(panels) == {}
+    empty = tmp_path / "empty.mp4"
+    empty.touch()
+    note, panels = callbacks.describe(str(empty))
+    assert "dw-bad" in note
+    assert "empty.mp4" in note
+    assert str(tmp_path) not in note
+
+
+def test_curve_averages_neighbours_instead_of_growing() -> None:
+    curve = FlickerCurve(["baseline"])
+    count = 5 * MAX_POINTS
+    for index in range(count):
+        curve.add(index / 25, {"baseline": float(index)})
+    points = curve.flips_percent["baseline"]
+    assert len(points) == len(curve.seconds) < MAX_POINTS
+    assert curve.frames_per_point == 8
+    # Each point is the mean of the eight frames it stands for, at the time of the first.
+    np.testing.assert_allclose(points, np.arange(count)[: 8 * len(points)].reshape(-1, 8).mean(1))
+    np.testing.assert_allclose(curve.seconds, np.arange(len(points)) * 8 / 25)
+
+
+def test_curve_points_lie_where_the_axis_says() -> None:
+    curve = FlickerCurve(METHODS)
+    assert "NaN" not in curve.svg()
+    for seconds, flips in ((0.0, 0.0), (1.0, 10.0), (2.0, 5.0)):
+        curve.add(seconds, {"baseline": flips, "static_warp": 0.0, "dwnet": 1.0})
+    svg = curve.svg()
+    levels = dict(re.findall(r'y="([\d.]+)" text-anchor="end">([\d.]+) %', svg))
+    levels = {float(percent): float(y) - 4 for y, percent in levels.items()}
+    assert set(levels) == {0.0, 5.0, 10.0}
+    points = re.search(r'data-method="baseline" points="([^"]+)"', svg)
+    assert points
+    (x0, y0), (x1, y1), (x2, y2) = (map(float, point.split(",")) for point in points[1].split())
+    assert (y0, y1, y2) == pytest.approx((levels[0.0], levels[10.0], levels[5.0]), abs=0.1)
+    assert x1 - x0 == pytest.approx(x2 - x1)
+    assert "0.0 s" in svg
+    assert "2.0 s" in svg
+
+
+def test_table_states_differences_from_the_baseline() -> None:
+    def summary(flips: float | None, latency_ms: float, flow_ms: float, classes: tuple) -> MethodSummary:
+        return MethodSummary(flips, classes, None, latency_ms, latency_ms, flow_ms)
+
+    found = {
+        "baseline": summary(4.0, 50.0, 0.0, (1.0, None, 8.0)),
+        "static_warp": summary(3.0, 75.0, 20.0, (2.0, None, 4.0)),
+        "dwnet": summary(None, 50.1, 0.0, (1.0, 1.0, 8.0)),
+    }
+    html = table_html(CLASSES, METHODS, found)
+    rows = [re.sub(r"<[^>]+>", " ", row).split() for row in re.findall(r"<tr.*?</tr>", html)]
+    assert rows[1] == ["Flips", "per", "frame", "4.00", "%", "3.00", "%", "-25", "%", "–"]
+    assert rows[2] == ["Time", "per", "frame", "50.0", "ms", "75.0", "ms", "+50", "%", "50.1", "ms", "+0", "%"]
+    assert rows[3] == ["of", "which", "optical", "flow", "–", "20.0", "ms", "–"]
+    assert rows[5] == ["Red", "1.00", "%", "2.00", "%", "+100", "%", "1.00", "%", "+0", "%"]
+    assert rows[6] == ["Green", "–", "–", "1.00", "%"]
+    assert "mIoU" not in html
+
+
+def test_text_from_files_is_escaped() -> None:
+    evil = "<script>alert(1)</script>"
+    for html in (
+        note_html(evil),
+        status_html(evil, evil),
+        legend_html([evil], [(1, 2, 3)]),
+        table_html([evil], [evil]),
+        panels_html([evil]),
+        curve_html(FlickerCurve([evil])),
+    ):
+        assert "<script" not in html
+
+
+def test_legend_shows_every_class_in_its_colour() -> None:
+    html = legend_html(CLASSES, PALETTE)
+    for name, colour in zip(CLASSES, PALETTE, strict=True):
+        assert f'<i style="background:rgb{colour}"></i>{name}</span>' in html
+
+
+def test_the_page_names_no_other_host() -> None:
+    assert "http" not in CSS
+    assert "@import" not in CSS
+    assert theme()._stylesheets == []
+
+
+def test_the_endpoint_for_scripts(callbacks: Callbacks, clip: Path, tmp_path: Path) -> None:
+    """A real server and Gradio's own client: the report and the three files come back; a wrong clip is one message."""
+    from gradio_client import Client, handle_file
+    from gradio_client.exceptions import AppError
+
+    page = build(callbacks, None)
+    _, url, _ = page.launch(prevent_thread_lock=True, quiet=True, server_name="127.0.0.1", ssr_mode=False)
+    try:
+        client = Client(url, verbose=False, download_files=str(tmp_path / "downloads"))
+        settings = {"max_side": 160, "every": 1, "limit": 3, "opacity": 0.5, "api_name": "/compare_clip"}
+        report, files = client.predict(clip=handle_file(str(clip)), **settings)
+        assert report["frames_compared"] == 3
+        assert [Path(file).suffix for file in files] == [".mp4", ".csv", ".json"]
+        assert json.loads(Path(files[2]).read_text()) == report
+        text = tmp_path / "notes.mp4"
+        text.write_text("not a video\n" * 100)
+        with pytest.raises(AppError, match=r"^notes\.mp4: "):
+            client.predict(clip=handle_file(str(text)), **settings)
+    finally:
+        page.close()
+    assert list(callbacks.workspace.iterdir()) == []
+
+
+def test_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    options = parse([])
+    assert (options.host, options.port, options.no_browser, options.max_mb) == ("127.0.0.1", None, False, 500)
+    assert options.models == ASSETS / "models"
+    with pytest.raises(SystemExit, match=r"python -m app: no \.onnx file in"):
+        main(["--models", str(tmp_path), "--no-browser"])
+    with pytest.raises(SystemExit):
+        parse(["--port", "eighty"])
+    assert "invalid int value" in capsys.readouterr().err
