@@ -91,6 +91,42 @@ def evaluate(
             temporary.write_text(json.dumps([dataclasses.asdict(e) for e in evaluations], indent=2) + "\n")
 
 
+def compare(
+    clip: tyro.conf.Positional[Path],
+    /,
+    models: Path = Path("assets/models"),
+    output: Path = Path("comparison"),
+    max_side: int = 480,
+    every: int = 1,
+    limit: int | None = None,
+) -> None:
+    """Compare exported networks on a clip, as the page does: side-by-side MP4, CSV a frame, JSON report.
+
+    Args:
+        clip: a video file, or a folder of images.
+        models: folder of exported networks, one a method, the baseline among them.
+        output: folder for the files.
+        max_side: the frames' longer side is reduced to this, in pixels.
+        every: takes every n-th frame.
+        limit: at most so many frames.
+    """
+    from dwnet.compare import ComparisonFiles, load_networks
+    from dwnet.compare import compare as run
+
+    progress, frame = _Progress(clip.name), None
+    networks = load_networks(models)
+    for frame in run(clip, networks, output_dir=output, max_side=max_side, every=every, limit=limit):
+        progress(frame.compared, frame.expected or frame.compared)
+    progress.close()
+    assert frame is not None  # `run` refuses a clip without frames
+    print("| method | flips % | temporal consistency % | median ms per frame |\n|---|---|---|---|")
+    for method, summary in frame.summaries.items():
+        cells = [summary.flips_percent, summary.temporal_consistency_percent, summary.latency_ms_median]
+        print(f"| {method} | {' | '.join('-' if cell is None else f'{cell:.2f}' for cell in cells)} |")
+    files = ComparisonFiles.beside(output, Path(clip.name))
+    print(f"\n{frame.compared} frames; {files.video}, {files.csv}, {files.json}")
+
+
 def camvid_frames(
     video: tyro.conf.Positional[Path],
     /,
@@ -126,7 +162,12 @@ class _Progress:
             print(file=sys.stderr)
 
 
-COMMANDS: dict[str, Callable[..., None]] = {"export": export, "evaluate": evaluate, "camvid-frames": camvid_frames}
+COMMANDS: dict[str, Callable[..., None]] = {
+    "export": export,
+    "evaluate": evaluate,
+    "compare": compare,
+    "camvid-frames": camvid_frames,
+}
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -14,6 +14,7 @@ from dwnet.data.street_vehicles import Body, place, vehicle_surfaces
 from dwnet.data.street_world import BICYCLIST, CAR, KERB_M, LANE_M, PEDESTRIAN, Plan, Road
 
 CAMERA_HEIGHT_M = 1.4
+LEAD_SECONDS = 1.6
 FOREVER = 1e6
 """Longer than any scene [s]."""
 
@@ -40,7 +41,7 @@ class Ego:
     @classmethod
     def draw(cls, rng: Generator, seconds: float) -> Ego:
         """A drive at 4 to 11 m/s with some slowing down."""
-        time = np.arange(-1.0, seconds + 2.0, 0.02)
+        time = np.arange(-1.0, seconds + 4.0, 0.02)
         knots = np.arange(-4.0, seconds + 8, 3.0)
         speed = rng.uniform(6.0, 10.0) + rng.uniform(-2.2, 2.2, len(knots))
         if rng.random() < 0.5:
@@ -96,15 +97,12 @@ class Mover:
     """[m/s] along s; negative: oncoming."""
     d: float
     instance: int
-    sway: float = 0.0
-    """Slow change of speed: amplitude of the distance [m]."""
-    phase: float = 0.0
     moves: tuple[tuple[float, float, float], ...] = ()
     """(from time, seconds it takes, sideways m)."""
 
     def at(self, seconds: float) -> tuple[float, float]:
         """(s, d) at a time."""
-        s = self.s0 + self.speed * seconds + self.sway * np.sin(0.5 * seconds + self.phase)
+        s = self.s0 + self.speed * seconds
         d = self.d + sum(sideways * _smooth((seconds - start) / span) for start, span, sideways in self.moves)
         return float(s), float(d)
 
@@ -115,6 +113,13 @@ class Vehicle(Mover):
 
     body: Body | None = None
     template: Surfaces | None = None
+    leads: Ego | None = None
+    """Drives `s0` metres ahead of where this one will be 1.6 s later: a car ahead in the lane, which brakes first."""
+
+    def at(self, seconds: float) -> tuple[float, float]:
+        """(s, d) at a time."""
+        s, d = super().at(seconds)
+        return (s if self.leads is None else self.leads.s(seconds + LEAD_SECONDS) + self.s0), d
 
 
 @dataclass(frozen=True)
@@ -180,10 +185,9 @@ class Actors:
         while s < ego.s(seconds) + speed * seconds + 150:
             self.vehicles.append(self._vehicle(rng, s, -speed, LANE_M + 0.1, bus=0.10))
             s += float(rng.uniform(16, 48))
-        if rng.random() < 0.75:  # one ahead in the lane: it keeps its distance by going as the camera goes
-            gap = float(rng.uniform(20, 30))
-            self.vehicles.append(self._leader(rng, ego, gap, mean))
-        if rng.random() < 0.5:  # and one that overtakes, through a hole in the oncoming traffic
+        if rng.random() < 0.65:
+            self.vehicles.append(self._vehicle(rng, float(rng.uniform(7, 18)), 0.0, -LANE_M, leads=ego))
+        else:  # one that overtakes, through a hole in the oncoming traffic
             start = float(rng.uniform(0.1, 0.5)) * seconds
             fast = self._vehicle(
                 rng, ego.s(start) - 14 - (mean + 5.0) * start, mean + 5.0, LANE_M - 0.1,
@@ -191,9 +195,6 @@ class Actors:
             )  # fmt: skip
             self.vehicles = [v for v in self.vehicles if v.speed > 0 or not self._meet(v, fast, start - 1, start + 9)]
             self.vehicles.append(fast)
-
-    def _leader(self, rng: Generator, ego: Ego, gap: float, mean: float) -> Vehicle:
-        return self._vehicle(rng, gap, mean, -LANE_M, sway=float(rng.uniform(0.5, 1.5)), phase=float(rng.uniform(0, 6)))
 
     @staticmethod
     def _meet(a: Mover, b: Mover, begin: float, end: float) -> bool:

@@ -165,9 +165,9 @@ def library(variant: int) -> Library:
     for number in range(9):
         body = BODIES[number % 3]
         vehicles.append((body, put("vehicle", *vehicle_textures(rng, body, PAINTS[order[number % len(PAINTS)]]))))
-    for paint in ((0.80, 0.80, 0.79), (0.16, 0.24, 0.38)):
+    for paint in ((0.80, 0.80, 0.79), (0.17, 0.22, 0.30)):
         vehicles.append((BODIES[3], put("vehicle", *vehicle_textures(rng, BODIES[3], paint))))
-    bus_paint = ((0.55, 0.06, 0.06), (0.12, 0.30, 0.52))[variant % 2]
+    bus_paint = ((0.55, 0.06, 0.06), (0.17, 0.27, 0.40))[variant % 2]
     vehicles.append((BUS, put("vehicle", *vehicle_textures(rng, BUS, bus_paint))))
     put("bicycle_wheel", people.bicycle_wheel())
     tyre = tx.Texture(np.full((16, 16, 3), 0.055, np.float32))

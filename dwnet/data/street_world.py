@@ -235,6 +235,10 @@ class Builder:
             free = self._blocks(start, end)
             for a, b in free:
                 self._strip(a, b, inner, outer, texture, PAVEMENT, 4.0, KERB_M)
+                for s in (a, b):  # the ends, towards the side streets
+                    first, last = (inner, outer) if (s == a) == (side > 0) else (outer, inner)
+                    top, low = self.road.at(s, np.array([first, last]), KERB_M), self.road.at(s, np.array([last, first]), 0.0)
+                    self._quad(s, np.concatenate([top, low]), lib["kerb"], PAVEMENT, layer=1, two_sided=True)
                 edges = np.linspace(a, b, max(2, int(np.ceil((b - a) / 6)) + 1))
                 for p, q in zip(edges[:-1], edges[1:], strict=True):
                     first, last = (p, q) if side < 0 else (q, p)

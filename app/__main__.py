@@ -1,0 +1,60 @@
+"""`python -m app`: opens the comparison demo in the browser."""
+
+import argparse
+import os
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+# Before Gradio is imported: it reports its use over the network otherwise.
+os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
+
+from app.callbacks import Callbacks
+from app.main import build
+from app.style import CSS, theme
+from dwnet.compare import load_networks
+
+ASSETS = Path(__file__).resolve().parent.parent / "assets"
+
+
+def parse(arguments: Sequence[str]) -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(prog="python -m app", description=__doc__)
+    parser.add_argument("--host", default="127.0.0.1", help="address to listen on; 0.0.0.0 lets other machines in")
+    parser.add_argument("--port", type=int, default=None, help="default: the first free one from 7860")
+    parser.add_argument("--no-browser", action="store_true", help="do not open the page")
+    parser.add_argument("--models", type=Path, default=ASSETS / "models", help="folder of exported networks (.onnx)")
+    parser.add_argument("--clip", type=Path, default=ASSETS / "street_sample.mp4", help="clip that is chosen at first")
+    parser.add_argument("--max-mb", type=int, default=500, help="largest upload in megabytes")
+    parser.add_argument("--threads", type=int, default=None, help="CPU threads per network; default: all")
+    return parser.parse_args(arguments)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Load the networks, serve the page until Ctrl+C."""
+    options = parse(sys.argv[1:] if arguments is None else arguments)
+    try:
+        networks = load_networks(options.models, threads=options.threads)
+    except ValueError as error:
+        sys.exit(f"python -m app: {error}")
+    with tempfile.TemporaryDirectory(prefix="dwnet-") as workspace:
+        sample = options.clip if options.clip.is_file() else None
+        page = build(Callbacks(networks, Path(workspace)), sample)
+        page.launch(
+            server_name=options.host,
+            server_port=options.port,
+            inbrowser=not options.no_browser,
+            share=False,
+            max_file_size=f"{options.max_mb}mb",
+            theme=theme(),
+            css=CSS,
+            footer_links=["api"],
+            ssr_mode=False,
+            run_history=False,
+            enable_monitoring=False,
+        )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,117 @@
+"""The page: what stands where, and which event does what. No tensor code here."""
+
+from pathlib import Path
+
+import gradio as gr
+
+from app.callbacks import Callbacks, Update
+from app.curve import FlickerCurve
+from app.render import curve_html, legend_html, status_html, table_html
+
+HEAD = """
+<div class="dw-head"><h1>DWNet</h1>
+<p>Three networks segment the same street clip. Which one flickers least, and what does it cost?</p></div>
+"""
+CLIP_SUFFIXES = (".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".ts", ".gif")
+ONE_AT_A_TIME = "compare"
+"""Queue of everything that runs networks: two comparisons at once would falsify each other's times."""
+
+CACHE_CHECK_SECONDS, CACHE_AGE_SECONDS = 1800, 6 * 3600
+QUEUE_LENGTH = 20
+
+
+def build(callbacks: Callbacks, sample: Path | None) -> gr.Blocks:
+    """The page as Gradio blocks; `launch` serves them.
+
+    Args:
+        callbacks: the events.
+        sample: the clip that is already chosen; None starts without one.
+    """
+    networks, methods = callbacks.networks, callbacks.methods
+    chosen = None if sample is None else str(sample)
+    note, panels = callbacks.describe(chosen)
+    with gr.Blocks(
+        title="DWNet: steadier video segmentation",
+        analytics_enabled=False,
+        delete_cache=(CACHE_CHECK_SECONDS, CACHE_AGE_SECONDS),
+    ) as page:
+        gr.HTML(HEAD)
+        with gr.Row(equal_height=False):
+            with gr.Column(scale=0, min_width=280, elem_id="settings"):
+                # Not gr.Video: its player calls clips unplayable that the browser cannot show but decord can read.
+                clip = gr.File(chosen, label="Clip", file_types=list(CLIP_SUFFIXES), height=120, elem_id="clip")
+                clip_note = gr.HTML(note, elem_id="clip-note")
+                with gr.Row():
+                    start = gr.Button("Compare", variant="primary", min_width=100, elem_id="compare")
+                    stop = gr.Button("Stop", interactive=False, min_width=70, elem_id="stop")
+                max_side = gr.Slider(160, 960, 480, step=32, label="Working size (px)", elem_id="size")
+                opacity = gr.Slider(0, 1, 0.6, step=0.05, label="Colour opacity", elem_id="opacity")
+                with gr.Row():
+                    every = gr.Number(
+                        1, label="Every n-th frame", minimum=1, precision=0, min_width=90, elem_id="every"
+                    )
+                    limit = gr.Number(
+                        0, label="At most (0: all)", minimum=0, precision=0, min_width=90, elem_id="limit"
+                    )
+            with gr.Column(scale=1, min_width=320):
+                status = gr.HTML(status_html("Ready. Press Compare."), elem_id="status")
+                pictures = gr.HTML(panels, elem_id="panels")
+                gr.HTML(legend_html(networks.classes, networks.palette))
+                with gr.Column(visible=False, elem_id="results") as results:
+                    video = gr.Video(
+                        show_label=False,
+                        interactive=False,
+                        include_audio=True,
+                        buttons=[],
+                        loop=True,
+                        elem_id="video",
+                    )
+                    with gr.Row():
+                        video_file = gr.DownloadButton("Video (MP4)", size="sm", elem_id="get-mp4")
+                        csv_file = gr.DownloadButton("Every frame (CSV)", size="sm", elem_id="get-csv")
+                        json_file = gr.DownloadButton("Report (JSON)", size="sm", elem_id="get-json")
+                with gr.Row(equal_height=False):
+                    with gr.Column(min_width=320, scale=4):
+                        curve = gr.HTML(curve_html(FlickerCurve(methods)), elem_id="curve")
+                    with gr.Column(min_width=320, scale=5):
+                        table = gr.HTML(
+                            table_html(networks.classes, methods, None, callbacks.miou_percent), elem_id="table"
+                        )
+
+        settings = [clip, max_side, every, limit, opacity]
+        outputs = Update(status, pictures, curve, table, results, video, video_file, csv_file, json_file)
+        clip.change(
+            callbacks.describe,
+            clip,
+            [clip_note, pictures],
+            show_progress="hidden",
+            queue=False,
+            api_visibility="private",
+        )
+        pressed = start.click(
+            callbacks.press, None, [start, stop, status], show_progress="hidden", queue=False, api_visibility="private"
+        )
+        ran = pressed.then(
+            callbacks.run,
+            settings,
+            list(outputs),
+            show_progress="hidden",
+            concurrency_id=ONE_AT_A_TIME,
+            concurrency_limit=1,
+            api_visibility="private",
+        )
+        ran.then(callbacks.rest, None, [start, stop], show_progress="hidden", queue=False, api_visibility="private")
+        stop.click(callbacks.stop, None, status, show_progress="hidden", queue=False, api_visibility="private")
+        page.unload(callbacks.leave)
+        # For scripts: real components, so that Gradio checks uploads and looks after the files, but nothing to see.
+        with gr.Column(visible=False):
+            gr.Button("API").click(
+                callbacks.compare_clip,
+                settings,
+                [gr.JSON(label="report"), gr.Files(label="files")],
+                api_name="compare_clip",
+                concurrency_id=ONE_AT_A_TIME,
+                concurrency_limit=1,
+            )
+    page.queue(max_size=QUEUE_LENGTH)
+    return page

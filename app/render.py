@@ -1,0 +1,228 @@
+"""What a comparison looks like on the page: panels, tables, legend and progress, as HTML."""
+
+import base64
+from collections.abc import Mapping, Sequence
+from functools import cache
+from html import escape
+
+import cv2
+import numpy as np
+
+from app.curve import FlickerCurve
+from app.style import METHOD_NOTES, method_colour, method_name
+from dwnet.compare import ComparedFrame, MethodSummary
+from dwnet.compare_report import BASELINE, relative_percent
+from dwnet.visualize import flow_legend, flow_to_rgb
+
+JPEG_QUALITY = 85
+DEFAULT_SIZE = (480, 270)
+WHEEL_SIZE_PX = 97
+MIN_FLOW_SCALE_PX = 2.0
+"""The flow's full colour stands for no less than this, so that noise on a still picture stays pale."""
+
+
+def panels_html(
+    methods: Sequence[str], frame: ComparedFrame | None = None, preview: np.ndarray | None = None, refined: bool = True
+) -> str:
+    """The six pictures: every method's overlay, then the input and the two flows.
+
+    Args:
+        methods: their order.
+        frame: what to show; None shows the empty panels.
+        preview: uint8 (H, W, 3), the input before anything was compared.
+        refined: whether there is a network that refines the flow.
+    """
+    image = preview if frame is None else frame.image
+    size = DEFAULT_SIZE if image is None else (image.shape[1], image.shape[0])
+    panels = []
+    for position, method in enumerate(methods):
+        result = None if frame is None else frame.methods[method]
+        flips = "" if result is None or result.flips_percent is None else f"{result.flips_percent:.2f} % flipped"
+        panels.append(
+            _panel(
+                key=method,
+                title=method_name(method),
+                note=METHOD_NOTES.get(method, ""),
+                fact=flips,
+                picture=None if result is None else result.overlay,
+                size=size,
+                dot=method_colour(method, position),
+            )
+        )
+    fact = "" if frame is None else f"{frame.pts_seconds:.2f} s"
+    note = "The clip as the networks see it."
+    if frame is not None and frame.scene_cut:
+        note = "A new scene: nothing is compared across the cut."
+    panels.append(_panel(key="input", title="Input", note=note, fact=fact, picture=image, size=size))
+
+    coarse = None if frame is None else frame.coarse_flow_px
+    fine = None if frame is None else frame.refined_flow_px
+    scale = MIN_FLOW_SCALE_PX
+    if coarse is not None:
+        scale = max(scale, float(np.percentile(np.hypot(coarse[0], coarse[1]), 99)))
+    waiting = "Shown from the second frame on" if refined else "No network refines the flow"
+    panels.append(
+        _panel(
+            key="coarse",
+            title="Coarse flow",
+            note="Where each pixel was one frame ago.",
+            fact="" if coarse is None else f"wheel: {scale:.0f} px",
+            picture=None if coarse is None else flow_to_rgb(coarse, max_px=scale),
+            size=size,
+            empty="Shown from the second frame on",
+            wheel=coarse is not None,
+        )
+    )
+    panels.append(
+        _panel(
+            key="refined",
+            title="Refined flow",
+            note="After DWNet's refinement; for training only.",
+            fact="" if fine is None else f"wheel: {scale:.0f} px",
+            picture=None if fine is None else flow_to_rgb(fine, max_px=scale),
+            size=size,
+            empty=waiting,
+            wheel=fine is not None,
+        )
+    )
+    return f'<div class="dw-grid">{"".join(panels)}</div>'
+
+
+def legend_html(classes: Sequence[str], palette: Sequence[tuple[int, int, int]]) -> str:
+    """Every class with its colour."""
+    entries = (
+        f'<span><i style="background:rgb{colour}"></i>{escape(name)}</span>'
+        for name, colour in zip(classes, palette, strict=True)
+    )
+    return f'<div class="dw-legend" aria-label="Colours of the classes">{"".join(entries)}</div>'
+
+
+def curve_html(curve: FlickerCurve) -> str:
+    """The flicker curve with its heading and the methods' colours."""
+    names = "".join(
+        f'<span><i class="dw-dot" style="background:{method_colour(method, position)}"></i>'
+        f"{escape(method_name(method))}</span>"
+        for position, method in enumerate(curve.methods)
+    )
+    return (
+        '<div class="dw-card"><h2>Flicker</h2><p>Pixels that change class though the flow says they show the same '
+        f'thing. Lower is steadier.</p>{curve.svg()}<div class="dw-legend">{names}</div></div>'
+    )
+
+
+def table_html(
+    classes: Sequence[str],
+    methods: Sequence[str],
+    summaries: Mapping[str, MethodSummary] | None = None,
+    miou_percent: Mapping[str, float] | None = None,
+) -> str:
+    """Flips and time per method, and flips per class, each beside its difference from the baseline.
+
+    Args:
+        classes: names by id.
+        methods: their order.
+        summaries: per method; None before anything was compared.
+        miou_percent: per method, as its file states it; a row of its own, since steadiness means nothing without it.
+    """
+    head = "".join(
+        f'<th><i class="dw-dot" style="background:{method_colour(method, position)}"></i>'
+        f"{escape(method_name(method))}</th>"
+        for position, method in enumerate(methods)
+    )
+    rows = [f"<tr><th></th>{head}</tr>"]
+
+    def row(label: str, values: Mapping[str, float | None], unit: str, digits: int, *, compare: bool = True) -> str:
+        reference = values.get(BASELINE) if compare else None
+        cells = (
+            f"<td>{_number(values.get(method), unit, digits)}{_difference(method, values.get(method), reference)}</td>"
+            for method in methods
+        )
+        return f"<tr><td>{escape(label)}</td>{''.join(cells)}</tr>"
+
+    found = summaries or {}
+    rows.append(row("Flips per frame", {m: s.flips_percent for m, s in found.items()}, "%", 2))
+    rows.append(row("Time per frame", {m: s.latency_ms_median for m, s in found.items()}, "ms", 1))
+    rows.append(row("of which flow", {m: s.flow_ms_mean or None for m, s in found.items()}, "ms", 1))
+    if miou_percent:
+        rows.append(row("mIoU (validation)", dict(miou_percent), "%", 1, compare=False))
+    rows.append(f'<tr class="dw-part"><th>Flips per class</th>{"<th></th>" * len(methods)}</tr>')
+    for class_id, name in enumerate(classes):
+        rows.append(row(name, {m: s.class_flips_percent[class_id] for m, s in found.items()}, "%", 2))
+    return (
+        '<div class="dw-card"><h2>All frames so far</h2><p>Small figures: relative to the baseline. Time: median on '
+        "this machine, with the flow where a method needs it. Steady alone proves nothing: a constant answer never "
+        f'flips.</p><div class="dw-scroll"><table class="dw-table">{"".join(rows)}</table></div></div>'
+    )
+
+
+def status_html(text: str, detail: str = "", share: float = 0.0) -> str:
+    """One line of progress under a bar.
+
+    Args:
+        text: what is going on.
+        detail: at the line's right end.
+        share: how much is done, 0..1.
+    """
+    percent = 100 * min(max(share, 0.0), 1.0)
+    return (
+        f'<div class="dw-status" role="status"><div class="dw-bar"><i style="width:{percent:.1f}%"></i></div>'
+        f'<div class="dw-text"><span>{escape(text)}</span><span class="dw-muted">{escape(detail)}</span></div></div>'
+    )
+
+
+def note_html(text: str, *, bad: bool = False) -> str:
+    """A small note; `bad` for what went wrong."""
+    return f'<div class="dw-note{" dw-bad" if bad else ""}">{escape(text)}</div>'
+
+
+def _panel(
+    *,
+    key: str,
+    title: str,
+    note: str,
+    fact: str,
+    picture: np.ndarray | None,
+    size: tuple[int, int],
+    dot: str | None = None,
+    empty: str = "",
+    wheel: bool = False,
+) -> str:
+    mark = f'<i class="dw-dot" style="background:{dot}"></i>' if dot else ""
+    inside = f'<div class="dw-empty">{escape(empty)}</div>'
+    if picture is not None:
+        # Decoded before it is shown: the panel never blinks between two frames.
+        inside = f'<img alt="{escape(title)}" decoding="sync" src="{_data_uri(picture)}">'
+    if wheel:
+        inside += f'<img class="dw-wheel" alt="Colour wheel: direction of the flow" src="{_wheel_uri()}">'
+    return (
+        f'<figure class="dw-panel" data-panel="{escape(key)}">'
+        f'<figcaption><b>{mark}{escape(title)}</b><span class="dw-muted">{escape(fact)}</span></figcaption>'
+        f'<p title="{escape(note)}">{escape(note)}</p>'
+        f'<div class="dw-picture" style="aspect-ratio:{size[0]}/{size[1]}">{inside}</div></figure>'
+    )
+
+
+def _data_uri(image: np.ndarray) -> str:
+    """uint8 (H, W, 3) RGB -> a JPEG inside the page: no file per frame is left on the server."""
+    done, jpeg = cv2.imencode(".jpg", cv2.cvtColor(image, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
+    if not done:
+        raise ValueError(f"no JPEG could be made of an image of shape {image.shape}")
+    return "data:image/jpeg;base64," + base64.b64encode(jpeg.tobytes()).decode()
+
+
+@cache
+def _wheel_uri() -> str:
+    """The key to the flow's colours."""
+    return _data_uri(flow_legend(WHEEL_SIZE_PX))
+
+
+def _number(value: float | None, unit: str, digits: int) -> str:
+    return '<span class="dw-muted">–</span>' if value is None else f"{value:.{digits}f} {unit}"
+
+
+def _difference(method: str, value: float | None, reference: float | None) -> str:
+    relative = relative_percent(value, reference)
+    if method == BASELINE or relative is None:
+        return ""
+    kind = "" if abs(relative) < 0.5 else " dw-better" if relative < 0 else " dw-worse"
+    return f' <small class="dw-muted{kind}">{relative:+.0f} %</small>'
