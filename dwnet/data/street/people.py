@@ -10,8 +10,8 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from dwnet.data.street_geometry import BOX, DISC, LIMB, TORSO, Array, Billboards
-from dwnet.data.street_textures import Colour, Generator, Texture, _flat, _shade, cylinder, fractal_noise
+from dwnet.data.street.geometry import BOX, DISC, LIMB, TORSO, Array, Billboards
+from dwnet.data.street.textures import Colour, Generator, Texture, _flat, _shade, cylinder, fractal_noise
 
 CLOTHES: tuple[Colour, ...] = (
     (0.09, 0.09, 0.11), (0.15, 0.18, 0.28), (0.42, 0.10, 0.10), (0.30, 0.28, 0.24), (0.46, 0.44, 0.40),
@@ -95,7 +95,9 @@ class Person:
     """Metres walked per full cycle."""
 
 
-def _boards(rows: list[tuple[Array, Array, float, int, int, float]], label: int, instance: int, anchor: Array) -> Billboards:
+def _boards(
+    rows: list[tuple[Array, Array, float, int, int, float]], label: int, instance: int, anchor: Array
+) -> Billboards:
     tops, bottoms, widths, outlines, textures, biases = zip(*rows, strict=True)
     n = len(rows)
     return Billboards(
@@ -110,7 +112,9 @@ def _bend(root: Array, forward: Array, angle: float, length: float) -> Array:
     return root + length * (np.sin(angle) * forward + np.array([0.0, -np.cos(angle), 0.0]))
 
 
-def walker(person: Person, foot: Array, forward: Array, walked_m: float, pace: float, label: int, wear: Wardrobe) -> Billboards:
+def walker(
+    person: Person, foot: Array, forward: Array, walked_m: float, pace: float, label: int, wear: Wardrobe
+) -> Billboards:
     """A pedestrian at `foot` (3,) facing `forward` (3,), `walked_m` metres into the walk; `pace` 0 stands, 1 walks."""
     size, up = person.height, np.array([0.0, 1.0, 0.0])
     side = np.cross(up, forward)  # to the person's right
@@ -126,7 +130,16 @@ def walker(person: Person, foot: Array, forward: Array, walked_m: float, pace: f
         hip_joint = hip + sign * 0.052 * size * side
         knee_joint = _bend(hip_joint, forward, thigh_angle, 0.25 * size)
         ankle = _bend(knee_joint, forward, thigh_angle - knee, 0.26 * size)
-        rows.append((hip_joint + 0.03 * size * up, knee_joint - 0.01 * size * up, 0.098 * size, LIMB, wear.thigh[person.legs], 0))
+        rows.append(
+            (
+                hip_joint + 0.03 * size * up,
+                knee_joint - 0.01 * size * up,
+                0.098 * size,
+                LIMB,
+                wear.thigh[person.legs],
+                0,
+            )
+        )
         rows.append((knee_joint + 0.015 * size * up, ankle, 0.078 * size, LIMB, wear.shin[person.legs], 0))
         shoulder = chest - 0.045 * size * up + sign * 0.115 * size * side
         elbow = _bend(shoulder, forward, -pace * 0.42 * swing, 0.175 * size)
@@ -151,13 +164,23 @@ def rider(person: Person, foot: Array, forward: Array, ridden_m: float, label: i
         return foot + along * forward + height * up + across * side
 
     crank = person.phase + ridden_m / 0.85
-    saddle, bracket, head_tube, front_hub, rear_hub = at(-0.20, 0.95), at(0, 0.29), at(0.48, 0.82), at(0.58, 0.34), at(-0.46, 0.34)
+    saddle, bracket, head_tube, front_hub, rear_hub = (
+        at(-0.20, 0.95),
+        at(0, 0.29),
+        at(0.48, 0.82),
+        at(0.58, 0.34),
+        at(-0.46, 0.34),
+    )
     rows: list[tuple[Array, Array, float, int, int, float]] = [
         (top, bottom, 0.042, BOX, wear.tube, 0.0)
         for top, bottom in (
-            (saddle, bracket), (head_tube, bracket), (head_tube, at(-0.16, 0.80)), (head_tube + 0.16 * up, front_hub),
-            (saddle, rear_hub), (bracket + 0.01 * up, rear_hub),
-        )  # fmt: skip
+            (saddle, bracket),
+            (head_tube, bracket),
+            (head_tube, at(-0.16, 0.80)),
+            (head_tube + 0.16 * up, front_hub),
+            (saddle, rear_hub),
+            (bracket + 0.01 * up, rear_hub),
+        )
     ]
     rows.append((at(0.46, 0.99, -0.25), at(0.46, 0.99, 0.25), 0.04, BOX, wear.tube, 0.0))
     for sign in (-1.0, 1.0):
@@ -165,7 +188,7 @@ def rider(person: Person, foot: Array, forward: Array, ridden_m: float, label: i
         pedal = bracket + 0.17 * (np.cos(angle) * forward + np.sin(angle) * up) + 0.10 * sign * side
         hip = at(-0.18, 0.98, 0.10 * sign)
         line = pedal - hip
-        reach = np.linalg.norm(line)
+        reach = float(np.linalg.norm(line))
         bend = np.sqrt(max(0.0, 0.46**2 - (min(reach, 0.90) / 2) ** 2))
         knee = hip + line / 2 + bend * forward + 0.25 * bend * up
         rows.append((hip + 0.04 * up, knee, 0.165, LIMB, wear.thigh[person.legs], 0.0))

@@ -1,7 +1,8 @@
 """A street of our own: rendered driving scenes with exact labels, instances, depth and flow.
 
-`StreetScene(seed)` is a drive through a bending street of houses, trees, poles and traffic, made of textured planes only; so the
-label, the depth and the motion of every pixel are known in closed form. Classes are CamVid's eleven, in CamVid's order.
+`StreetScene(seed)` is a drive through a bending street of houses, trees, poles and traffic, made of textured planes
+only; so the label, the depth and the motion of every pixel are known in closed form. The classes are
+CamVid's eleven, in CamVid's order.
 """
 
 from __future__ import annotations
@@ -14,12 +15,12 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from dwnet.data import street_world as world
-from dwnet.data.street_actors import Actors, Ego
-from dwnet.data.street_geometry import Camera, SurfaceList, Surfaces, concatenate, painting_distance, texture_to_pixel
-from dwnet.data.street_library import VARIANTS, library
-from dwnet.data.street_render import Light, Raster, flow_between, geometry, rasterise, shade, shadow_map
-from dwnet.data.street_world import AHEAD_M, BEHIND_M
+from dwnet.data.street import world as world
+from dwnet.data.street.actors import Actors, Ego
+from dwnet.data.street.geometry import Camera, SurfaceList, Surfaces, concatenate, painting_distance, texture_to_pixel
+from dwnet.data.street.library import VARIANTS, library
+from dwnet.data.street.render import Light, Raster, flow_between, geometry, rasterise, shade, shadow_map
+from dwnet.data.street.world import AHEAD_M, BEHIND_M
 
 MAX_SECONDS = 40.0
 """A scene lasts this long; the street is built for it."""
@@ -53,15 +54,29 @@ class StreetLook:
     """Standard deviation [pixels at 360 rows]."""
 
 
-LOOKS: dict[str, StreetLook] = {
-    look.name: look
-    for look in (
-        StreetLook("day", "sky_fair", 1.10, (0.44, 0.475, 0.54), (1.30, 1.20, 1.0), 42, (0.86, 0.89, 0.93), 420, 0.0, 0.0, 0.7, 1.12, 2.2),
-        StreetLook("overcast", "sky_grey", 1.10, (0.86, 0.88, 0.92), (0.10, 0.10, 0.10), 80, (0.80, 0.81, 0.83), 330, 0.0, 0.0, 2.2, 1.05, 2.6),
-        StreetLook("dusk", "sky_dusk", 1.0, (0.13, 0.145, 0.19), (0.05, 0.035, 0.02), 70, (0.50, 0.44, 0.45), 330, 0.95, 0.0, 2.2, 1.0, 4.5),
-        StreetLook("wet", "sky_grey", 1.0, (0.52, 0.55, 0.60), (0.05, 0.05, 0.05), 80, (0.70, 0.72, 0.75), 190, 0.35, 0.62, 2.4, 1.05, 3.2),
-    )
-}  # fmt: skip
+_ALL = (
+    StreetLook(
+        "day", sky="sky_fair", sky_brightness=1.10, ambient=(0.44, 0.475, 0.54), sun=(1.30, 1.20, 1.0),
+        elevation_deg=42,
+        haze=(0.86, 0.89, 0.93), haze_m=420, glow=0.0, wet=0.0, shadow_softness=0.7, contrast=1.12, noise=2.2,
+    ),
+    StreetLook(
+        "overcast", sky="sky_grey", sky_brightness=1.10, ambient=(0.86, 0.88, 0.92), sun=(0.10, 0.10, 0.10),
+        elevation_deg=80, haze=(0.80, 0.81, 0.83), haze_m=330, glow=0.0, wet=0.0, shadow_softness=2.2, contrast=1.05,
+        noise=2.6,
+    ),
+    StreetLook(
+        "dusk", sky="sky_dusk", sky_brightness=1.0, ambient=(0.13, 0.145, 0.19), sun=(0.05, 0.035, 0.02),
+        elevation_deg=70, haze=(0.50, 0.44, 0.45), haze_m=330, glow=0.95, wet=0.0, shadow_softness=2.2, contrast=1.0,
+        noise=4.5,
+    ),
+    StreetLook(
+        "wet", sky="sky_grey", sky_brightness=1.0, ambient=(0.52, 0.55, 0.60), sun=(0.05, 0.05, 0.05), elevation_deg=80,
+        haze=(0.70, 0.72, 0.75), haze_m=190, glow=0.35, wet=0.62, shadow_softness=2.4, contrast=1.05, noise=3.2,
+    ),
+)  # fmt: skip
+LOOKS: dict[str, StreetLook] = {look.name: look for look in _ALL}
+"""The looks by name; a scene without a given one draws it from its seed."""
 
 
 @dataclass(frozen=True)
@@ -82,7 +97,9 @@ class StreetFrame:
 class StreetScene:
     """A drive, by its seed. Any frame can be asked for, in any order; the same seed gives the same bytes."""
 
-    def __init__(self, seed: int, *, width: int = 480, height: int = 360, fps: float = 25.0, look: str | StreetLook | None = None) -> None:
+    def __init__(
+        self, seed: int, *, width: int = 480, height: int = 360, fps: float = 25.0, look: str | StreetLook | None = None
+    ) -> None:
         if width < 32 or height < 32:
             raise ValueError(f"a street frame is at least 32 x 32 pixels, got {width} x {height}")
         if not fps > 0:
@@ -103,7 +120,9 @@ class StreetScene:
         self._plan = world.make_plan(rng, length)
         azimuth = float(rng.choice([-1, 1]) * rng.uniform(0.35, 0.95)) + float(rng.choice([0.0, np.pi], p=[0.4, 0.6]))
         elevation = np.radians(self.look.elevation_deg)
-        self._sun = np.array([np.sin(azimuth) * np.cos(elevation), np.sin(elevation), np.cos(azimuth) * np.cos(elevation)])
+        self._sun = np.array(
+            [np.sin(azimuth) * np.cos(elevation), np.sin(elevation), np.cos(azimuth) * np.cos(elevation)]
+        )
         builder = world.Builder(rng, self._road, self._plan, self._lib, self._sun)
         self._statics = builder.build()
         self._actors = Actors(rng, self._road, self._plan, self._lib, ego, MAX_SECONDS, builder.instance)
@@ -225,7 +244,9 @@ class StreetScene:
             if look.lens_blur > 0:
                 image = cv2.GaussianBlur(image, (0, 0), look.lens_blur * self.height / 360)
             seconds = t / self.fps
-            drift = 1 + look.exposure_drift * (0.6 * np.sin(0.7 * seconds + self.seed) + 0.4 * np.sin(1.9 * seconds + 2 * self.seed))
+            drift = 1 + look.exposure_drift * (
+                0.6 * np.sin(0.7 * seconds + self.seed) + 0.4 * np.sin(1.9 * seconds + 2 * self.seed)
+            )
             image = image * np.float32(drift)
             image += self._grain(t)
         image = (image - 118) * np.float32(look.contrast) + 118
@@ -241,8 +262,9 @@ class StreetScene:
     def flow(self, t: int, k: int) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
         """Exact motion from frame `t` to frame `t + k`: ((2, H, W) float32 flow_px, (H, W) bool visible).
 
-        `flow_px[:, y, x]` is (dx, dy): the point that frame `t` shows at (x, y) is at (x + dx, y + dy) in frame `t + k`, its own motion
-        included. `visible` is False where it lies outside that frame or behind something nearer.
+        `flow_px[:, y, x]` is (dx, dy): the point that frame `t` shows at (x, y) is at (x + dx, y + dy) in frame
+        `t + k`, its own motion included. `visible` is False where it lies outside that frame or behind what is nearer.
+        What only light does (shadows that move over the road, reflections on a wet one) has no flow of its own.
         """
         self._check(t)
         self._check(t + k)

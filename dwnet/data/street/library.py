@@ -10,10 +10,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from dwnet.data import street_people as people
-from dwnet.data import street_textures as tx
-from dwnet.data.street_people import Wardrobe
-from dwnet.data.street_vehicles import BODIES, BUS, PAINTS, Body, vehicle_textures
+from dwnet.data.street import people as people
+from dwnet.data.street import textures as tx
+from dwnet.data.street.people import Wardrobe
+from dwnet.data.street.vehicles import BODIES, BUS, PAINTS, Body, vehicle_textures
 
 MIP_LEVELS = 6
 _PAD = 8
@@ -143,7 +143,12 @@ def library(variant: int) -> Library:
         made = tx.facade(rng, width_m, floors, shop=shop)
         facades.append(Facade(put("facade", made)[0], width_m, made.colour.shape[0] / tx.PX_PER_M, shop))
     put("gable", *(tx.gable(rng) for _ in range(4)))
-    put("slates", tx.slates(rng, (0.27, 0.27, 0.30)), tx.slates(rng, (0.44, 0.27, 0.20)), tx.slates(rng, (0.34, 0.31, 0.28)))
+    put(
+        "slates",
+        tx.slates(rng, (0.27, 0.27, 0.30)),
+        tx.slates(rng, (0.44, 0.27, 0.20)),
+        tx.slates(rng, (0.34, 0.31, 0.28)),
+    )
     stripes = np.tile(np.repeat(np.array([[0.62, 0.14, 0.12], [0.82, 0.79, 0.72]], np.float32), 8, 0)[None], (32, 8, 1))
     put("awning", tx.Texture(stripes), tx.Texture(np.full((32, 64, 3), (0.10, 0.24, 0.20), np.float32)))
     greens = ((0.33, 0.41, 0.17), (0.27, 0.36, 0.17), (0.40, 0.40, 0.16))
@@ -165,8 +170,8 @@ def library(variant: int) -> Library:
     for number in range(9):
         body = BODIES[number % 3]
         vehicles.append((body, put("vehicle", *vehicle_textures(rng, body, PAINTS[order[number % len(PAINTS)]]))))
-    for paint in ((0.80, 0.80, 0.79), (0.17, 0.22, 0.30)):
-        vehicles.append((BODIES[3], put("vehicle", *vehicle_textures(rng, BODIES[3], paint))))
+    vans = ((0.80, 0.80, 0.79), (0.17, 0.22, 0.30))
+    vehicles.extend((BODIES[3], put("vehicle", *vehicle_textures(rng, BODIES[3], paint))) for paint in vans)
     bus_paint = ((0.55, 0.06, 0.06), (0.17, 0.27, 0.40))[variant % 2]
     vehicles.append((BUS, put("vehicle", *vehicle_textures(rng, BUS, bus_paint))))
     put("bicycle_wheel", people.bicycle_wheel())

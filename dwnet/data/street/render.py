@@ -1,7 +1,7 @@
 """Rasterising and shading of the rendered street.
 
-Deferred: polygons are painted from far to near into a map of surface numbers (with 2x2 samples a pixel); one vectorised pass then
-looks up every pixel's texture point, mip level, light, shadow and haze by its surface's homography.
+Deferred: polygons are painted from far to near into a map of surface numbers (with 2x2 samples a pixel); one vectorised
+pass then looks up every pixel's texture point, mip level, light, shadow and haze by its surface's homography.
 """
 
 from __future__ import annotations
@@ -12,8 +12,18 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from dwnet.data.street_geometry import NEAR_M, Array, Camera, Surfaces, clip_near, determinant3, inverse3, project, texture_to_pixel
-from dwnet.data.street_library import MIP_LEVELS, Atlas
+from dwnet.data.street.geometry import (
+    NEAR_M,
+    Array,
+    Camera,
+    Surfaces,
+    clip_near,
+    determinant3,
+    inverse3,
+    project,
+    texture_to_pixel,
+)
+from dwnet.data.street.library import MIP_LEVELS, Atlas
 
 SAMPLES = 2
 """Samples per pixel along each axis."""
@@ -64,21 +74,19 @@ def _to_fixed(pixels: Array) -> NDArray[np.int32]:
     return np.clip(np.rint(scaled), -(2**27), 2**27).astype(np.int32)
 
 
-def rasterise(
-    surfaces: Surfaces, keys: NDArray[np.int64], distance: Array, camera: Camera, atlas: Atlas
-) -> Raster:
-    """Paint all surfaces: layer by layer, in each from the largest `distance` (N,) to the smallest, then by their order in the
-    object. The first surface must be the sky: it is painted everywhere."""
+def rasterise(surfaces: Surfaces, keys: NDArray[np.int64], distance: Array, camera: Camera, atlas: Atlas) -> Raster:
+    """Paint all surfaces: layer by layer, in each from the largest `distance` (N,) to the smallest, then by their order
+    in the object. The first surface must be the sky: it is painted everywhere."""
     height, width = camera.size
     to_pixel = texture_to_pixel(surfaces, camera)
     pixels, depth = project(surfaces.corners, camera)
     low, high = pixels.min(1), pixels.max(1)
-    crossing = (depth < NEAR_M).any(1)
+    crossing: NDArray[np.bool_] = np.asarray((depth < NEAR_M).any(1))
     inside = (high[:, 0] > -0.5) & (low[:, 0] < width) & (high[:, 1] > -0.5) & (low[:, 1] < height)
     big = (high - low).max(1) > 0.35
     masked = np.array([a is not None for a in atlas.alpha])[surfaces.texture]
-    drawn = np.where(crossing, (depth >= NEAR_M).any(1) & ~masked, inside & big)
-    drawn &= surfaces.two_sided | (determinant3(to_pixel) > 0)
+    in_reach = np.where(crossing, (depth >= NEAR_M).any(1) & ~masked, inside & big)
+    drawn: NDArray[np.bool_] = np.logical_and(in_reach, surfaces.two_sided | (determinant3(to_pixel) > 0))
     drawn[0] = True
     rank = np.where(surfaces.layer < GROUND_LAYERS, np.arange(len(surfaces)), -distance)
     order = np.lexsort((surfaces.order, rank, surfaces.layer))
@@ -87,7 +95,9 @@ def rasterise(
     samples = np.zeros((height * SAMPLES, width * SAMPLES), np.uint16)
     surfaces, to_pixel, crossing, masked = surfaces.take(order), to_pixel[order], crossing[order], masked[order]
     fixed = _to_fixed(pixels[order])
-    masks = _place_masks(np.flatnonzero(masked), surfaces.texture, to_pixel, low[order], high[order], camera.size, atlas)
+    masks = _place_masks(
+        np.flatnonzero(masked), surfaces.texture, to_pixel, low[order], high[order], camera.size, atlas
+    )
     crossing_list, masked_list = crossing.tolist(), masked.tolist()
     for number in range(1, len(order)):
         if masked_list[number]:
@@ -112,7 +122,13 @@ _Mask = tuple[NDArray[np.uint8], Array, tuple[int, int, int, int]]
 
 
 def _place_masks(
-    index: NDArray[np.intp], texture: NDArray[np.int32], to_pixel: Array, low: Array, high: Array, size: tuple[int, int], atlas: Atlas
+    index: NDArray[np.intp],
+    texture: NDArray[np.int32],
+    to_pixel: Array,
+    low: Array,
+    high: Array,
+    size: tuple[int, int],
+    atlas: Atlas,
 ) -> dict[int, _Mask]:
     """For the surfaces with holes at `index`: mask, the homography that draws it, and its box among the samples."""
     rows, cols = size[0] * SAMPLES, size[1] * SAMPLES
@@ -121,7 +137,7 @@ def _place_masks(
     span = np.maximum(1.0, (high[index, 1] - low[index, 1]) * SAMPLES)
     texels = np.maximum(1.0, atlas.size[texture[index], 1] / span)
     level = np.clip(np.floor(np.log2(texels)), 0, MIP_LEVELS - 1).astype(int).tolist()
-    chosen = [atlas.alpha[t][n] for t, n in zip(texture[index].tolist(), level, strict=True)]  # type: ignore[index]
+    chosen = [atlas.alpha[t][n] for t, n in zip(texture[index].tolist(), level, strict=True)]
     shape = np.array([mask.shape for mask in chosen], float).reshape(-1, 2)
     # texel -> texture point (texel centres lie at half steps) -> pixel -> sample inside the box
     a = to_pixel[index]
@@ -133,7 +149,9 @@ def _place_masks(
     return {n: (m, h, tuple(b)) for n, m, h, b in zip(index.tolist(), chosen, matrix, boxes, strict=True)}
 
 
-def shadow_map(polygons: list[Array], blobs: list[tuple[Array, NDArray[np.uint8]]], camera: Camera, softness: float) -> NDArray[np.float32]:
+def shadow_map(
+    polygons: list[Array], blobs: list[tuple[Array, NDArray[np.uint8]]], camera: Camera, softness: float
+) -> NDArray[np.float32]:
     """(H, W) 0..1, how much of the sun reaches the ground at each pixel. `polygons` lie on the ground, (k, 3) each;
     `blobs` are (4, 3) quadrilaterals on the ground with the mask that casts them."""
     height, width = camera.size
@@ -142,7 +160,13 @@ def shadow_map(polygons: list[Array], blobs: list[tuple[Array, NDArray[np.uint8]
         flat, depth = project(polygon, camera)
         if (depth < NEAR_M).any():
             flat = clip_near(polygon, camera)
-        if len(flat) < 3 or flat[:, 0].max() < 0 or flat[:, 0].min() > width or flat[:, 1].max() < 0 or flat[:, 1].min() > height:
+        if (
+            len(flat) < 3
+            or flat[:, 0].max() < 0
+            or flat[:, 0].min() > width
+            or flat[:, 1].max() < 0
+            or flat[:, 1].min() > height
+        ):
             continue
         points = np.clip(np.rint(flat * 16), -(2**27), 2**27).astype(np.int32)
         cv2.fillPoly(lit, [points], 0, cv2.LINE_AA, _SHIFT)
@@ -162,7 +186,7 @@ def shadow_map(polygons: list[Array], blobs: list[tuple[Array, NDArray[np.uint8]
         np.minimum(view, 255 - cast, out=view)
     if softness > 0:
         lit = cv2.GaussianBlur(lit, (0, 0), softness)
-    return lit.astype(np.float32) / 255
+    return lit.astype(np.float32) / np.float32(255)
 
 
 @dataclass(frozen=True)
@@ -253,7 +277,9 @@ def _shade(
     return result
 
 
-def shade(raster: Raster, lit: NDArray[np.float32], atlas: Atlas, light: Light, dither: NDArray[np.float32]) -> NDArray[np.float32]:
+def shade(
+    raster: Raster, lit: NDArray[np.float32], atlas: Atlas, light: Light, dither: NDArray[np.float32]
+) -> NDArray[np.float32]:
     """(H, W, 3) float32 colour 0..255, edges averaged over their four samples, no lens and no sensor yet."""
     height, width = raster.camera.size
     tables = _tables(raster, atlas, light)
@@ -282,7 +308,7 @@ def shade(raster: Raster, lit: NDArray[np.float32], atlas: Atlas, light: Light, 
 
 def _mirror(image: NDArray[np.float32], raster: Raster, wet: float) -> None:
     """A wet road: the picture above the horizon, mirrored, blurred downwards and stronger at grazing angles."""
-    height, width = image.shape[:2]
+    height = image.shape[0]
     horizon = _horizon(raster.camera)
     rows = np.arange(height, dtype=np.float32)
     below = np.clip(rows - horizon, 0, None)
@@ -306,7 +332,7 @@ def geometry(raster: Raster) -> tuple[NDArray[np.uint8], NDArray[np.int32], NDAr
     ids = raster.ids
     inverse_depth = _plane_rows(raster.to_texture[:, 2], ids)
     with np.errstate(divide="ignore"):
-        depth = 1 / np.maximum(inverse_depth, 0)
+        depth = (1 / np.maximum(inverse_depth, 0)).astype(np.float32)
     depth[(raster.surfaces.layer == 0)[ids]] = np.inf
     return raster.surfaces.label[ids], raster.surfaces.instance[ids], depth
 
@@ -318,13 +344,11 @@ def _plane_rows(rows: Array, ids: NDArray[np.intp]) -> NDArray[np.float32]:
     return a * np.arange(width, dtype=np.float32) + b * np.arange(height, dtype=np.float32)[:, None] + c
 
 
-def flow_between(
-    raster: Raster, later: Raster, later_to_pixel: Array
-) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+def flow_between(raster: Raster, later: Raster, later_to_pixel: Array) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
     """Exact motion from `raster`'s frame to `later`'s: ((2, H, W) float32 flow_px, (H, W) bool visible).
 
-    `later_to_pixel` is (R, 3, 3): for every surface of `raster` its matrix A in the later frame. A pixel is visible if its
-    point lies inside the later frame, in front of the camera, and is what the later frame shows at the pixel nearest to it.
+    `later_to_pixel` is (R, 3, 3): for every surface of `raster` its matrix A in the later frame. A pixel is visible if
+    its point lies inside the later frame, in front of the camera, and is what that shows at the pixel nearest to it.
     """
     height, width = raster.ids.shape
     motion = later_to_pixel @ raster.to_texture
@@ -334,7 +358,8 @@ def flow_between(
     x /= safe
     y /= safe
     target_x, target_y = np.rint(x), np.rint(y)
-    inside = (ratio > 1e-6) & (x >= 0) & (x <= width - 1) & (y >= 0) & (y <= height - 1)
+    slack = 0.01  # float32: what stays on the picture's very edge is inside
+    inside = (ratio > 1e-6) & (x >= -slack) & (x <= width - 1 + slack) & (y >= -slack) & (y <= height - 1 + slack)
     flat = np.where(inside, target_y * width + target_x, 0).astype(np.intp)
     there = later.ids.ravel()[flat]
     same = later.key[there] == raster.key[ids]

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from dwnet.data.street_geometry import Array, SurfaceList, Surfaces
-from dwnet.data.street_textures import Colour, FloatImage, Generator, Texture, fractal_noise, write
+from dwnet.data.street.geometry import Array, SurfaceList, Surfaces
+from dwnet.data.street.textures import Colour, FloatImage, Generator, Texture, fractal_noise, write
 
 PX_PER_M = 72
 
@@ -71,7 +71,10 @@ def _paint(rng: Generator, height: int, width: int, paint: Colour, top: float = 
 
 def _glass(rng: Generator, height: int, width: int, bright: float = 0.5) -> FloatImage:
     down = np.linspace(0, 1, height, dtype=np.float32)[:, None, None]
-    image = np.array([0.085, 0.095, 0.105], np.float32) + bright * np.array([0.50, 0.57, 0.64], np.float32) * (1 - down) ** 2
+    image = (
+        np.array([0.085, 0.095, 0.105], np.float32)
+        + bright * np.array([0.50, 0.57, 0.64], np.float32) * (1 - down) ** 2
+    )
     image = np.broadcast_to(image, (height, width, 3)).copy()
     return np.clip(image + 0.025 * fractal_noise(rng, height, width, 30, 3)[..., None], 0, 1)
 
@@ -93,7 +96,13 @@ def side_texture(rng: Generator, body: Body, paint: Colour, flip: bool) -> Textu
     image[int(height * 0.88) :] *= 0.35
     image[int(height * 0.62) : int(height * 0.62) + 4] *= 0.6
     for z in (body.front_axle_z, body.rear_axle_z):
-        cv2.circle(image, (column(z), int((body.belt - body.wheel) * PX_PER_M)), int((body.wheel + 0.07) * PX_PER_M), (0.02, 0.02, 0.022), -1)
+        cv2.circle(
+            image,
+            (column(z), int((body.belt - body.wheel) * PX_PER_M)),
+            int((body.wheel + 0.07) * PX_PER_M),
+            (0.02, 0.02, 0.022),
+            -1,
+        )
     lamp_y = int(height * 0.22)
     image[lamp_y : lamp_y + 14, :12] = (0.55, 0.05, 0.04)
     image[lamp_y + 8 : lamp_y + 20, -14:] = (0.80, 0.80, 0.76)
@@ -201,7 +210,18 @@ def bus_end(rng: Generator, paint: Colour, *, rear: bool) -> Texture:
     return Texture(image, glow=glow)
 
 
-VEHICLE_TEXTURES = ("left", "right", "glass_left", "glass_right", "front", "rear", "windscreen", "rear_window", "panel", "wheel")
+VEHICLE_TEXTURES = (
+    "left",
+    "right",
+    "glass_left",
+    "glass_right",
+    "front",
+    "rear",
+    "windscreen",
+    "rear_window",
+    "panel",
+    "wheel",
+)
 """Roles of a vehicle's textures, in the order of `vehicle_textures`."""
 
 
@@ -227,12 +247,21 @@ def vehicle_surfaces(body: Body, textures: list[int], label: int) -> Surfaces:
     half, side, low = body.length / 2, body.width / 2, 0.2
     middle = np.zeros(3)
 
-    def add(points: list[tuple[float, float, float]], role: str, order: float, *, frame: list[tuple[float, float, float]] | None = None, two_sided: bool = False) -> None:
+    def add(
+        points: list[tuple[float, float, float]],
+        role: str,
+        order: float,
+        *,
+        frame: list[tuple[float, float, float]] | None = None,
+        two_sided: bool = False,
+    ) -> None:
         basis = None
         if frame is not None:
             origin, right, below = (np.asarray(p, float) for p in frame)
             basis = (origin, right - origin, below - origin)
-        out.add(np.asarray(points, float), ids[role], label, frame=basis, anchor=middle, order=order, two_sided=two_sided)
+        out.add(
+            np.asarray(points, float), ids[role], label, frame=basis, anchor=middle, order=order, two_sided=two_sided
+        )
 
     if body is BUS:
         # Seen from outside, the left flank has its front at the left, the right flank at the right.
@@ -251,13 +280,12 @@ def vehicle_surfaces(body: Body, textures: list[int], label: int) -> Surfaces:
             # Facing outwards: on the left flank the front is at the left of the picture.
             u0, u1 = (z + r, z - r) if sign < 0 else (z - r, z + r)
             add(points, "wheel", 2, frame=[(x, 2 * r, u0), (x, 2 * r, u1), (x, 0, u0)])
-            inner = sign * (side - 0.2)
-            for face in (z - r, z + r):
-                quad = [(min(x, inner), low + 0.25, face), (max(x, inner), low + 0.25, face), (max(x, inner), 0.0, face), (min(x, inner), 0.0, face)]
-                centre = z + (0.4 * r if face > z else -0.4 * r)
-                quad = [(px, py, centre) for px, py, _ in quad]
-                tiny = [(quad[0][0], 2 * r, centre), (quad[0][0] + 0.05, 2 * r, centre), (quad[0][0], 2 * r - 0.05, centre)]
-                add(quad, "wheel", 0, frame=tiny, two_sided=True)
+            # The tyre seen from behind or before, inside the body's outline.
+            x0, x1 = sorted((sign * (side - 0.2), sign * (side - 0.02)))
+            for at in (z - 0.4 * r, z + 0.4 * r):
+                tread = [(x0, low + 0.25, at), (x1, low + 0.25, at), (x1, 0.03, at), (x0, 0.03, at)]
+                black = [(x0, 2 * r, at), (x0 + 0.05, 2 * r, at), (x0, 2 * r - 0.05, at)]
+                add(tread, "wheel", 0, frame=black, two_sided=True)
     return out.freeze()
 
 
@@ -274,8 +302,21 @@ def _lower_body(add, body: Body, half: float, side: float, low: float) -> None: 
     add([(side, front, half), (-side, front, half), (-side, low, half), (side, low, half)], "front", 1)
     add([(-side, rear, -half), (side, rear, -half), (side, low, -half), (-side, low, -half)], "rear", 1)
     bonnet_end = half - 0.02
-    add([(-side, body.belt, body.screen_z), (-side, front, bonnet_end), (side, front, bonnet_end), (side, body.belt, body.screen_z)], "panel", 1)
-    add([(-side, rear, -half), (-side, body.belt, body.tail_z), (side, body.belt, body.tail_z), (side, rear, -half)], "panel", 1)
+    add(
+        [
+            (-side, body.belt, body.screen_z),
+            (-side, front, bonnet_end),
+            (side, front, bonnet_end),
+            (side, body.belt, body.screen_z),
+        ],
+        "panel",
+        1,
+    )
+    add(
+        [(-side, rear, -half), (-side, body.belt, body.tail_z), (side, body.belt, body.tail_z), (side, rear, -half)],
+        "panel",
+        1,
+    )
 
 
 def _cabin(add, body: Body, side: float) -> None:  # type: ignore[no-untyped-def]
@@ -287,12 +328,35 @@ def _cabin(add, body: Body, side: float) -> None:  # type: ignore[no-untyped-def
             (sign * top, body.roof, body.roof_rear_z), (sign * side, body.belt, foot_rear),
         ]  # fmt: skip
         za, zb = (foot_front, foot_rear) if sign < 0 else (foot_rear, foot_front)
-        add(corners, role, 3, frame=[(sign * top, body.roof, za), (sign * top, body.roof, zb), (sign * side, body.belt, za)])
-    add([(top, body.roof, body.roof_front_z), (-top, body.roof, body.roof_front_z), (-side, body.belt, foot_front), (side, body.belt, foot_front)],
-        "windscreen", 3, frame=[(side, body.roof, body.roof_front_z), (-side, body.roof, body.roof_front_z), (side, body.belt, foot_front)])  # fmt: skip
-    add([(-top, body.roof, body.roof_rear_z), (top, body.roof, body.roof_rear_z), (side, body.belt, foot_rear), (-side, body.belt, foot_rear)],
-        "rear_window", 3, frame=[(-side, body.roof, body.roof_rear_z), (side, body.roof, body.roof_rear_z), (-side, body.belt, foot_rear)])  # fmt: skip
-    add([(-top, body.roof, body.roof_rear_z), (-top, body.roof, body.roof_front_z), (top, body.roof, body.roof_front_z), (top, body.roof, body.roof_rear_z)], "panel", 3)
+        add(
+            corners,
+            role,
+            3,
+            frame=[(sign * top, body.roof, za), (sign * top, body.roof, zb), (sign * side, body.belt, za)],
+        )
+    # Front and rear windows: the texture hangs from the roof's edge as wide as the body.
+    for role, sign, high_z, low_z in (
+        ("windscreen", 1, body.roof_front_z, foot_front),
+        ("rear_window", -1, body.roof_rear_z, foot_rear),
+    ):
+        left, right = sign * side, -sign * side
+        corners = [
+            (sign * top, body.roof, high_z),
+            (-sign * top, body.roof, high_z),
+            (right, body.belt, low_z),
+            (left, body.belt, low_z),
+        ]
+        add(corners, role, 3, frame=[(left, body.roof, high_z), (right, body.roof, high_z), (left, body.belt, low_z)])
+    add(
+        [
+            (-top, body.roof, body.roof_rear_z),
+            (-top, body.roof, body.roof_front_z),
+            (top, body.roof, body.roof_front_z),
+            (top, body.roof, body.roof_rear_z),
+        ],
+        "panel",
+        3,
+    )
 
 
 def place(template: Surfaces, position: Array, yaw: float, instance: int, brightness: float = 1.0) -> Surfaces:

@@ -7,13 +7,14 @@ Everything that moves is a closed form of time, so any frame can be made on its 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
-from dwnet.data.street_geometry import BOX, LIMB, TAPER, Array, Billboards, SurfaceList, Surfaces
-from dwnet.data.street_library import Facade, Library
-from dwnet.data.street_textures import Generator
-from dwnet.data.street_vehicles import place, vehicle_surfaces
+from dwnet.data.street.geometry import BOX, LIMB, TAPER, Array, Billboards, SurfaceList, Surfaces
+from dwnet.data.street.library import Facade, Library
+from dwnet.data.street.textures import Generator
+from dwnet.data.street.vehicles import place, vehicle_surfaces
 
 SKY, BUILDING, POLE, ROAD, PAVEMENT, TREE, SIGN, FENCE, CAR, PEDESTRIAN, BICYCLIST = range(11)
 VOID = 255
@@ -96,7 +97,8 @@ def make_plan(rng: Generator, length_m: float) -> Plan:
         s += float(rng.uniform(60, 110))
     crossings = tuple(a - float(rng.uniform(7, 12)) for a, _ in junctions if rng.random() < 0.45)
     return Plan(
-        length_m, (bool(rng.random() < 0.3), bool(rng.random() < 0.5)), (float(rng.uniform(3.0, 4.8)), float(rng.uniform(3.0, 4.8))),
+        length_m, (bool(rng.random() < 0.3), bool(rng.random() < 0.5)),
+        (float(rng.uniform(3.0, 4.8)), float(rng.uniform(3.0, 4.8))),
         float(rng.uniform(0.3, 0.9)), bool(rng.random() < 0.35), bool(rng.random() < 0.5), crossings, tuple(junctions),
     )  # fmt: skip
 
@@ -123,7 +125,8 @@ class Builder:
 
     def __init__(self, rng: Generator, road: Road, plan: Plan, lib: Library, sun: Array) -> None:
         self.rng, self.road, self.plan, self.lib, self.sun = rng, road, plan, lib, sun
-        self.out, self.out_s = SurfaceList(), []
+        self.out = SurfaceList()
+        self.out_s: list[float] = []
         self.boards: list[tuple[Array, Array, float, int, int, int, int, Array, float, float]] = []
         self.boards_s: list[float] = []
         self.rigid: list[tuple[float, Surfaces]] = []
@@ -150,10 +153,17 @@ class Builder:
             np.asarray(columns[4], np.int32), np.asarray(columns[5], np.uint8), np.asarray(columns[6], np.int32),
             np.asarray(columns[7]), np.asarray(columns[8]), np.asarray(columns[9]),
         )  # fmt: skip
-        from dwnet.data.street_geometry import concatenate
+        from dwnet.data.street.geometry import concatenate
 
-        return Statics(concatenate(surfaces), np.concatenate(where), boards, np.asarray(self.boards_s), self.shadows, self.tree_shadows,
-                       np.asarray(self.boxes, float).reshape(-1, 7))
+        return Statics(
+            concatenate(surfaces),
+            np.concatenate(where),
+            boards,
+            np.asarray(self.boards_s),
+            self.shadows,
+            self.tree_shadows,
+            np.asarray(self.boxes, float).reshape(-1, 7),
+        )
 
     # -- small tools ---------------------------------------------------------------------------------------------------
 
@@ -166,8 +176,21 @@ class Builder:
         self.out.add(corners, texture, label, **kwargs)  # type: ignore[arg-type]
         self.out_s.append(s)
 
-    def _post(self, s: float, bottom: Array, top: Array, width: float, texture: int, label: int, *, outline: int = BOX,
-              instance: int = 0, anchor: Array | None = None, brightness: float = 1.0, bias: float = 0.0) -> None:  # fmt: skip
+    def _post(
+        self,
+        s: float,
+        bottom: Array,
+        top: Array,
+        width: float,
+        texture: int,
+        label: int,
+        *,
+        outline: int = BOX,
+        instance: int = 0,
+        anchor: Array | None = None,
+        brightness: float = 1.0,
+        bias: float = 0.0,
+    ) -> None:
         where = bottom if anchor is None else anchor
         self.boards.append((top, bottom, width, outline, texture, label, instance, where, brightness, bias))
         self.boards_s.append(s)
@@ -188,24 +211,22 @@ class Builder:
 
     # -- ground --------------------------------------------------------------------------------------------------------
 
-    def _plane(self, s: float, polygon: Array, texture: int, label: int, tile_m: float, height: float, angle: float = 0.0) -> None:
-        """A polygon of a tiled horizontal plane; its tiles are aligned to the road there."""
-        cos, sin = np.cos(angle), np.sin(angle)
-        origin = np.array([0.0, height, 0.0])
-        # Keep texture coordinates small, for float32: start the tiles near the polygon.
-        u_axis, v_axis = tile_m * np.array([cos, 0, -sin]), -tile_m * np.array([sin, 0, cos])
-        middle = polygon.mean(0)
-        for axis in (u_axis, v_axis):
-            origin = origin + np.rint((middle - origin) @ axis / tile_m**2) * axis
-        self._quad(s, polygon, texture, label, frame=(origin, u_axis, v_axis), layer=1, two_sided=True)
+    def _plane(self, s: float, polygon: Array, texture: int, label: int, tile_m: float, height: float) -> None:
+        """A polygon of a horizontal plane, tiled along the world's axes: the tiles run on from piece to piece."""
+        u_axis, v_axis = tile_m * np.array([1.0, 0, 0]), tile_m * np.array([0, 0, -1.0])
+        # Start the tiles near the polygon: small texture coordinates keep float32 exact.
+        x, _, z = np.rint(polygon.mean(0) / tile_m) * tile_m
+        frame = (np.array([x, height, z]), u_axis, v_axis)
+        self._quad(s, polygon, texture, label, frame=frame, layer=1, two_sided=True)
 
-    def _strip(self, s0: float, s1: float, d0: float, d1: float, texture: int, label: int, tile_m: float, height: float = 0.0) -> None:
+    def _strip(
+        self, s0: float, s1: float, d0: float, d1: float, texture: int, label: int, tile_m: float, height: float = 0.0
+    ) -> None:
         """A band of ground between two offsets from the middle line, in pieces short enough to be straight."""
         edges = np.linspace(s0, s1, max(2, int(np.ceil((s1 - s0) / 6.0)) + 1))
-        for a, b in zip(edges[:-1], edges[1:], strict=True):
+        for a, b in pairwise(edges):
             overlap = 0.02 if label in (ROAD, PAVEMENT) and s1 - s0 > 6 else 0.0
             corners = self.road.at(np.array([a, b + overlap, b + overlap, a]), np.array([d0, d0, d1, d1]), height)
-            # One angle for all pieces: the tiles must run on from piece to piece.
             self._plane((a + b) / 2, corners, texture, label, tile_m, height)
 
     def _ground(self) -> None:
@@ -237,10 +258,13 @@ class Builder:
                 self._strip(a, b, inner, outer, texture, PAVEMENT, 4.0, KERB_M)
                 for s in (a, b):  # the ends, towards the side streets
                     first, last = (inner, outer) if (s == a) == (side > 0) else (outer, inner)
-                    top, low = self.road.at(s, np.array([first, last]), KERB_M), self.road.at(s, np.array([last, first]), 0.0)
+                    top, low = (
+                        self.road.at(s, np.array([first, last]), KERB_M),
+                        self.road.at(s, np.array([last, first]), 0.0),
+                    )
                     self._quad(s, np.concatenate([top, low]), lib["kerb"], PAVEMENT, layer=1, two_sided=True)
                 edges = np.linspace(a, b, max(2, int(np.ceil((b - a) / 6)) + 1))
-                for p, q in zip(edges[:-1], edges[1:], strict=True):
+                for p, q in pairwise(edges):
                     first, last = (p, q) if side < 0 else (q, p)
                     top = self.road.at(np.array([first, last]), inner, KERB_M)
                     low = self.road.at(np.array([last, first]), inner, 0.0)
@@ -308,7 +332,12 @@ class Builder:
     def _house(self, side: int, s: float, facade: Facade) -> None:
         """Front, both sides, roof, chimney, and a shop's awning and hanging sign."""
         rng, lib = self.rng, self.lib
-        s1, d, depth, top = s + facade.width_m, self.plan.front(side) + side * float(rng.uniform(0, 0.25)), 9.0, facade.height_m
+        s1, d, depth, top = (
+            s + facade.width_m,
+            self.plan.front(side) + side * float(rng.uniform(0, 0.25)),
+            9.0,
+            facade.height_m,
+        )
         middle, instance = s + facade.width_m / 2, self.new_instance()
         brightness = float(rng.uniform(0.86, 1.06))
         first, last = (s1, s) if side > 0 else (s, s1)  # from left to right, as seen from the road
@@ -317,7 +346,9 @@ class Builder:
         up = np.array([0.0, top, 0.0])
         anchor = (base_l + base_r) / 2
         common = {"instance": instance, "layer": 2, "anchor": anchor, "brightness": brightness}
-        self._quad(middle, np.stack([base_l + up, base_r + up, base_r, base_l]), facade.texture, BUILDING, order=2, **common)
+        self._quad(
+            middle, np.stack([base_l + up, base_r + up, base_r, base_l]), facade.texture, BUILDING, order=2, **common
+        )
         back_l, back_r = base_l + depth * out, base_r + depth * out
         wall = lib.names["gable"][int(rng.integers(4))]
         self._quad(middle, np.stack([back_l + up, base_l + up, base_l, back_l]), wall, BUILDING, order=1, **common)
@@ -326,7 +357,9 @@ class Builder:
         ridge_l, ridge_r = base_l + up + 4.5 * out + rise, base_r + up + 4.5 * out + rise
         roof = lib.names["slates"][int(rng.integers(3))]
         if rng.random() < 0.75:
-            self._quad(middle, np.stack([ridge_l, ridge_r, base_r + up, base_l + up]), roof, BUILDING, order=1, **common)
+            self._quad(
+                middle, np.stack([ridge_l, ridge_r, base_r + up, base_l + up]), roof, BUILDING, order=1, **common
+            )
             for near, far, ridge in ((base_l, back_l, ridge_l), (back_r, base_r, ridge_r)):
                 tri = np.stack([ridge, near + up, far + up])
                 frame = (near + up + rise, far - near, -rise)
@@ -335,17 +368,23 @@ class Builder:
             across = (base_r - base_l) / np.linalg.norm(base_r - base_l)
             at = base_l + up + across * float(rng.uniform(0.8, facade.width_m - 1.6)) + 3.6 * out
             wide, tall = 0.9 * across, np.array([0.0, float(rng.uniform(2.6, 3.6)), 0.0])
-            self._quad(middle, np.stack([at + tall, at + wide + tall, at + wide, at]), wall, BUILDING, order=0.5, **common)
+            self._quad(
+                middle, np.stack([at + tall, at + wide + tall, at + wide, at]), wall, BUILDING, order=0.5, **common
+            )
             for edge in (at, at + wide):
                 deep = edge + 0.7 * out
                 quad = np.stack([edge + tall, deep + tall, deep, edge])
                 self._quad(middle, quad, wall, BUILDING, order=0.4, two_sided=True, **common)
         if facade.shop:
             self._shop_extras(side, s, s1, base_l, base_r, out, common)
-        solid = np.concatenate([np.stack([p, p + up]) for p in (base_l, base_r, back_l, back_r)] + [ridge_l[None], ridge_r[None]])
+        solid = np.concatenate(
+            [np.stack([p, p + up]) for p in (base_l, base_r, back_l, back_r)] + [ridge_l[None], ridge_r[None]]
+        )
         self._shadow(middle, solid)
 
-    def _shop_extras(self, side: int, s0: float, s1: float, left: Array, right: Array, out: Array, common: dict[str, object]) -> None:
+    def _shop_extras(
+        self, side: int, s0: float, s1: float, left: Array, right: Array, out: Array, common: dict[str, object]
+    ) -> None:
         rng, lib = self.rng, self.lib
         if rng.random() < 0.4:
             a, b = left + (right - left) * 0.06, left + (right - left) * 0.94
@@ -358,7 +397,9 @@ class Builder:
                 f0, f1 = n * 2.5 / length, min(1.0, (n + 1) * 2.5 / length)
                 if f1 - f0 < 1e-3:
                     continue
-                piece = np.stack([quad[0] + (b - a) * f0, quad[0] + (b - a) * f1, quad[3] + (b - a) * f1, quad[3] + (b - a) * f0])
+                piece = np.stack(
+                    [quad[0] + (b - a) * f0, quad[0] + (b - a) * f1, quad[3] + (b - a) * f1, quad[3] + (b - a) * f0]
+                )
                 part = (frame[0] + (b - a) * f0, frame[1], frame[2])
                 self._quad((s0 + s1) / 2, piece, texture, BUILDING, frame=part, order=3, two_sided=True, **common)
         if rng.random() < 0.5:
@@ -394,7 +435,7 @@ class Builder:
         instance, base = self.new_instance(), KERB_M if abs(d) > abs(self.plan.edge(side)) else 0.0
         count = max(1, round((s1 - s0) / 2.5))
         edges = np.linspace(s0, s1, count + 1)
-        for a, b in zip(edges[:-1], edges[1:], strict=True):
+        for a, b in pairwise(edges):
             first, last = (b, a) if side > 0 else (a, b)
             low = self.road.at(np.array([first, last]), d, base)
             high = low + np.array([0, height, 0])
@@ -414,7 +455,9 @@ class Builder:
                 low = self.road.at(np.array([first, last]), d)
                 up = np.array([0, facade.height_m + float(rng.uniform(-1, 2)), 0])
                 quad = np.stack([low[0] + up, low[1] + up, low[1], low[0]])
-                self._quad(s, quad, facade.texture, BUILDING, instance=self.new_instance(), two_sided=True, brightness=0.92)
+                self._quad(
+                    s, quad, facade.texture, BUILDING, instance=self.new_instance(), two_sided=True, brightness=0.92
+                )
             else:
                 self._tree(float(s), d, float(rng.uniform(8, 13)), far=True)
         for a, b in plan.junctions:  # houses along the side street, seen end on
@@ -427,7 +470,12 @@ class Builder:
                     quad = np.stack([ends[0] + up, ends[1] + up, ends[1], ends[0]])
                     self._quad(s, quad, facade.texture, BUILDING, instance=self.new_instance(), two_sided=True)
             self._quad(
-                a, self._across(a, b, side * 58), self.lib.facades[0].texture, BUILDING, instance=self.new_instance(), two_sided=True
+                a,
+                self._across(a, b, side * 58),
+                self.lib.facades[0].texture,
+                BUILDING,
+                instance=self.new_instance(),
+                two_sided=True,
             )
 
     def _across(self, a: float, b: float, d: float) -> Array:
@@ -460,10 +508,21 @@ class Builder:
                     self._tree(float(s) + float(rng.uniform(-1, 1)), edge + side * 0.9, float(rng.uniform(5.5, 9)))
             if rng.random() < 0.75:
                 length = float(rng.uniform(7, 26))
-                self._front_panels(side, max(a + 1, b - 1.5 - length), b - 1.5, edge + side * 0.3, 1.05, "railings", FENCE)
+                self._front_panels(
+                    side, max(a + 1, b - 1.5 - length), b - 1.5, edge + side * 0.3, 1.05, "railings", FENCE
+                )
             for s in np.arange(a + 2, b - 2, 1.6) if rng.random() < 0.3 else ():
                 bottom = self.road.at(s, edge + side * 0.35, KERB_M)
-                self._post(s, bottom, bottom + np.array([0, 0.95, 0]), 0.13, lib["bollard"], POLE, outline=LIMB, instance=self.new_instance())
+                self._post(
+                    s,
+                    bottom,
+                    bottom + np.array([0, 0.95, 0]),
+                    0.13,
+                    lib["bollard"],
+                    POLE,
+                    outline=LIMB,
+                    instance=self.new_instance(),
+                )
         for s in np.arange(-25 + float(rng.uniform(0, 15)), plan.length_m - 10, float(rng.uniform(14, 22))):
             if self._free(s):
                 self._sign(float(s) + float(rng.uniform(-3, 3)), edge + side * 0.5, side)
@@ -495,7 +554,16 @@ class Builder:
         bottom = self.road.at(s, d, KERB_M)
         kind = int(rng.integers(5))
         size = (0.62, 0.70, 0.80, 0.80, 0.60)[kind]
-        self._post(s, bottom, bottom + np.array([0, height + size * 0.9, 0]), 0.075, lib.names["pole"][0], POLE, instance=instance, anchor=bottom)
+        self._post(
+            s,
+            bottom,
+            bottom + np.array([0, height + size * 0.9, 0]),
+            0.075,
+            lib.names["pole"][0],
+            POLE,
+            instance=instance,
+            anchor=bottom,
+        )
         towards = -1.0 if side < 0 else 1.0  # the plate looks back along s on the left, ahead on the right
         left, right = self.road.at(s + 0.06 * towards, d - size / 2), self.road.at(s + 0.06 * towards, d + size / 2)
         ends = (left, right) if side < 0 else (right, left)
@@ -511,7 +579,17 @@ class Builder:
     def _traffic_light(self, s: float, d: float, side: int) -> None:
         lib, instance = self.lib, self.new_instance()
         bottom = self.road.at(s, d, KERB_M)
-        self._post(s, bottom, bottom + np.array([0, 3.3, 0]), 0.12, lib.names["pole"][1], POLE, instance=instance, anchor=bottom, bias=-0.3)
+        self._post(
+            s,
+            bottom,
+            bottom + np.array([0, 3.3, 0]),
+            0.12,
+            lib.names["pole"][1],
+            POLE,
+            instance=instance,
+            anchor=bottom,
+            bias=-0.3,
+        )
         lamp = lib.names["light"][int(self.rng.choice([0, 2, 2]))]
         width, depth, low, high = 0.36, 0.26, 2.35, 3.3
         near, far = s - 0.1 - depth, s - 0.1
@@ -539,22 +617,49 @@ class Builder:
         if self.plan.bare and rng.random() < 0.8:
             texture = lib.names["bare"][int(rng.integers(3))]
             top = foot + np.array([0, height * 1.15, 0])
-            self._post(s, foot, top, height * 1.15, texture, TREE, instance=instance, anchor=foot, brightness=float(rng.uniform(0.85, 1.1)))
+            self._post(
+                s,
+                foot,
+                top,
+                height * 1.15,
+                texture,
+                TREE,
+                instance=instance,
+                anchor=foot,
+                brightness=float(rng.uniform(0.85, 1.1)),
+            )
             self._tree_shadow(s, foot, 0.0, height * 1.15, height * 1.15, texture)
             return
         crown, low = height * float(rng.uniform(0.55, 0.7)), height * float(rng.uniform(0.24, 0.32))
-        self._post(s, foot, foot + np.array([0, low + 0.45 * (height - low), 0]), 0.05 * height, lib["bark"], TREE, outline=TAPER,
-                   instance=instance, anchor=foot, bias=-0.5)  # fmt: skip
+        trunk = foot + np.array([0, low + 0.45 * (height - low), 0])
+        kind = {"outline": TAPER, "instance": instance, "anchor": foot, "bias": -0.5}
+        self._post(s, foot, trunk, 0.05 * height, lib["bark"], TREE, **kind)  # type: ignore[arg-type]
         hue = int(rng.integers(3))
         clumps = 1 if far else 4
         for n in range(clumps):
             size = crown * float(rng.uniform(1.0, 1.35)) * (1.5 if far else 1.0)
             angle = n * 2 * np.pi / clumps + float(rng.uniform(0, 1))
             radius = 0.0 if n == 0 else crown * 0.24
-            centre = foot + np.array([radius * np.cos(angle), (low + height) / 2 + float(rng.uniform(-0.12, 0.12)) * crown, radius * np.sin(angle)])
+            centre = foot + np.array(
+                [
+                    radius * np.cos(angle),
+                    (low + height) / 2 + float(rng.uniform(-0.12, 0.12)) * crown,
+                    radius * np.sin(angle),
+                ]
+            )
             half = np.array([0, size / 2, 0])
             texture = lib.names["foliage"][2 * hue + int(rng.integers(2))]
-            self._post(s, centre - half, centre + half, size, texture, TREE, instance=instance, anchor=foot, brightness=float(rng.uniform(0.86, 1.08)))
+            self._post(
+                s,
+                centre - half,
+                centre + half,
+                size,
+                texture,
+                TREE,
+                instance=instance,
+                anchor=foot,
+                brightness=float(rng.uniform(0.86, 1.08)),
+            )
             if n < 2 and not far:
                 self._tree_shadow(s, foot, low, height, size, texture)
 
@@ -574,13 +679,19 @@ class Builder:
                 near_crossing = any(c - 7 < s < c + 8 for c in plan.crossings)
                 if rng.random() < 0.72 and not near_crossing:
                     body, textures = lib.vehicles[int(rng.integers(len(lib.vehicles) - 1))]
-                    yaw = self.road.angle(s) + (np.pi if rng.random() < (0.85 if side > 0 else 0.15) else 0.0) + float(rng.normal(0, 0.015))
+                    yaw = (
+                        self.road.angle(s)
+                        + (np.pi if rng.random() < (0.85 if side > 0 else 0.15) else 0.0)
+                        + float(rng.normal(0, 0.015))
+                    )
                     position = self.road.at(s, d + float(rng.normal(0, 0.06)))
                     template = vehicle_surfaces(body, list(textures), CAR)
                     instance = self.new_instance()
                     self.rigid.append((s, place(template, position, yaw, instance)))
                     self.boxes.append((s, instance, position[0], position[2], yaw, body.length / 2, body.width / 2))
-                    self.shadows.append((s, vehicle_shadow(position, yaw, body.length, body.width, body.roof * 0.8, self.sun)))
+                    self.shadows.append(
+                        (s, vehicle_shadow(position, yaw, body.length, body.width, body.roof * 0.8, self.sun))
+                    )
                 s += float(rng.uniform(5.4, 6.6))
 
 
@@ -591,7 +702,11 @@ def vehicle_shadow(position: Array, yaw: float, length: float, width: float, hei
     cos, sin = np.cos(yaw), np.sin(yaw)
     half_l, half_w = length / 2, width / 2
     local = np.array([[-half_w, -half_l], [half_w, -half_l], [half_w, half_l], [-half_w, half_l]])
-    ground = position[[0, 2]] + np.stack([local[:, 0] * cos + local[:, 1] * sin, -local[:, 0] * sin + local[:, 1] * cos], 1)
+    ground = position[[0, 2]] + np.stack(
+        [local[:, 0] * cos + local[:, 1] * sin, -local[:, 0] * sin + local[:, 1] * cos], 1
+    )
     shift = -height / max(sun[1], 0.15) * sun[[0, 2]]
-    hull = cv2.convexHull(np.concatenate([ground, ground * 0.98 + 0.02 * ground.mean(0) + shift]).astype(np.float32))[:, 0]
+    hull = cv2.convexHull(np.concatenate([ground, ground * 0.98 + 0.02 * ground.mean(0) + shift]).astype(np.float32))[
+        :, 0
+    ]
     return np.stack([hull[:, 0], np.zeros(len(hull)), hull[:, 1]], 1).astype(float)

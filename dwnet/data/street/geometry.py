@@ -2,8 +2,8 @@
 
 Everything in the street is a flat, textured polygon, so that everything about it is exact: a plane seen by a pinhole
 camera is a homography. A texture point (u, v) lies at `origin + u * u_axis + v * v_axis` in the world; the camera maps
-it to `A (u, v, 1) = z (x, y, 1)`, A a 3x3 matrix, z the depth. The inverse of A gives texture point and inverse depth of
-every pixel; A' A^-1 carries a pixel to another time. World axes: X right (east), Y up, Z forward (north), metres.
+it to `A (u, v, 1) = z (x, y, 1)`, A a 3x3 matrix, z the depth. The inverse of A gives texture point and inverse depth
+of every pixel; A' A^-1 carries a pixel to another time. World axes: X right (east), Y up, Z forward (north), metres.
 """
 
 from __future__ import annotations
@@ -129,7 +129,7 @@ class SurfaceList:
         """The surfaces as arrays."""
         columns = list(zip(*self._rows, strict=True))
         types = (float, float, float, float, np.int32, np.uint8, np.int32, np.int32, float, float, bool, float)
-        return Surfaces(*(np.asarray(c, t) for c, t in zip(columns, types, strict=True)))  # type: ignore[arg-type]
+        return Surfaces(*(np.asarray(c, t) for c, t in zip(columns, types, strict=True)))
 
 
 @dataclass
@@ -232,8 +232,8 @@ def inverse3(matrices: Array) -> Array:
 def painting_distance(surfaces: Surfaces, position: Array, boxes: Array) -> Array:
     """(N,) the distance that orders the surfaces for painting: that of their object's anchor to the camera.
 
-    Long things would come out wrong (a railing behind a bus is nearer than the bus's middle), so each of `boxes`, (B, 6) rows of
-    instance, x, z, yaw, half length, half width, is moved between what stands before it and what stands behind it.
+    Long things would come out wrong (a railing behind a bus is nearer than the bus's middle), so each of `boxes`,
+    (B, 6) rows of instance, x, z, yaw, half length, half width, is moved between what stands before and behind it.
     """
     distance = np.linalg.norm(surfaces.anchor - position, axis=1)
     eye = position[[0, 2]]
@@ -245,7 +245,12 @@ def painting_distance(surfaces: Surfaces, position: Array, boxes: Array) -> Arra
             continue
         own = float(distance[mine][0])
         reach = np.hypot(half_length, half_width)
-        near = objects & ~mine & (np.abs(distance - own) < reach + 4) & (np.hypot(places[:, 0] - x, places[:, 1] - z) < reach + 9)
+        near = (
+            objects
+            & ~mine
+            & (np.abs(distance - own) < reach + 4)
+            & (np.hypot(places[:, 0] - x, places[:, 1] - z) < reach + 9)
+        )
         if not near.any():
             continue
         axes = np.array([[np.sin(yaw), np.cos(yaw)], [np.cos(yaw), -np.sin(yaw)]])  # along, across

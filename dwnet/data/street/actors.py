@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from dwnet.data.street_geometry import Array, Billboards, SurfaceList, Surfaces, concatenate, look_rotation
-from dwnet.data.street_library import Library
-from dwnet.data.street_people import Person, rider, walker
-from dwnet.data.street_textures import Generator
-from dwnet.data.street_vehicles import Body, place, vehicle_surfaces
-from dwnet.data.street_world import BICYCLIST, CAR, KERB_M, LANE_M, PEDESTRIAN, Plan, Road
+from dwnet.data.street.geometry import Array, Billboards, SurfaceList, Surfaces, concatenate, look_rotation
+from dwnet.data.street.library import Library
+from dwnet.data.street.people import Person, rider, walker
+from dwnet.data.street.textures import Generator
+from dwnet.data.street.vehicles import Body, place, vehicle_surfaces
+from dwnet.data.street.world import BICYCLIST, CAR, KERB_M, LANE_M, PEDESTRIAN, Plan, Road
 
 CAMERA_HEIGHT_M = 1.4
 LEAD_SECONDS = 1.6
@@ -146,14 +146,20 @@ class Walker:
         begin, end = self.window
         walked_s = min(max(seconds, begin), end) - begin
         speed = float(np.hypot(*self.velocity))
-        pace = _smooth((seconds - begin + 0.15) / 0.4) * (1 - _smooth((seconds - end - 0.1) / 0.4)) if end - begin < FOREVER else 1.0
+        pace = (
+            _smooth((seconds - begin + 0.15) / 0.4) * (1 - _smooth((seconds - end - 0.1) / 0.4))
+            if end - begin < FOREVER
+            else 1.0
+        )
         return self.s0 + self.velocity[0] * walked_s, self.d0 + self.velocity[1] * walked_s, speed * walked_s, pace
 
 
 class Actors:
     """Everybody who moves, and where they are at any time."""
 
-    def __init__(self, rng: Generator, road: Road, plan: Plan, lib: Library, ego: Ego, seconds: float, first_instance: int) -> None:
+    def __init__(
+        self, rng: Generator, road: Road, plan: Plan, lib: Library, ego: Ego, seconds: float, first_instance: int
+    ) -> None:
         self.road, self.plan, self.lib = road, plan, lib
         self._next = first_instance
         self._templates = [vehicle_surfaces(body, list(textures), CAR) for body, textures in lib.vehicles]
@@ -173,10 +179,10 @@ class Actors:
 
     # -- who there is --------------------------------------------------------------------------------------------------
 
-    def _vehicle(self, rng: Generator, s0: float, speed: float, d: float, *, bus: float = 0.0, **kwargs: object) -> Vehicle:
+    def _vehicle(self, rng: Generator, s0: float, speed: float, d: float, *, bus: float = 0.0) -> Vehicle:
         last = len(self.lib.vehicles) - 1
         kind = last if rng.random() < bus else int(rng.integers(last))
-        return Vehicle(s0, speed, d, self._instance(), body=self.lib.vehicles[kind][0], template=self._templates[kind], **kwargs)  # type: ignore[arg-type]
+        return Vehicle(s0, speed, d, self._instance(), body=self.lib.vehicles[kind][0], template=self._templates[kind])
 
     def _traffic(self, rng: Generator, ego: Ego, seconds: float) -> None:
         mean = (ego.s(seconds) - ego.s(0)) / seconds
@@ -184,15 +190,13 @@ class Actors:
         speed = float(rng.uniform(7, 10))
         while s < ego.s(seconds) + speed * seconds + 150:
             self.vehicles.append(self._vehicle(rng, s, -speed, LANE_M + 0.1, bus=0.10))
-            s += float(rng.uniform(16, 48))
+            s += float(rng.uniform(20, 62))
         if rng.random() < 0.65:
-            self.vehicles.append(self._vehicle(rng, float(rng.uniform(7, 18)), 0.0, -LANE_M, leads=ego))
+            self.vehicles.append(replace(self._vehicle(rng, float(rng.uniform(13, 24)), 0.0, -LANE_M), leads=ego))
         else:  # one that overtakes, through a hole in the oncoming traffic
             start = float(rng.uniform(0.1, 0.5)) * seconds
-            fast = self._vehicle(
-                rng, ego.s(start) - 14 - (mean + 5.0) * start, mean + 5.0, LANE_M - 0.1,
-                moves=((start + 5.0, 2.5, -2 * LANE_M + 0.1),),
-            )  # fmt: skip
+            fast = self._vehicle(rng, ego.s(start) - 14 - (mean + 5.0) * start, mean + 5.0, LANE_M - 0.1)
+            fast = replace(fast, moves=((start + 5.0, 2.5, -2 * LANE_M + 0.1),))
             self.vehicles = [v for v in self.vehicles if v.speed > 0 or not self._meet(v, fast, start - 1, start + 9)]
             self.vehicles.append(fast)
 
@@ -208,8 +212,8 @@ class Actors:
         wear = self.lib.wardrobe
         return Person(
             float(rng.normal(1.71, 0.08)), float(rng.uniform(0, 6.28)), int(rng.integers(len(wear.torso))),
-            int(rng.integers(len(wear.thigh))), int(rng.integers(len(wear.head))), bool(rng.random() < 0.3), self._instance(),
-            float(rng.uniform(1.35, 1.55)),
+            int(rng.integers(len(wear.thigh))), int(rng.integers(len(wear.head))), bool(rng.random() < 0.3),
+            self._instance(), float(rng.uniform(1.35, 1.55)),
         )  # fmt: skip
 
     def _cycling(self, rng: Generator, ego: Ego, seconds: float) -> Ego:
@@ -217,7 +221,9 @@ class Actors:
         for _ in range(int(rng.integers(1, 3))):
             meet = float(rng.uniform(0.25, 0.9)) * seconds
             speed = float(rng.uniform(4.0, 5.2))
-            cyclist = Cyclist(ego.s(meet) - speed * meet, speed, self._lane_edge(-1), self._instance(), person=self._person(rng))
+            cyclist = Cyclist(
+                ego.s(meet) - speed * meet, speed, self._lane_edge(-1), self._instance(), person=self._person(rng)
+            )
             self.cyclists.append(cyclist)
             moves.append((ego.s(meet) - 24, ego.s(meet) + 12, 0.45))
         s = float(rng.uniform(10, 40))
@@ -242,47 +248,68 @@ class Actors:
                 window = (0.0, FOREVER) if speed else (FOREVER, FOREVER)
                 group = 2 if rng.random() < 0.3 else 1
                 for member in range(group):
-                    self.walkers.append(Walker(self._person(rng), s + 0.25 * member, d - side * 0.6 * member, (speed, 0.0), window))
+                    self.walkers.append(
+                        Walker(self._person(rng), s + 0.25 * member, d - side * 0.6 * member, (speed, 0.0), window)
+                    )
                 s += float(rng.exponential(6.5))
 
     def _crossing(self, rng: Generator, seconds: float) -> None:
         """People who cross: timed so that the camera comes close, and never hit."""
-        moment = float(rng.uniform(0.8, 2.0))
+        moment, timetable = float(rng.uniform(0.8, 2.0)), self._timetable(seconds)
         while moment < seconds:
-            near_first = rng.random() < 0.5
-            side = -1 if near_first else 1
-            speed = float(rng.uniform(1.35, 1.75))
-            start_d, end_d = self.plan.edge(side) + side * 0.7, self.plan.edge(-side) - side * 0.7
-            span = abs(end_d - start_d) / speed
-            to_lane = abs(start_d + LANE_M) / speed
-            begin = moment - to_lane
-            s = self.ego.s(moment + float(rng.uniform(1.5, 2.4))) + 2.5
-            for zebra in self.plan.crossings:
-                if abs(zebra + 1.4 - s) < 8 and zebra + 1.4 > self.ego.s(moment + 1.2):
-                    s = zebra + 1.4 + float(rng.uniform(-0.8, 0.8))
-            for _ in range(int(rng.integers(1, 3))):
-                person = Walker(self._person(rng), s, start_d, (0.0, -side * speed), (begin, begin + span))
-                if not self._in_the_way(person):
-                    self.walkers.append(person)
-                s += float(rng.uniform(0.7, 1.0))
-                begin += float(rng.uniform(-0.2, 0.5))
-            moment += float(rng.uniform(2.2, 4.5))
+            crossed = any(self._try_crossing(rng, moment + float(rng.uniform(0, 0.8)), timetable) for _ in range(8))
+            moment += float(rng.uniform(2.0, 4.0)) if crossed else 0.8
 
-    def _in_the_way(self, person: Walker) -> bool:
-        movers: list[Mover] = [*self.vehicles, *self.cyclists]
-        for t in np.arange(person.window[0], person.window[1], 0.1):
-            s, d, _, _ = person.at(t)
-            for mover in movers:
-                mover_s, mover_d = mover.at(t)
-                if abs(mover_s - s) < 4.0 and abs(mover_d - d) < 1.7:
-                    return True
-            if abs(self.ego.s(t) - s) < 3.2 and abs(self.ego.d(t) - d) < 1.6:
-                return True
-        return False
+    def _try_crossing(self, rng: Generator, moment: float, timetable: tuple[Array, Array, Array]) -> bool:
+        """Let one or two people be in the camera's lane at `moment`, unless somebody would run into them."""
+        side = int(rng.choice([-1, 1]))
+        speed = float(rng.uniform(1.35, 1.85))
+        start_d, end_d = self.plan.edge(side) + side * 0.7, self.plan.edge(-side) - side * 0.7
+        begin, span = moment - abs(start_d + LANE_M) / speed, abs(end_d - start_d) / speed
+        s = self.ego.s(moment + float(rng.uniform(1.3, 2.4))) + 2.5
+        for zebra in self.plan.crossings:
+            if abs(zebra + 1.4 - s) < 8 and zebra + 1.4 > self.ego.s(moment + 1.2):
+                s = zebra + 1.4 + float(rng.uniform(-0.8, 0.8))
+        group = []
+        for _ in range(int(rng.integers(1, 3))):
+            person = Walker(self._person(rng), s, start_d, (0.0, -side * speed), (begin, begin + span))
+            if self._in_the_way(person, timetable):
+                return False
+            group.append(person)
+            s += float(rng.uniform(0.7, 1.0))
+            begin += float(rng.uniform(-0.2, 0.5))
+        self.walkers.extend(group)
+        return True
+
+    def _timetable(self, seconds: float) -> tuple[Array, Array, Array]:
+        """(times (T,), s (M + 1, T), d (M + 1, T)) of everything on the road, the camera's car last."""
+        times = np.arange(-10.0, seconds + 10, 0.1)
+        where_s, where_d = [], []
+        for mover in (*self.vehicles, *self.cyclists):
+            plain = not mover.moves and not (isinstance(mover, Vehicle) and mover.leads is not None)
+            if plain:
+                where_s.append(mover.s0 + mover.speed * times)
+                where_d.append(np.full(len(times), mover.d))
+            else:
+                track = np.array([mover.at(t) for t in times])
+                where_s.append(track[:, 0])
+                where_d.append(track[:, 1])
+        where_s.append(np.array([self.ego.s(t) for t in times]))
+        where_d.append(np.array([self.ego.d(t) for t in times]))
+        return times, np.array(where_s), np.array(where_d)
+
+    def _in_the_way(self, person: Walker, timetable: tuple[Array, Array, Array]) -> bool:
+        times, where_s, where_d = timetable
+        begin, end = np.searchsorted(times, person.window)
+        path = np.array([person.at(t)[:2] for t in times[begin:end]]).T
+        close = (np.abs(where_s[:, begin:end] - path[0]) < 3.3) & (np.abs(where_d[:, begin:end] - path[1]) < 1.5)
+        return bool(close.any())
 
     # -- where they are ------------------------------------------------------------------------------------------------
 
-    def active(self, seconds: float, s_camera: float, behind: float, ahead: float) -> tuple[list[int], list[int], list[int]]:
+    def active(
+        self, seconds: float, s_camera: float, behind: float, ahead: float
+    ) -> tuple[list[int], list[int], list[int]]:
         """Indices of (vehicles, cyclists, walkers) near the camera."""
 
         def near(s: float) -> bool:
@@ -317,7 +344,9 @@ class Actors:
             assert cyclist.person is not None
             position, yaw = self._pose(cyclist, seconds)
             forward = np.array([np.sin(yaw), 0.0, np.cos(yaw)])
-            out.append(rider(cyclist.person, position, forward, abs(cyclist.at(seconds)[0] - cyclist.s0), BICYCLIST, wear))
+            out.append(
+                rider(cyclist.person, position, forward, abs(cyclist.at(seconds)[0] - cyclist.s0), BICYCLIST, wear)
+            )
         for n in walkers:
             person = self.walkers[n]
             s, d, walked, pace = person.at(seconds)
@@ -345,19 +374,25 @@ class Actors:
             vehicle = self.vehicles[n]
             assert vehicle.body is not None
             position, yaw = self._pose(vehicle, seconds)
-            rows.append((vehicle.instance, position[0], position[2], yaw, vehicle.body.length / 2, vehicle.body.width / 2))
+            rows.append(
+                (vehicle.instance, position[0], position[2], yaw, vehicle.body.length / 2, vehicle.body.width / 2)
+            )
         return np.asarray(rows, float).reshape(-1, 6)
 
-    def shadows(self, seconds: float, sun: Array, vehicles: list[int], cyclists: list[int], walkers: list[int]) -> list[Array]:
+    def shadows(
+        self, seconds: float, sun: Array, vehicles: list[int], cyclists: list[int], walkers: list[int]
+    ) -> list[Array]:
         """(k, 3) ground polygons in the shade of whoever is near."""
-        from dwnet.data.street_world import vehicle_shadow
+        from dwnet.data.street.world import vehicle_shadow
 
         out = []
         for n in vehicles:
             vehicle = self.vehicles[n]
             assert vehicle.body is not None
             position, yaw = self._pose(vehicle, seconds)
-            out.append(vehicle_shadow(position, yaw, vehicle.body.length, vehicle.body.width, vehicle.body.roof * 0.8, sun))
+            out.append(
+                vehicle_shadow(position, yaw, vehicle.body.length, vehicle.body.width, vehicle.body.roof * 0.8, sun)
+            )
         for n in cyclists:
             position, yaw = self._pose(self.cyclists[n], seconds)
             out.append(vehicle_shadow(position, yaw, 1.6, 0.25, 1.4, sun))

@@ -6,16 +6,22 @@ import os
 from fractions import Fraction
 from pathlib import Path
 
-from dwnet.data.street import StreetScene
+from dwnet.data.street.scene import StreetScene
 
 
 def write_clip(
-    scene: StreetScene, path: str | Path, *, seconds: float, start_seconds: float = 0.0, crf: int = 23, preset: str = "slow"
+    scene: StreetScene,
+    path: str | Path,
+    *,
+    seconds: float,
+    start_seconds: float = 0.0,
+    crf: int = 23,
+    preset: str = "slow",
 ) -> int:
     """Render `seconds` of `scene`, from `start_seconds` on, into an MP4 (H.264, yuv420p, playable while it loads).
 
-    Returns the number of frames. `crf` is x264's quality, 0 (lossless) .. 51. Raises ValueError if the scene is shorter than that, if
-    its size is odd (4:2:0 halves it), or if the file is not called .mp4.
+    Returns the number of frames. `crf` is x264's quality, 0 (lossless) .. 51. Raises ValueError if the scene is shorter
+    than that, if its size is odd (4:2:0 halves it), or if the file is not called .mp4.
     """
     path = Path(path)
     if path.suffix.lower() != ".mp4":

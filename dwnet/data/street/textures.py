@@ -308,7 +308,7 @@ def facade(rng: Generator, width_m: float, floors: int, *, shop: bool) -> Textur
     height = int((ground_m + storey_m * (floors - 1) + parapet_m) * PX_PER_M)
     width = int(width_m * PX_PER_M)
     kind, base = WALLS[int(rng.integers(len(WALLS)))]
-    base = tuple(np.clip(np.asarray(base) * rng.uniform(0.88, 1.08), 0, 1))  # type: ignore[assignment]
+    base = tuple(np.clip(np.asarray(base) * rng.uniform(0.88, 1.08), 0, 1))
     image = wall(rng, height, width, kind, base)
     glow = np.zeros((height, width), np.float32)
     style = {"brick": "sash", "render": "sash", "stone": "stone"}[kind]
@@ -390,7 +390,7 @@ def bare_tree(rng: Generator, size: int = 512) -> Texture:
     """A winter tree, trunk at the bottom middle, branches by recursion."""
     alpha = np.zeros((size, size), np.uint8)
     colour = _flat(size, size, (0.27, 0.235, 0.20))
-    stack = [(size / 2, size - 1.0, -np.pi / 2, size * 0.24, size * 0.034)]
+    stack = [(size / 2, size - 1.0, -np.pi / 2, size * 0.21, size * 0.034)]
     while stack:
         x, y, angle, length, thick = stack.pop()
         end_x, end_y = x + length * np.cos(angle), y + length * np.sin(angle)
@@ -406,15 +406,11 @@ def bare_tree(rng: Generator, size: int = 512) -> Texture:
         if length < size * 0.022:
             continue
         for _ in range(2 if rng.random() < 0.55 else 3):
-            stack.append(
-                (
-                    end_x,
-                    end_y,
-                    angle + rng.normal(0, 0.42),
-                    length * rng.uniform(0.62, 0.88),
-                    thick * rng.uniform(0.55, 0.75),
-                )
-            )
+            turned, shorter = angle + rng.normal(0, 0.42), length * rng.uniform(0.62, 0.88)
+            # Branches rise, and those that would leave the picture end.
+            turned = float(np.clip(turned, -np.pi + 0.05, -0.05))
+            if 0.04 * size < end_x + shorter * np.cos(turned) < 0.96 * size and end_y > 0.06 * size:
+                stack.append((end_x, end_y, turned, shorter, thick * rng.uniform(0.55, 0.75)))
     noise = 1 + 0.15 * fractal_noise(rng, size, size, 10, 3)
     return Texture(_shade(colour, noise), alpha=alpha)
 
@@ -430,7 +426,7 @@ def hedge(rng: Generator, size: int = 256) -> Texture:
     return Texture(_shade(_flat(size, size, (0.21, 0.27, 0.12)), noise))
 
 
-# -- street furniture ----------------------------------------------------------------------------------------------------
+# -- street furniture --------------------------------------------------------------------------------------------------
 
 
 def cylinder(rng: Generator, base: Colour, width: int = 16, height: int = 128, grain: float = 0.05) -> Texture:

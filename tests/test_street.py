@@ -1,0 +1,252 @@
+"""The rendered street: its flow, depth and labels are exact, it is deterministic, and it looks like what it says.
+
+The reference for the flow is independent of the renderer's homographies: depth and camera carry a pixel of a standing
+thing into the world and from there into the other frame, in float64.
+"""
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from dwnet.data.street import LOOKS, StreetScene
+from dwnet.data.street.clip import write_clip
+from dwnet.data.street.geometry import clip_near, determinant3, inverse3, look_rotation
+from dwnet.data.street.textures import fractal_noise
+
+MOVING = (8, 9, 10)
+"""Classes with a motion of their own: car (some are parked), pedestrian, bicyclist."""
+CLASSES = {*range(11), 255}
+
+
+@pytest.fixture(scope="module")
+def scene() -> StreetScene:
+    """A small overcast street: no hard shadows, which move over the ground with who casts them."""
+    return StreetScene(5, width=160, height=120, look="overcast")
+
+
+def _grid(height: int, width: int) -> np.ndarray:
+    return np.stack(np.meshgrid(np.arange(width, dtype=np.float32), np.arange(height, dtype=np.float32)))
+
+
+def _sample(image: np.ndarray, flow_px: np.ndarray, how: int) -> np.ndarray:
+    x, y = _grid(*image.shape[:2]) + flow_px
+    return cv2.remap(image, x, y, how)
+
+
+def _inner(labels: np.ndarray, instances: np.ndarray, radius: int = 2) -> np.ndarray:
+    """Pixels whose neighbourhood shows one thing only."""
+    kernel = np.ones((2 * radius + 1,) * 2, np.uint8)
+    same = np.ones(labels.shape, bool)
+    for plane in (labels.astype(np.float32), instances.astype(np.float32)):
+        same &= cv2.dilate(plane, kernel) == cv2.erode(plane, kernel)
+    return same
+
+
+@pytest.mark.parametrize("k", [1, -1, 5])
+def test_flow_of_standing_things_is_their_depth_seen_from_the_other_camera(scene: StreetScene, k: int) -> None:
+    t = 60
+    frame, (flow_px, visible) = scene.render(t), scene.flow(t, k)
+    here, there = scene.camera(t), scene.camera(t + k)
+    y, x = np.nonzero(visible & np.isfinite(frame.depth_m) & np.isin(frame.labels, (1, 3, 4)))
+    assert len(x) > 3000
+    focal, (cx, cy) = here.focal_px, here.centre_px
+    rays = np.stack([(x - cx) / focal, (y - cy) / focal, np.ones(len(x))], 1)
+    world = (rays * frame.depth_m[y, x, None].astype(np.float64)) @ here.rotation + here.position
+    seen = (world - there.position) @ there.rotation.T
+    expected = np.stack([focal * seen[:, 0] / seen[:, 2] + cx - x, focal * seen[:, 1] / seen[:, 2] + cy - y])
+    np.testing.assert_allclose(flow_px[:, y, x], expected, atol=0.02)
+
+
+def test_warping_the_next_frame_gives_this_one(scene: StreetScene) -> None:
+    """Bilinear warping of the noise-free next frame, away from edges and where visible: within 4 grey levels on
+    average, and less than half of what no warp leaves. What is left is the resampling of the textures."""
+    t, k = 60, 2
+    now, later = scene.render(t, sensor=False), scene.render(t + k, sensor=False)
+    flow_px, visible = scene.flow(t, k)
+    inner = visible & _inner(now.labels, now.instances)
+    assert inner.mean() > 0.4
+    error = np.abs(_sample(later.image, flow_px, cv2.INTER_LINEAR).astype(float) - now.image).mean(2)
+    unwarped = np.abs(later.image.astype(float) - now.image).mean(2)
+    assert error[inner].mean() < 4.0
+    assert np.median(error[inner]) < 2.5
+    assert error[inner].mean() < unwarped[inner].mean() / 2
+
+
+@pytest.mark.parametrize("k", [1, -3])
+def test_labels_and_instances_warp_to_themselves(scene: StreetScene, k: int) -> None:
+    t = 60
+    now, later = scene.render(t), scene.render(t + k)
+    flow_px, visible = scene.flow(t, k)
+    inner = visible & _inner(now.labels, now.instances)
+    labels = _sample(later.labels, flow_px, cv2.INTER_NEAREST)
+    instances = _sample(later.instances.astype(np.float32), flow_px, cv2.INTER_NEAREST).astype(np.int32)
+    assert (labels[inner] == now.labels[inner]).mean() > 0.999
+    assert (instances[inner] == now.instances[inner]).mean() > 0.995
+
+
+def test_flow_there_and_back_returns(scene: StreetScene) -> None:
+    """The flow to t+k and, from where it leads, the flow back cancel where both see the same point."""
+    t, k = 60, 3
+    there, visible = scene.flow(t, k)
+    back, visible_back = scene.flow(t + k, -k)
+    returned = np.stack([_sample(channel, there, cv2.INTER_LINEAR) for channel in back])
+    now = scene.render(t)
+    inner = visible & _inner(now.labels, now.instances)
+    inner &= _sample(visible_back.astype(np.float32), there, cv2.INTER_LINEAR) > 0.999
+    residual = np.hypot(*(there + returned))[inner]
+    assert np.median(residual) < 0.02
+    assert np.quantile(residual, 0.98) < 0.25
+
+
+def test_what_walks_or_drives_has_its_own_motion() -> None:
+    """The flow of a moving car is not that of its depth alone: the own motion is in it."""
+    scene = StreetScene(1, width=160, height=120, look="overcast")
+    far = 0.0
+    for t in range(0, 200, 25):
+        frame, (flow_px, visible) = scene.render(t), scene.flow(t, 5)
+        here, there = scene.camera(t), scene.camera(t + 5)
+        y, x = np.nonzero(visible & np.isin(frame.labels, MOVING) & (frame.depth_m < 40))
+        if not len(x):
+            continue
+        focal, (cx, cy) = here.focal_px, here.centre_px
+        rays = np.stack([(x - cx) / focal, (y - cy) / focal, np.ones(len(x))], 1)
+        seen = ((rays * frame.depth_m[y, x, None]) @ here.rotation + here.position - there.position) @ there.rotation.T
+        still = np.stack([focal * seen[:, 0] / seen[:, 2] + cx - x, focal * seen[:, 1] / seen[:, 2] + cy - y])
+        far = max(far, float(np.quantile(np.hypot(*(flow_px[:, y, x] - still)), 0.9)))
+    assert far > 1.0
+
+
+def test_no_motion_at_k_0(scene: StreetScene) -> None:
+    flow_px, visible = scene.flow(60, 0)
+    np.testing.assert_allclose(flow_px, 0, atol=1e-3)
+    assert visible.mean() > 0.999
+
+
+def test_same_seed_same_bytes_in_any_order(scene: StreetScene) -> None:
+    again = StreetScene(5, width=160, height=120, look="overcast")
+    late, early = again.render(70), again.render(60)
+    for other, t in ((early, 60), (late, 70)):
+        frame = scene.render(t)
+        np.testing.assert_array_equal(frame.image, other.image)
+        np.testing.assert_array_equal(frame.labels, other.labels)
+        np.testing.assert_array_equal(frame.depth_m, other.depth_m)
+    different = StreetScene(6, width=160, height=120, look="overcast").render(60)
+    assert (different.labels != scene.render(60).labels).mean() > 0.05
+
+
+def test_frames_are_well_formed(scene: StreetScene) -> None:
+    frames = list(scene.frames(3, start=10))
+    assert [round(frame.pts_seconds * 25) for frame in frames] == [10, 11, 12]
+    for frame in frames:
+        assert frame.image.shape == (120, 160, 3)
+        assert frame.image.dtype == np.uint8
+        assert frame.labels.dtype == np.uint8
+        assert set(np.unique(frame.labels)) <= CLASSES
+        np.testing.assert_array_equal(np.isinf(frame.depth_m), frame.labels == 0)
+        assert frame.depth_m.min() > 0.1
+
+
+def test_layout_is_a_dashcams(scene: StreetScene) -> None:
+    """Road below, sky above, houses or trees at both sides; the eleven classes all turn up in a drive."""
+    seen: set[int] = set()
+    for t in range(0, 900, 60):
+        labels = scene.render(t).labels
+        seen |= set(np.unique(labels).tolist())
+        assert (labels[-20:, 60:100] == 3).mean() > 0.5
+        assert (labels[: 60 - 12] == 3).mean() < 0.01
+    assert seen >= set(range(11))
+
+
+def test_pictures_are_textured(scene: StreetScene) -> None:
+    """No flat colours: inside one thing, neighbouring pixels differ."""
+    frame = scene.render(60, sensor=False)
+    inner = _inner(frame.labels, frame.instances)
+    grey = frame.image.astype(float).mean(2)
+    detail = np.abs(grey - cv2.blur(grey, (5, 5)))
+    for label in (1, 3, 4):
+        assert detail[inner & (frame.labels == label)].mean() > 1.0
+
+
+def test_looks_differ() -> None:
+    means = {name: float(StreetScene(5, width=80, height=60, look=name).render(60).image.mean()) for name in LOOKS}
+    assert means["dusk"] < 0.7 * means["overcast"]
+    assert means["wet"] < means["overcast"]
+    with pytest.raises(ValueError, match="no look named 'sunny'; there are day, overcast, dusk, wet"):
+        StreetScene(5, look="sunny")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"seed": -1}, "seed is 0 or more, got -1"),
+        ({"seed": 0, "width": 16}, "at least 32 x 32 pixels, got 16 x 360"),
+        ({"seed": 0, "fps": 0}, "fps must be above 0, got 0"),
+    ],
+)
+def test_bad_arguments_are_named(arguments: dict, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        StreetScene(**arguments)
+
+
+def test_frames_outside_the_scene_are_named(scene: StreetScene) -> None:
+    with pytest.raises(ValueError, match=r"frames 0\.\.999, got 1000"):
+        scene.render(1000)
+    with pytest.raises(ValueError, match=r"frames 0\.\.999, got -1"):
+        scene.flow(2, -3)
+
+
+def test_clip_is_written_whole_or_not_at_all(tmp_path: Path, scene: StreetScene) -> None:
+    av = pytest.importorskip("av")
+    path = tmp_path / "drive.mp4"
+    assert write_clip(scene, path, seconds=0.2) == 5
+    with av.open(str(path)) as container:
+        frames = [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
+    assert len(frames) == 5
+    assert np.abs(frames[0].astype(float) - scene.render(0).image).mean() < 8
+    with pytest.raises(ValueError, match="lasts 40 s; 50 s from 0 s"):
+        write_clip(scene, tmp_path / "other.mp4", seconds=50)
+    with pytest.raises(ValueError, match=r"crf is 0\.\.51, got 60"):
+        write_clip(scene, tmp_path / "other.mp4", seconds=1, crf=60)
+    with pytest.raises(ValueError, match=r"is an \.mp4 file, got 'drive\.avi'"):
+        write_clip(scene, tmp_path / "drive.avi", seconds=1)
+    with pytest.raises(ValueError, match="even width and height, got 81 x 60"):
+        write_clip(StreetScene(5, width=81, height=60), tmp_path / "odd.mp4", seconds=1)
+    assert [p.name for p in tmp_path.iterdir()] == ["drive.mp4"]
+
+
+# -- geometry ----------------------------------------------------------------------------------------------------------
+
+
+def test_small_inverses_match_numpy() -> None:
+    matrices = np.random.default_rng(0).normal(size=(50, 3, 3))
+    np.testing.assert_allclose(inverse3(matrices), np.linalg.inv(matrices), rtol=1e-8, atol=1e-10)
+    np.testing.assert_allclose(determinant3(matrices), np.linalg.det(matrices), rtol=1e-10)
+
+
+def test_camera_axes() -> None:
+    """Right, down, forward; yaw turns right, pitch looks up. World: X right, Y up, Z forward."""
+    np.testing.assert_allclose(look_rotation(0, 0, 0), [[1, 0, 0], [0, -1, 0], [0, 0, 1]], atol=1e-12)
+    np.testing.assert_allclose(look_rotation(np.pi / 2, 0, 0)[2], [1, 0, 0], atol=1e-12)
+    assert look_rotation(0, 0.1, 0)[2][1] > 0
+    rotation = look_rotation(0.3, -0.2, 0.1)
+    np.testing.assert_allclose(rotation @ rotation.T, np.eye(3), atol=1e-12)
+
+
+def test_polygons_are_cut_at_the_near_plane(scene: StreetScene) -> None:
+    camera = scene.camera(0)
+    ahead, right, down = camera.rotation[2], camera.rotation[0], camera.rotation[1]
+    square = np.stack([camera.position + z * ahead + x * right + down for z, x in ((-5, -1), (5, -1), (5, 1), (-5, 1))])
+    cut = clip_near(square, camera)
+    assert len(cut) == 4
+    assert np.isfinite(cut).all()
+    assert len(clip_near(square - 20 * ahead, camera)) == 0
+
+
+def test_noise_tiles() -> None:
+    noise = fractal_noise(np.random.default_rng(1), 64, 96, 16)
+    assert abs(float(noise.mean())) < 1e-4
+    assert float(noise.std()) == pytest.approx(1, abs=1e-3)
+    step_inside = np.abs(np.diff(noise, axis=1)).mean()
+    assert np.abs(noise[:, 0] - noise[:, -1]).mean() < 2.5 * step_inside
