@@ -127,6 +127,34 @@ def compare(
     print(f"\n{frame.compared} frames; {files.video}, {files.csv}, {files.json}")
 
 
+def street(
+    output: tyro.conf.Positional[Path],
+    /,
+    seed: int = 0,
+    seconds: float = 8.0,
+    start_seconds: float = 0.0,
+    look: Literal["day", "overcast", "dusk", "wet"] | None = None,
+    size: tuple[int, int] = (480, 360),
+    crf: int = 20,
+) -> None:
+    """Render a clip of the library's own street: a drive with traffic, H.264, 25 frames a second.
+
+    Args:
+        output: the MP4 file to write.
+        seed: another seed is another street.
+        seconds: length of the clip.
+        start_seconds: where in the 40 s of the drive it begins.
+        look: light and weather; by default the seed's.
+        size: width and height, in pixels.
+        crf: H.264 quality, 0 (lossless) to 51.
+    """
+    from dwnet.data.street import StreetScene, write_clip
+
+    scene = StreetScene(seed, width=size[0], height=size[1], look=look)
+    frames = write_clip(scene, output, seconds=seconds, start_seconds=start_seconds, crf=crf)
+    print(f"{output}: {frames} frames, {output.stat().st_size / 1e6:.1f} MB")
+
+
 def camvid_frames(
     video: tyro.conf.Positional[Path],
     /,
@@ -166,6 +194,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "export": export,
     "evaluate": evaluate,
     "compare": compare,
+    "street": street,
     "camvid-frames": camvid_frames,
 }
 

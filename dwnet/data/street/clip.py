@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import os
-from fractions import Fraction
 from pathlib import Path
 
 from dwnet.data.street.scene import StreetScene
+from dwnet.video import VideoWriter
 
 
 def write_clip(
@@ -35,18 +34,7 @@ def write_clip(
         raise ValueError(
             f"this street lasts {len(scene) / scene.fps:g} s; {seconds:g} s from {start_seconds:g} s on are not in it"
         )
-    import av  # only where a video is written
-
-    partial = path.with_name(f".{path.stem}.{os.getpid()}.part.mp4")
-    try:
-        with av.open(str(partial), "w", options={"movflags": "+faststart"}) as container:
-            stream = container.add_stream("libx264", rate=Fraction(scene.fps).limit_denominator(1001))
-            stream.width, stream.height, stream.pix_fmt = scene.width, scene.height, "yuv420p"
-            stream.options = {"crf": str(crf), "preset": preset}
-            for frame in scene.frames(count, start=start):
-                container.mux(stream.encode(av.VideoFrame.from_ndarray(frame.image, format="rgb24")))
-            container.mux(stream.encode())
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
+    with VideoWriter(path, fps=scene.fps, size=(scene.width, scene.height), preset=preset, crf=crf) as writer:
+        for frame in scene.frames(count, start=start):
+            writer.write(frame.image)
     return count
