@@ -79,12 +79,13 @@ def load_checkpoint(path: str | Path) -> Checkpoint:
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
-        reason = str(error).splitlines()[0][:120]
+        reason = (str(error).splitlines() or [type(error).__name__])[0][:120]  # an empty file's EOFError says nothing
         raise CheckpointError(f"checkpoint {path}: not a readable PyTorch file ({reason})") from error
     if not isinstance(content, dict) or "format" not in content:
         raise CheckpointError(f"checkpoint {path}: a PyTorch file, but not one that train/main.py wrote")
-    if content.pop("format") != FORMAT:
-        raise CheckpointError(f"checkpoint {path}: of a format this version does not read; it reads format {FORMAT}")
+    found = content.pop("format")
+    if found != FORMAT:
+        raise CheckpointError(f"checkpoint {path}: of format {found!r}; this version reads format {FORMAT}")
     try:
         classes = content.pop("classes")
         return Checkpoint(
@@ -93,7 +94,7 @@ def load_checkpoint(path: str | Path) -> Checkpoint:
             classes=ClassSet(classes["name"], tuple(classes["classes"]), tuple(tuple(c) for c in classes["palette"])),
             **content,
         )
-    except (KeyError, TypeError) as error:
+    except (KeyError, TypeError, ValueError) as error:
         raise CheckpointError(f"checkpoint {path}: incomplete or of another version ({error})") from error
 
 

@@ -112,16 +112,18 @@ def compare(
                 writer.write(picture)
                 comparison.write_row(table, compared)
                 yield compared
+        name = clip_name or clip.name
+        warning = reader.warning and reader.warning.replace(str(reader.path), name)
         if comparison.compared < 2:
             if stopped:
                 return
             raise ValueError(
-                f"{clip_name or clip.name} has {comparison.compared} frame(s) to compare (every: {every}, limit: "
-                f"{limit or 'none'}); flicker needs two or more"
+                f"{name} has {comparison.compared} frame(s) to compare (every: {every}, limit: {limit or 'none'}); "
+                f"flicker needs two or more{f'. {warning}' if warning else ''}"
             )
         info = reader.info
         facts = {
-            "name": clip_name or clip.name,
+            "name": name,
             "width_px": info.width,
             "height_px": info.height,
             "fps": info.fps,
@@ -129,10 +131,10 @@ def compare(
             "duration_seconds": info.duration_seconds,
             "codec": info.codec,
             "reader": info.reader,
-            "warning": reader.warning,
+            "warning": warning,
         }
         write_json(written.json, comparison.report(facts, settings, stopped_early=stopped))
-        final = ComparisonFiles.beside(output_dir, Path(clip_name or clip.name))
+        final = ComparisonFiles.beside(output_dir, Path(name))
         for source, target in ((written.video, final.video), (written.csv, final.csv), (written.json, final.json)):
             source.replace(target)
     finally:

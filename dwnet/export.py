@@ -165,7 +165,7 @@ def _export(
     graph = graph.eval().to(memory_format=torch.contiguous_format)
     exact = _trace(graph, example, stride)
     exact_difference, _ = _compare(graph, exact, checks)
-    if exact_difference > 1e-4:
+    if not exact_difference <= 1e-4:  # so that NaN fails
         raise ExportError(
             f"{path}: the ONNX graph differs from PyTorch by {exact_difference:.1e} of the largest output"
         )
@@ -173,7 +173,7 @@ def _export(
     stored.metadata_props.add(key=METADATA_KEY, value=json.dumps(metadata))
     onnx.checker.check_model(stored)
     stored_difference, agreement = _compare(graph, stored, checks)
-    if stored_difference > 5e-2 or (agreement is not None and agreement < 0.98):
+    if not stored_difference <= 5e-2 or (agreement is not None and agreement < 0.98):
         raise ExportError(
             f"{path}: half-precision weights change the output by {stored_difference:.1e} of the largest, "
             f"{agreement} of the labels agree"
@@ -253,7 +253,7 @@ def _compare(graph: nn.Module, model: onnx.ModelProto, checks: list[tuple[Tensor
         found = session.run(None, {name: tensor.numpy() for name, tensor in zip(names, inputs, strict=True)})
         for want, got in zip(expected, found, strict=True):
             scale = max(want.abs().max().item(), 1e-6)
-            difference = max(difference, float(np.abs(got - want.numpy()).max()) / scale)
+            difference = float(np.maximum(difference, np.abs(got - want.numpy()).max() / scale))  # keeps a NaN
         if graph.outputs[0] == "logits":  # type: ignore[index]
             same = found[0].argmax(axis=1) == expected[0].argmax(dim=1).numpy()
             equal, pixels = equal + int(same.sum()), pixels + same.size

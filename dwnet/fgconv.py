@@ -7,7 +7,7 @@ from dwnet.warp import inside, pixel_grid, sample
 
 
 class FlowGuidedConv2d(nn.Module):
-    """Eq. 3: y[i] = sum over p of w[p] x[i + p + flow_p[i]], an s x s convolution that samples along the flow.
+    """Eq. 2-3: y[i] = sum over p of w[p] x[i + p + flow_p[i]], an s x s convolution that samples along the flow.
 
     Deviation: the paper writes `i + p - dp`. Section 3.2 defines x' = x + dx, so with this library's one flow direction
     (from t to t+k) the sample lies at `i + p + flow`.
@@ -48,7 +48,7 @@ class FlowGuidedConv2d(nn.Module):
         taps = self.kernel_size**2
         if channels != self.channels:
             raise ValueError(f"features have {channels} channels, this FG-Conv was built for {self.channels}")
-        if flow_px.shape[1] not in (2, 2 * taps) or flow_px.shape[-2:] != features.shape[-2:]:
+        if flow_px.shape not in ((batch, 2, height, width), (batch, 2 * taps, height, width)):
             raise ValueError(
                 f"flow has shape {tuple(flow_px.shape)}, features of {height} x {width} and s = {self.kernel_size} "
                 f"need ({batch}, 2 or {2 * taps}, {height}, {width})"

@@ -1,6 +1,6 @@
 """Eq. 4-8: the losses. Plain functions of tensors, in float32 whatever the surrounding precision."""
 
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 import torch.nn.functional as F
@@ -14,17 +14,17 @@ Space = Literal["logits", "softmax"]
 
 
 def segmentation_loss(logits: Tensor, labels: Tensor) -> Tensor:
-    """The pixel-wise cross-entropy l_ce of Eq. 8, averaged over the labelled pixels.
+    """The pixel-wise cross-entropy l_ce (section 3.5), averaged over the labelled pixels.
 
     Args:
         logits: (B, K, h, w) float; resized to the labels where they are smaller.
-        labels: (B, H, W) int64, 0..K-1 or `IGNORE_LABEL`.
+        labels: (B, H, W) uint8 or int64, 0..K-1 or `IGNORE_LABEL`.
 
     Returns:
         A scalar; 0 where no pixel is labelled.
     """
-    logits = resize(logits.float(), (labels.shape[-2], labels.shape[-1]))
-    summed = F.cross_entropy(logits, labels, ignore_index=IGNORE_LABEL, reduction="sum")
+    logits = resize(_at_least_float32(logits), (labels.shape[-2], labels.shape[-1]))
+    summed = F.cross_entropy(logits, labels.long(), ignore_index=IGNORE_LABEL, reduction="sum")
     return summed / (labels != IGNORE_LABEL).sum().clamp(min=1)
 
 
@@ -45,14 +45,13 @@ def feature_consistency(features: Tensor, warped: Tensor, valid: Tensor | None =
         A scalar: the mean over the batch of Eq. 5.
     """
     with torch.autocast(features.device.type, enabled=False):
-        wide = torch.promote_types(features.dtype, torch.float32)
         # Eq. 4: with rows of unit length, a_ij is a plain product.
-        x = F.normalize(features.to(wide).flatten(2), dim=1)
-        y = F.normalize(warped.to(wide).flatten(2), dim=1)
+        x = _unit_columns(_at_least_float32(features).flatten(2))
+        y = _unit_columns(_at_least_float32(warped).flatten(2))
         batch, channels, pixels = x.shape
-        counts = torch.full((batch,), pixels, device=x.device, dtype=wide)
+        counts = torch.full((batch,), pixels, device=x.device, dtype=x.dtype)
         if valid is not None:
-            keep = valid.flatten(2).to(wide)
+            keep = valid.flatten(2).to(x.dtype)
             x, y = x * keep, y * keep
             counts = keep.sum(dim=(1, 2)).clamp(min=1)
         s, d = x + y, x - y  # (B, C, N)
@@ -64,6 +63,16 @@ def feature_consistency(features: Tensor, warped: Tensor, valid: Tensor | None =
             sd = s @ d.transpose(1, 2)
             squares = 0.5 * ((s @ st) * (d @ d.transpose(1, 2)) + sd * sd.transpose(1, 2)).sum(dim=(1, 2))
         return (squares / counts.square()).mean()
+
+
+def _unit_columns(x: Tensor) -> Tensor:
+    """(B, C, N) to columns of length 1. A zero column stays zero, and gets no gradient: it has no direction to turn."""
+    length = x.norm(dim=1, keepdim=True)
+    return torch.where(length > 1e-12, x / length.clamp(min=1e-12), 0)
+
+
+def _at_least_float32(x: Tensor) -> Tensor:
+    return x.to(torch.promote_types(x.dtype, torch.float32))
 
 
 def occlusion_weight(frame: Tensor, neighbour: Tensor, flow_px: Tensor, *, delta: float = 2.0) -> tuple[Tensor, Tensor]:
@@ -88,9 +97,8 @@ def occlusion_weight(frame: Tensor, neighbour: Tensor, flow_px: Tensor, *, delta
     if delta <= 0:
         raise ValueError(f"delta is {delta}, allowed are numbers above 0")
     with torch.no_grad(), torch.autocast(frame.device.type, enabled=False):
-        wide = torch.promote_types(frame.dtype, torch.float32)
-        frame, neighbour = frame.to(wide), neighbour.to(wide)
-        warped, valid = warp(neighbour, flow_px.to(wide))
+        frame, neighbour = _at_least_float32(frame), _at_least_float32(neighbour)
+        warped, valid = warp(neighbour, flow_px.to(frame.dtype))
         std = frame.new_tensor(IMAGENET_STD).view(3, 1, 1)  # the mean cancels in the difference
         error = ((frame - warped) / std).abs().sum(dim=1, keepdim=True)
         return torch.exp(-error / delta), valid
@@ -110,10 +118,18 @@ def prediction_consistency(
 
     Returns:
         A scalar; 0 where no pixel is valid.
+
+    Raises:
+        ValueError: for another `space`, or a weight or mask that does not lie on the logits.
     """
-    p, q = logits.float(), warped_logits.float()
-    if logits.dtype == torch.float64:
-        p, q = logits, warped_logits
+    if space not in get_args(Space):
+        raise ValueError(f"unknown prediction space {space!r}, allowed are {', '.join(get_args(Space))}")
+    if not weight.shape == valid.shape == (logits.shape[0], 1, *logits.shape[2:]):
+        raise ValueError(
+            f"weight has shape {tuple(weight.shape)} and valid {tuple(valid.shape)}, allowed is (B, 1, H, W) "
+            f"for logits of shape {tuple(logits.shape)}"
+        )
+    p, q = _at_least_float32(logits), _at_least_float32(warped_logits)
     if space == "softmax":
         p, q = p.softmax(dim=1), q.softmax(dim=1)
     squared = (p - q).square().sum(dim=1, keepdim=True)

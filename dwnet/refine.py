@@ -58,9 +58,10 @@ class FlowRefinement(nn.Module):
         """
         frame, neighbour = self.normalise(frame), self.normalise(neighbour)
         inputs = torch.cat((frame, neighbour, frame - neighbour, flow_px / STRIDE), dim=1)
-        refined = self.flow(self.layers(inputs)).float()
+        refined = self.flow(self.layers(inputs))
+        refined = refined.to(torch.promote_types(refined.dtype, torch.float32))
         if self.residual:
-            coarse = resize_flow(flow_px.float(), (refined.shape[-2], refined.shape[-1]))
+            coarse = resize_flow(flow_px.to(refined.dtype), (refined.shape[-2], refined.shape[-1]))
             refined = refined + coarse.repeat(1, self.kernel_size**2, 1, 1)
         return refined
 

@@ -200,6 +200,8 @@ def load(path: str | Path, *, kind: str | None = None, threads: int | None = Non
         raise NetworkFileError(f"no exported network at {path}; `dwnet export CHECKPOINT` writes one")
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads or available_cpus()
+    # Threads that spin after a run take the CPU from whatever is measured next: the flow, or another network.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     options.log_severity_level = 3  # errors only: an exported graph's unused initialisers are no news
     content = path.read_bytes()
     try:

@@ -28,11 +28,12 @@ def sample(source: Tensor, positions_px: Tensor) -> Tensor:
     """
     height, width = source.shape[-2:]
     # Positions stay in float32 (or better) under autocast: bf16 cannot tell pixel 300 from 301.
-    positions = positions_px.to(torch.promote_types(positions_px.dtype, torch.float32))
+    wide = torch.promote_types(torch.promote_types(positions_px.dtype, source.dtype), torch.float32)
+    positions = positions_px.to(wide)
     grid_x = (2 * positions[:, 0] + 1) / width - 1
     grid_y = (2 * positions[:, 1] + 1) / height - 1
     grid = torch.stack((grid_x, grid_y), dim=-1)
-    sampled = F.grid_sample(source.to(grid.dtype), grid, mode="bilinear", padding_mode="zeros", align_corners=False)
+    sampled = F.grid_sample(source.to(wide), grid, mode="bilinear", padding_mode="zeros", align_corners=False)
     return sampled.to(source.dtype)
 
 
@@ -65,10 +66,10 @@ def warp(source: Tensor, flow_px: Tensor) -> tuple[Tensor, Tensor]:
     Raises:
         ValueError: if the flow does not lie on the map.
     """
-    if flow_px.shape[1] != 2 or flow_px.shape[-2:] != source.shape[-2:] or flow_px.shape[0] != source.shape[0]:
+    if source.ndim != 4 or flow_px.shape != (source.shape[0], 2, *source.shape[2:]):
         raise ValueError(
-            f"flow has shape {tuple(flow_px.shape)}, a map of shape {tuple(source.shape)} needs "
-            f"({source.shape[0]}, 2, {source.shape[2]}, {source.shape[3]})"
+            f"flow has shape {tuple(flow_px.shape)} and the map {tuple(source.shape)}, allowed are (B, 2, H, W) for a "
+            "map of (B, C, H, W)"
         )
     height, width = source.shape[-2:]
     positions = pixel_grid(height, width, device=source.device) + flow_px

@@ -31,8 +31,10 @@ def dis_flow(frame: np.ndarray, neighbour: np.ndarray, *, preset: str = "medium"
         (2, H, W) float32, (dx, dy) in pixels, from `frame` to `neighbour`.
 
     Raises:
-        ValueError: if the frames differ in shape, are not uint8, or are smaller than 24 px.
+        ValueError: for another preset, or if the frames differ in shape, are not uint8, or are smaller than 24 px.
     """
+    if preset not in DIS_PRESETS:
+        raise ValueError(f"unknown DIS preset {preset!r}, allowed are {', '.join(DIS_PRESETS)}")
     for name, image in (("frame", frame), ("neighbour", neighbour)):
         if image.dtype != np.uint8 or image.shape != frame.shape or min(image.shape[:2]) < MIN_SIDE_PX:
             raise ValueError(

@@ -26,14 +26,21 @@ def load_backbone_weights(network: nn.Module, timm_name: str, weights: str | Pat
             download); or a .pth / .safetensors file with timm's keys, or with those of `efficientnet-lite-pytorch`.
 
     Raises:
-        ValueError: if a file is missing, unreadable or belongs to another network.
+        ValueError: if weights cannot be fetched, or a file is missing, unreadable or belongs to another network.
     """
     if str(weights) == "none":
         return
     if str(weights) == "imagenet":
         packaged = _packaged_lite0() if timm_name == "tf_efficientnet_lite0" else None
         if packaged is None:
-            state = timm.create_model(timm_name, pretrained=True).state_dict()
+            try:  # as a feature network: timm renames its keys where those differ from the classifier's
+                state = timm.create_model(timm_name, features_only=True, pretrained=True).state_dict()
+            except Exception as error:  # a hub's errors share no base class but Exception
+                reason = str(error).splitlines()[0][:160] if str(error) else type(error).__name__
+                raise ValueError(
+                    f"timm's ImageNet weights of {timm_name} cannot be fetched ({reason}); allowed are also 'none' or "
+                    "a weight file"
+                ) from error
             _load(network, state, f"timm's ImageNet weights of {timm_name}")
             return
         weights = packaged
@@ -52,6 +59,8 @@ def load_backbone_weights(network: nn.Module, timm_name: str, weights: str | Pat
         raise ValueError(
             f"backbone weights {path.name}: not a readable PyTorch or safetensors file ({error})"
         ) from error
+    if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
+        raise ValueError(f"backbone weights {path.name}: a PyTorch file, but no state dict (names and tensors)")
     _load(network, state, f"backbone weights {path.name}")
 
 

@@ -1,0 +1,109 @@
+"""DIS flow: it finds a known shift with the right sign on the right axis, in the library's direction, for arrays and
+for tensors alike, and refuses what OpenCV would fail on.
+"""
+
+from concurrent.futures import ThreadPoolExecutor
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from dwnet.flow import FLOWS, DISFlow, build_flow, dis_flow
+from dwnet.flow.dis import DIS_PRESETS
+from dwnet.warp import warp
+
+HEIGHT, WIDTH = 96, 128
+
+
+def textured(seed: int = 0) -> np.ndarray:
+    """(H, W, 3) uint8 with detail of several pixels' size."""
+    rng = np.random.default_rng(seed)
+    coarse = rng.integers(0, 256, (HEIGHT // 6, WIDTH // 6, 3), dtype=np.uint8)
+    fine = rng.integers(0, 256, (HEIGHT // 3, WIDTH // 3, 3), dtype=np.uint8)
+    parts = [cv2.resize(part, (WIDTH, HEIGHT), interpolation=cv2.INTER_CUBIC) for part in (coarse, fine)]
+    return cv2.addWeighted(parts[0], 0.6, parts[1], 0.4, 0)
+
+
+def tensor(image: np.ndarray) -> torch.Tensor:
+    return torch.from_numpy(image).permute(2, 0, 1)[None].float() / 255
+
+
+@pytest.mark.parametrize("preset", list(DIS_PRESETS))
+@pytest.mark.parametrize(("dx", "dy"), [(5, 0), (0, -4), (-6, 3)])
+def test_a_known_shift_is_found_with_its_sign(preset: str, dx: int, dy: int) -> None:
+    frame = textured()
+    neighbour = np.roll(frame, (dy, dx), axis=(0, 1))  # what was at (x, y) is at (x + dx, y + dy)
+    flow = dis_flow(frame, neighbour, preset=preset)
+    assert flow.shape == (2, HEIGHT, WIDTH)
+    assert flow.dtype == np.float32
+    middle = flow[:, 16:-16, 16:-16]
+    assert np.median(middle, axis=(1, 2)) == pytest.approx([dx, dy], abs=0.25)
+
+
+def test_it_is_the_flow_that_the_warp_wants() -> None:
+    frame = textured()
+    neighbour = np.roll(frame, (3, -5), axis=(0, 1))
+    flow = DISFlow()(tensor(frame), tensor(neighbour))
+    warped, _ = warp(tensor(neighbour), flow)
+    inner = (..., slice(16, -16), slice(16, -16))
+    error = (warped - tensor(frame))[inner].abs().mean()
+    assert error < 0.25 * (tensor(neighbour) - tensor(frame))[inner].abs().mean()
+    wrong, _ = warp(tensor(neighbour), -flow)
+    assert error < 0.25 * (wrong - tensor(frame))[inner].abs().mean()
+
+
+def test_no_motion_no_flow() -> None:
+    assert np.abs(dis_flow(textured(), textured())).max() < 1e-3
+
+
+def test_tensors_in_a_batch_get_what_arrays_get() -> None:
+    frames, neighbours = [textured(0), textured(1)], [np.roll(textured(0), 2, 1), np.roll(textured(1), 3, 0)]
+    flow = build_flow("dis")(torch.cat([tensor(f) for f in frames]), torch.cat([tensor(n) for n in neighbours]))
+    assert flow.dtype == torch.float32
+    assert not flow.requires_grad
+    for b in range(2):
+        np.testing.assert_array_equal(flow[b].numpy(), dis_flow(frames[b], neighbours[b]))
+
+
+def test_no_parameters_and_no_gradient() -> None:
+    frame = tensor(textured()).requires_grad_()
+    estimator = DISFlow(preset="ultrafast")
+    assert not list(estimator.parameters())
+    assert not estimator(frame, frame).requires_grad
+
+
+def test_colour_is_read_as_rgb_and_grey_is_taken_as_it_is() -> None:
+    frame, neighbour = textured(), np.roll(textured(), 2, axis=1)
+    grey = [np.rint(image @ np.array([0.299, 0.587, 0.114])).astype(np.uint8) for image in (frame, neighbour)]
+    difference = np.abs(dis_flow(frame, neighbour) - dis_flow(*grey))
+    assert np.median(difference) < 0.02  # OpenCV rounds its grey a little differently
+
+
+def test_threads_do_not_disturb_each_other() -> None:
+    pairs = [(textured(s), np.roll(textured(s), s + 1, axis=1)) for s in range(4)]
+    expected = [dis_flow(*pair) for pair in pairs]
+    with ThreadPoolExecutor(4) as pool:
+        for flow, alone in zip(pool.map(lambda pair: dis_flow(*pair), pairs), expected, strict=True):
+            np.testing.assert_array_equal(flow, alone)
+
+
+def test_bad_frames_are_refused_before_opencv_sees_them() -> None:
+    frame = textured()
+    with pytest.raises(ValueError, match=r"frame is float64 .* needs two uint8 frames"):
+        dis_flow(frame.astype(np.float64), frame)
+    with pytest.raises(ValueError, match=r"neighbour is uint8 of shape \(95, 128, 3\)"):
+        dis_flow(frame, frame[1:])
+    with pytest.raises(ValueError, match="at least 24 x 24"):
+        dis_flow(frame[:23], frame[:23])
+    assert dis_flow(frame[:24, :24], frame[:24, :24]).shape == (2, 24, 24)
+
+
+def test_unknown_names_are_refused() -> None:
+    with pytest.raises(ValueError, match="unknown DIS preset 'best', allowed are ultrafast, fast, medium"):
+        DISFlow(preset="best")
+    with pytest.raises(ValueError, match="unknown DIS preset 'best', allowed are ultrafast, fast, medium"):
+        dis_flow(textured(), textured(), preset="best")
+    with pytest.raises(ValueError, match="unknown flow 'flownet2', allowed are dis"):
+        build_flow("flownet2")
+    assert isinstance(build_flow("dis"), FLOWS["dis"])
