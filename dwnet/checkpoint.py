@@ -35,6 +35,7 @@ class Checkpoint:
         metrics: of the last evaluation, by name.
         commit: of the code that wrote it.
         training: the trainer's own state (optimiser, gradient scaler); empty in a file that is not for resuming.
+        source: names the checkpoint in messages; not stored.
     """
 
     network: NetworkSpec
@@ -47,10 +48,11 @@ class Checkpoint:
     metrics: dict[str, Any] = field(default_factory=dict)
     commit: str = field(default_factory=code_commit)
     training: dict[str, Any] = field(default_factory=dict)
+    source: str = "checkpoint"
 
     def save(self, path: str | Path) -> None:
         """Writes the file whole or not at all."""
-        content = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
+        content = {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if f.name != "source"}
         for name in ("network", "method", "classes"):
             content[name] = dataclasses.asdict(content[name])
         with written_whole(path) as temporary:
@@ -63,7 +65,7 @@ class Checkpoint:
             CheckpointError: if the weights belong to another architecture.
         """
         method = self.method.build(self.network.build(len(self.classes.classes)))
-        load_weights(method, self.weights, source="checkpoint")
+        load_weights(method, self.weights, source=self.source)
         return method.eval()
 
 
@@ -93,6 +95,7 @@ def load_checkpoint(path: str | Path) -> Checkpoint:
             method=MethodSpec(**content.pop("method")),
             classes=ClassSet(classes["name"], tuple(classes["classes"]), tuple(tuple(c) for c in classes["palette"])),
             **content,
+            source=f"checkpoint {path}",
         )
     except (KeyError, TypeError, ValueError) as error:
         raise CheckpointError(f"checkpoint {path}: incomplete or of another version ({error})") from error

@@ -135,7 +135,6 @@ def evaluate(
     """
     classes = len(data.classes)
     segmentation, flicker = SegmentationMeter(classes), FlickerMeter(classes)
-    predictor.reset()
     before: FrameName | None = None
     previous_image, previous_labels = np.empty(0, np.uint8), np.empty(0, np.uint8)
     for index, full_name in enumerate(data.names):

@@ -121,9 +121,11 @@ def export_checkpoint(
 
     Raises:
         CheckpointError: if the weights do not fit the network that the checkpoint names.
-        ValueError: if `refinement` is asked of a method that has none.
+        ValueError: if `refinement` is asked of a method that has none, or names the same file.
         ExportError: if a graph differs from PyTorch.
     """
+    if refinement is not None and Path(refinement).resolve() == Path(path).resolve():
+        raise ValueError(f"{path}: the segmenter and its flow refinement cannot be one file")
     method = checkpoint.build()
     segmenter = method.segmenter
     size = (6 * segmenter.stride, 8 * segmenter.stride)

@@ -182,23 +182,24 @@ class DWNetMethod(Method):
         target, target_logits = output.features, output.logits
         if spec.detach_target:
             target, target_logits = target.detach(), target_logits.detach()
-        losses["feature"] = feature_consistency(target, output.warped_features, output.valid)
-
-        size = (frame.shape[-2], frame.shape[-1])
-        weight, image_valid = occlusion_weight(frame, neighbour, coarse, delta=spec.delta)
-        if not spec.occlusion_mask:
-            weight = torch.ones_like(weight)
-        losses["prediction"] = prediction_consistency(
-            resize(target_logits, size),
-            resize(output.warped_logits, size),
-            weight=weight,
-            valid=image_valid & (resize(output.valid.float(), size) == 1),
-            space=spec.prediction_space,
-        )
+        feature = prediction = torch.zeros_like(losses["total"])
+        if spec.feature_weight > 0:
+            feature = losses["feature"] = feature_consistency(target, output.warped_features, output.valid)
+        if spec.prediction_weight > 0:
+            size = (frame.shape[-2], frame.shape[-1])
+            weight, image_valid = occlusion_weight(frame, neighbour, coarse, delta=spec.delta)
+            prediction = losses["prediction"] = prediction_consistency(
+                resize(target_logits.float(), size),
+                resize(output.warped_logits.float(), size),
+                weight=weight if spec.occlusion_mask else torch.ones_like(weight),
+                # Only pixels that no part of the map's margin has been blended into.
+                valid=image_valid & (resize(output.valid.float(), size) > 0.999),
+                space=spec.prediction_space,
+            )
         losses["total"] = total_loss(
             losses["total"],
-            losses["feature"],
-            losses["prediction"],
+            feature,
+            prediction,
             feature_weight=spec.feature_weight,
             prediction_weight=spec.prediction_weight,
         )

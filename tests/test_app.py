@@ -5,6 +5,7 @@ server's one endpoint for scripts.
 import base64
 import json
 import re
+from collections.abc import Iterable
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -21,6 +22,7 @@ from app.main import build
 from app.render import curve_html, legend_html, note_html, panels_html, status_html, table_html
 from app.style import CSS, theme
 from dwnet.compare import MethodSummary, load_networks
+from dwnet.video import VideoWriter
 
 __all__ = ["models"]
 
@@ -49,6 +51,12 @@ def pictures(html: str) -> dict[str, np.ndarray]:
             content = np.frombuffer(base64.b64decode(picture[1]), np.uint8)
             found[key] = cv2.cvtColor(cv2.imdecode(content, cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB)
     return found
+
+
+def collect(run: Iterable[Update], updates: list[Update]) -> None:
+    """Append what a run yields, also if it ends in an error."""
+    for update in run:
+        updates.append(update)  # noqa: PERF402
 
 
 def test_a_run_paints_the_page_and_ends_with_files(callbacks: Callbacks, clip: Path) -> None:
@@ -91,10 +99,9 @@ def test_a_press_swaps_the_buttons_and_stop_ends_the_run(callbacks: Callbacks, c
         shown += isinstance(next(run).panels, str)
     assert "Stopping" in callbacks.stop(PAGE)
     rest = list(run)
-    assert "Stopped" in rest[-1].status
+    assert any("Stopped" in update.status for update in rest if isinstance(update.status, str))
     assert list(callbacks.workspace.iterdir()) == []
-    start, stop = callbacks.rest(PAGE)
-    assert (start["interactive"], stop["interactive"]) == (True, False)
+    assert (rest[-1].start["interactive"], rest[-1].stop["interactive"]) == (True, False)
 
 
 def test_stop_while_waiting_in_the_queue(callbacks: Callbacks, clip: Path) -> None:
@@ -133,17 +140,37 @@ def test_what_goes_wrong_is_one_clear_message(callbacks: Callbacks, tmp_path: Pa
     text.write_text("not a video\n" * 100)
     single = write_clip(tmp_path / "single.mp4", [textured_frame()])
     for wrong, message in ((text, r"^notes\.mp4: "), (single, r"^single\.mp4 has 1 frame.*flicker needs two")):
-        run = callbacks.run(str(wrong), 480, 1, 0, 0.6, PAGE)
+        updates: list[Update] = []
         with pytest.raises(gr.Error) as caught:
-            list(run)
+            collect(callbacks.run(str(wrong), 480, 1, 0, 0.6, PAGE), updates)
+        last = updates[-1]
+        assert (last.start["interactive"], last.stop["interactive"]) == (True, False)
         assert re.search(message, caught.value.message)
         assert str(tmp_path) not in caught.value.message  # where the server keeps uploads is nobody's business
         assert list(callbacks.workspace.iterdir()) == []
 
 
+def test_a_damaged_clip_says_what_is_missing(callbacks: Callbacks, tmp_path: Path) -> None:
+    """The good frames are compared; page and report say that the rest was left out, without the server's path."""
+    damaged = tmp_path / "damaged.mp4"
+    noise = np.random.default_rng(0)
+    with VideoWriter(damaged, fps=10, size=(128, 64)) as writer:
+        for _ in range(60):
+            writer.write(noise.integers(0, 256, (64, 128, 3), dtype=np.uint8))
+    damaged.write_bytes(damaged.read_bytes()[: damaged.stat().st_size // 2])
+    report: dict = {}
+    for update in callbacks.run(str(damaged), 128, 1, 0, 0.6, PAGE):
+        if isinstance(update.json_file, str):
+            last, report = update, json.loads(Path(update.json_file).read_text())
+    assert 2 <= report["frames_compared"] < 60
+    assert report["clip"]["warning"].startswith("damaged.mp4: damaged after")
+    assert "damaged.mp4: damaged after" in last.status
+    assert str(tmp_path) not in last.status
+
+
 def test_choosing_a_clip_describes_it(callbacks: Callbacks, clip: Path, tmp_path: Path) -> None:
     note, panels = callbacks.describe(str(clip))
-    assert "128×64 px, 6 frames, 0.6 s, 10 frames/s" in note
+    assert "128×64 px, 6 frames, 10 fps" in note
     assert set(pictures(panels)) == {"input"}
     note, panels = callbacks.describe(None)
     assert "Choose a clip" in note

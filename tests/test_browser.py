@@ -21,6 +21,7 @@ import pytest
 from app_fixtures import textured_frame, write_clip, write_models
 
 from app.__main__ import ASSETS
+from dwnet.runtime import available_cpus
 
 playwright = pytest.importorskip("playwright.sync_api")
 
@@ -37,7 +38,7 @@ FLAGS = (
     "--disable-component-update",
     "--disable-sync",
 )
-START_SECONDS = 90
+START_SECONDS = 180
 STEP_MS = 60_000
 
 
@@ -64,9 +65,10 @@ def url(browser: object, tmp_path_factory: pytest.TempPathFactory) -> Iterator[s
     """A running server; without the bundled networks or clip it gets tiny ones, unless they are required."""
     folder = tmp_path_factory.mktemp("server")
     arguments = []
-    if not (ASSETS / "models" / "baseline.onnx").is_file():
+    bundled = [ASSETS / "models" / f"{name}.onnx" for name in (*METHODS, "flow_refinement")]
+    if not all(path.is_file() for path in bundled):
         if REQUIRED:
-            pytest.fail(f"DWNET_REQUIRE_BROWSER=1, but there are no bundled networks in {ASSETS / 'models'}")
+            pytest.fail(f"DWNET_REQUIRE_BROWSER=1, but not all of {', '.join(map(str, bundled))} exist")
         arguments += ["--models", str(write_models(folder / "models"))]
     if not (ASSETS / "street_sample.mp4").is_file():
         if REQUIRED:
@@ -99,8 +101,9 @@ def url(browser: object, tmp_path_factory: pytest.TempPathFactory) -> Iterator[s
         yield address
     finally:
         server.terminate()
-        server.wait(20)
+        server.wait(30)
         log.close()
+    assert list(folder.glob("dwnet-*")) == []  # the workspace is cleared
 
 
 @pytest.fixture
@@ -146,7 +149,9 @@ def test_sample_runs_live_and_stops(page) -> None:
     page.click("#compare")
     pressed = time.monotonic()
     page.wait_for_selector("[data-panel=dwnet] img")
-    assert time.monotonic() - pressed < 10
+    waited = time.monotonic() - pressed
+    # The promise holds for a machine that is not busy with something else.
+    assert waited < 10 or os.getloadavg()[0] > 2 * available_cpus()
     assert page.is_disabled("#compare")
     seen: dict[str, set[str]] = {panel: set() for panel in (*METHODS, "input", "coarse", "refined")}
     deadline = time.monotonic() + STEP_MS / 1000
@@ -226,8 +231,7 @@ def test_a_text_file_named_mp4_is_one_clear_message(page, tmp_path: Path) -> Non
     page.click("#compare")
     page.wait_for_selector(".toast-body")
     toast = page.inner_text(".toast-body")
-    assert "This clip cannot be compared" in toast
-    assert "notes.mp4" in toast
+    assert re.search(r"notes\.mp4: .*(not|no) .*video", toast)
     assert "Traceback" not in toast
     page.wait_for_selector("#compare:not([disabled])")
     assert page.is_disabled("#stop")

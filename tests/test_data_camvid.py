@@ -193,10 +193,10 @@ def test_the_nearest_labelled_frame_is_the_neighbour(tmp_path: Path) -> None:
     assert CamVid(tmp_path, "train", neighbours="labelled", max_offset=2).names == NAMES[:2]
 
 
-def test_of_two_equally_near_labelled_frames_the_later_is_taken(tmp_path: Path) -> None:
+def test_of_two_equally_near_labelled_frames_the_earlier_is_taken(tmp_path: Path) -> None:
     write_480(tmp_path, names=("0016E5_07959", "0016E5_07961", "0016E5_07963"))
     data = CamVid(tmp_path, "train", neighbours="labelled")
-    assert [data[index]["offset"] for index in range(3)] == [2, 2, -2]  # type: ignore[typeddict-item]
+    assert [data[index]["offset"] for index in range(3)] == [2, -2, -2]  # type: ignore[typeddict-item]
 
 
 def test_labelled_frames_too_far_apart_are_an_error_with_the_distances(tmp_path: Path) -> None:

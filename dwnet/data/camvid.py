@@ -56,7 +56,7 @@ class CamVid(Dataset[FrameSample | PairSample]):
         split: ``train``, ``val`` or ``test``.
         neighbours: what a frame is paired with. ``none``: nothing (`FrameSample`). ``camera_motion``: a neighbour made
             from the frame itself, with its exact flow. ``labelled``: the nearest other labelled frame of its sequence,
-            the later one of two equally near; frames that have none within `max_offset` are left out. ``video``: a raw
+            the earlier one of two equally near; frames that have none within `max_offset` are left out. ``video``: a raw
             frame extracted by `camvid_video.extract_neighbours`, drawn uniformly from those within `max_offset`.
         max_offset: largest distance to the neighbour, in raw frames (the paper's 5, section 3.1).
         augment: random geometry and colour; None gives whole frames.
@@ -169,7 +169,7 @@ def _labelled_neighbours(
         }
         if not offsets:
             continue
-        best = min(offsets, key=lambda offset: (abs(offset), -offset))  # of two equally near ones the later
+        best = min(offsets, key=lambda offset: (abs(offset), offset))  # of two equally near ones the previous
         distances[abs(best)] += 1
         if abs(best) <= max_offset:
             nearest[frame.name] = {best: offsets[best]}

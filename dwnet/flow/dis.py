@@ -36,7 +36,8 @@ def dis_flow(frame: np.ndarray, neighbour: np.ndarray, *, preset: str = "medium"
     if preset not in DIS_PRESETS:
         raise ValueError(f"unknown DIS preset {preset!r}, allowed are {', '.join(DIS_PRESETS)}")
     for name, image in (("frame", frame), ("neighbour", neighbour)):
-        if image.dtype != np.uint8 or image.shape != frame.shape or min(image.shape[:2]) < MIN_SIDE_PX:
+        fits = image.shape == frame.shape and (image.ndim == 2 or (image.ndim == 3 and image.shape[2] == 3))
+        if image.dtype != np.uint8 or not fits or min(image.shape[:2]) < MIN_SIDE_PX:
             raise ValueError(
                 f"{name} is {image.dtype} of shape {image.shape}; DIS flow needs two uint8 frames of one shape, "
                 f"at least {MIN_SIDE_PX} x {MIN_SIDE_PX}"

@@ -23,8 +23,8 @@ class NetworkSpec:
     """Image pixels per feature pixel: 8 or 16."""
     channels: int = 512
     """Channels of the features F_t."""
-    dropout: float = 0.1
-    """Dropout in front of the classifier."""
+    dropout: float = 0.0
+    """Dropout in front of the classifiers; PSPNet's own paper has 0.1, which Eq. 6 would see as a difference of P."""
     auxiliary: bool = True
     """An auxiliary head on the stage before the last, in training."""
 

@@ -15,7 +15,8 @@ class PSPNet(Segmenter):
         backbone: its last map enters the pyramid, the map before it the auxiliary head.
         num_classes: K.
         channels: C of F_t; 512 in the PSPNet paper.
-        dropout: in front of the classifiers. It is no part of F_t, so that two features are compared without its noise.
+        dropout: in front of the classifiers; no part of F_t. PSPNet's own paper has 0.1. Here it is off by default: P_t
+            and P^_t would draw different masks, and Eq. 6 would measure those.
         auxiliary: adds the auxiliary head of the PSPNet paper (training only).
     """
 
@@ -25,7 +26,7 @@ class PSPNet(Segmenter):
         *,
         num_classes: int,
         channels: int = 512,
-        dropout: float = 0.1,
+        dropout: float = 0.0,
         auxiliary: bool = True,
     ) -> None:
         super().__init__()

@@ -1,0 +1,92 @@
+"""Which frames a step gets: the order of an epoch, and the loader that reads it."""
+
+import signal
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+
+class EpochOrder(Sampler[int]):
+    """A random order of the data set for each epoch, known from (seed, epoch) alone, from any step on.
+
+    Frames beyond the last full batch are left out, so that an epoch is a whole number of steps for any number of
+    processes and of accumulated batches.
+
+    Args:
+        length: frames in the data set.
+        batch_size: frames of a step, over all processes.
+        seed: of the order, 0 or above.
+
+    Raises:
+        ValueError: if there is no full batch.
+    """
+
+    def __init__(self, length: int, *, batch_size: int, seed: int) -> None:
+        if batch_size > length:
+            raise ValueError(f"batch_size is {batch_size}, allowed are 1 to {length}, the frames of the data set")
+        self.length, self.batch_size, self.seed = length, batch_size, seed
+        self.steps = length // batch_size
+        self.epoch, self.first_step = 0, 0
+
+    def begin(self, epoch: int, first_step: int) -> None:
+        """The next iteration is that of `epoch`, from its step `first_step` on."""
+        self.epoch, self.first_step = epoch, first_step
+
+    def __iter__(self) -> Iterator[int]:
+        generator = torch.Generator().manual_seed(self.seed * 1_000_003 + self.epoch)
+        order = torch.randperm(self.length, generator=generator).tolist()
+        return iter(order[self.first_step * self.batch_size : self.steps * self.batch_size])
+
+    def __len__(self) -> int:
+        return (self.steps - self.first_step) * self.batch_size
+
+
+def batch_per_process(batch_size: int, *, processes: int, accumulation: int) -> int:
+    """Frames that one process takes at a time, of a step's `batch_size` over all processes and accumulated batches.
+
+    Raises:
+        ValueError: if the step does not divide evenly.
+    """
+    share, rest = divmod(batch_size, processes * accumulation)
+    if rest:
+        raise ValueError(
+            f"batch_size is {batch_size}, allowed are multiples of {processes * accumulation} "
+            f"({processes} processes x {accumulation} accumulated batches)"
+        )
+    return share
+
+
+def training_loader(data: Dataset, order: EpochOrder, *, batch_size: int, workers: int, pin: bool) -> DataLoader:
+    """The loader of one process: `batch_size` frames at a time, in `order`; its workers live on between epochs."""
+    return DataLoader(
+        data,
+        batch_size=batch_size,
+        sampler=order,
+        num_workers=workers,
+        persistent_workers=workers > 0,
+        worker_init_fn=leave_signals_to_the_parent,
+        pin_memory=pin,
+        drop_last=True,
+    )
+
+
+def stop_workers(loader: Any) -> None:
+    """Ends the persistent workers of a loader, prepared or not.
+
+    Workers that ignore SIGTERM must be told: at its end a Python process waits for all its children.
+    """
+    iterator = getattr(loader, "_iterator", None)
+    if iterator is not None:
+        iterator._shutdown_workers()
+
+
+def leave_signals_to_the_parent(_: int) -> None:
+    """For a loader's `worker_init_fn`: workers ignore SIGTERM and SIGINT.
+
+    Job schedulers, terminals and `accelerate launch` signal whole process groups. The workers must live on, for the
+    parent to finish its step and save.
+    """
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)

@@ -1,0 +1,66 @@
+"""Class IoU of a method in training, over all processes."""
+
+from collections.abc import Callable
+
+import torch
+from accelerate import Accelerator
+from accelerate.utils import broadcast, send_to_device
+from torch.utils.data import DataLoader, Subset
+
+from dwnet.data import CamVid
+from dwnet.data.camvid import Neighbours
+from dwnet.methods import METHODS
+from dwnet.metrics import SegmentationMeter, SegmentationResult
+from train.batches import leave_signals_to_the_parent, stop_workers
+from train.recipes import Recipe
+
+
+def validation_data(recipe: Recipe) -> CamVid:
+    """The val split as the recipe's method predicts it: whole frames, with neighbours if it needs them.
+
+    Raises:
+        DataError: if there is none.
+    """
+    needed = METHODS[recipe.method.name].needs_neighbour_to_predict
+    neighbours: Neighbours = "labelled" if needed else "none"
+    return CamVid(recipe.data.root, "val", neighbours=neighbours, max_offset=recipe.data.max_offset)
+
+
+@torch.no_grad()
+def evaluate(
+    wrapped: torch.nn.Module, data: CamVid, accelerator: Accelerator, *, workers: int, after_frame: Callable[[], None]
+) -> SegmentationResult:
+    """Class IoU over all frames of `data`, each counted once, whatever the number of processes.
+
+    Args:
+        wrapped: a `Method`, as `accelerator.prepare` returned it; left in evaluation mode.
+        data: whole frames, of any sizes.
+        accelerator: device, processes and precision.
+        workers: loader processes.
+        after_frame: called after each frame of this process; may raise to stop.
+    """
+    method = accelerator.unwrap_model(wrapped).eval()
+    for buffer in method.buffers():  # where batch norm is not synchronised, each process has counted its own statistics
+        broadcast(buffer)
+    # Each process its own frames, with no padding to equal numbers: only the confusion matrices are summed.
+    mine = Subset(data, range(accelerator.process_index, len(data), accelerator.num_processes))
+    loader = DataLoader(
+        mine,
+        batch_size=1,
+        num_workers=workers,
+        persistent_workers=workers > 0,
+        worker_init_fn=leave_signals_to_the_parent,
+    )
+    meter = SegmentationMeter(len(data.classes.classes))
+    try:
+        for batch in loader:
+            batch = send_to_device(batch, accelerator.device)
+            with accelerator.autocast():
+                predicted = method.predict(batch).argmax(dim=1)
+            meter.update(predicted.cpu(), batch["labels"].cpu())
+            after_frame()
+    finally:
+        stop_workers(loader)
+    counts = torch.from_numpy(meter.confusion).to(accelerator.device)
+    meter.confusion = accelerator.reduce(counts, "sum").cpu().numpy()
+    return meter.compute()

@@ -1,0 +1,50 @@
+"""SGD's parameter groups and the poly policy of section 4.1.3."""
+
+from typing import Any
+
+import torch
+from torch import nn
+
+from dwnet.methods import DWNetMethod, Method
+from train.recipes import OptimiserSpec
+
+
+def build_optimiser(method: Method, spec: OptimiserSpec) -> torch.optim.SGD:
+    """SGD over the groups of `parameter_groups`."""
+    return torch.optim.SGD(parameter_groups(method, spec), lr=spec.rate, momentum=spec.momentum)
+
+
+def parameter_groups(method: Method, spec: OptimiserSpec) -> list[dict[str, Any]]:
+    """Groups by rate and weight decay: the segmenter's head, the flow network, and all the rest (section 4.1.3)."""
+    groups: dict[tuple[float, float], list[nn.Parameter]] = {}
+    head = {id(p) for name, p in method.segmenter.named_parameters() if not name.startswith("backbone.")}
+    for name, parameter in method.named_parameters():
+        if not parameter.requires_grad:
+            continue
+        rate = spec.rate * (spec.head_rate_factor if id(parameter) in head else 1.0)
+        if name.startswith("flow."):
+            rate = spec.flow_rate
+        decay = spec.weight_decay if parameter.ndim > 1 or spec.decay_norms else 0.0
+        groups.setdefault((rate, decay), []).append(parameter)
+    return [{"params": params, "lr": rate, "weight_decay": decay} for (rate, decay), params in groups.items()]
+
+
+def freeze_unused(method: Method) -> None:
+    """Freezes what only losses of weight 0 would train: an auxiliary head, or a DWNet's flow refinement and FG-Conv.
+
+    Every other parameter of every method gets a gradient in every step, so that DistributedDataParallel needs no
+    `find_unused_parameters`, which would walk the graph again in each.
+    """
+    auxiliary = getattr(method.segmenter, "auxiliary", None)
+    if auxiliary is not None and method.spec.auxiliary_weight == 0:
+        auxiliary.requires_grad_(False)
+    if isinstance(method, DWNetMethod) and method.spec.feature_weight == method.spec.prediction_weight == 0:
+        for part in (method.network.refinement, method.network.fg_conv):
+            if part is not None:
+                part.requires_grad_(False)
+
+
+def set_rates(optimiser: torch.optim.Optimizer, base_rates: list[float], progress: float, power: float) -> None:
+    """The poly policy: base rate times (1 - progress) ** power, progress 0..1 (section 4.1.3)."""
+    for group, base in zip(optimiser.param_groups, base_rates, strict=True):
+        group["lr"] = base * (1 - progress) ** power
