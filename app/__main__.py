@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import signal
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -38,6 +39,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         networks = load_networks(options.models, threads=options.threads)
     except ValueError as error:
         sys.exit(f"python -m app: {error}")
+    # Ends like Ctrl+C, so that the workspace is cleared.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     with tempfile.TemporaryDirectory(prefix="dwnet-") as workspace:
         sample = options.clip if options.clip.is_file() else None
         page = build(Callbacks(networks, Path(workspace)), sample)

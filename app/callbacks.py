@@ -25,6 +25,10 @@ FIGURES_PER_SECOND = 3.0
 PREVIEW_MAX_SIDE = 480
 
 
+AT_REST = {"start": gr.update(interactive=True), "stop": gr.update(interactive=False)}
+"""The buttons while nothing runs."""
+
+
 class Update(NamedTuple):
     """New values of the page's outputs, in the order of the fields; `gr.skip()` leaves one as it is."""
 
@@ -33,11 +37,13 @@ class Update(NamedTuple):
     curve: Any = gr.skip()
     table: Any = gr.skip()
     results: Any = gr.skip()
-    """The group that holds the four below: shown once there are files."""
+    """The group that holds the next four: shown once there are files."""
     video: Any = gr.skip()
     video_file: Any = gr.skip()
     csv_file: Any = gr.skip()
     json_file: Any = gr.skip()
+    start: Any = gr.skip()
+    stop: Any = gr.skip()
 
 
 class Callbacks:
@@ -79,8 +85,7 @@ class Callbacks:
         except ValueError as error:
             return note_html(_message(error, clip), bad=True), panels_html(self.methods, refined=refined)
         count = f", {info.frames} frames" if info.frames else ""
-        length = f", {info.duration_seconds:.1f} s" if info.duration_seconds else ""
-        note = f"{info.width}×{info.height} px{count}{length}, {info.fps:.4g} frames/s"
+        note = f"{info.width}×{info.height} px{count}, {info.fps:.4g} fps"
         shrink = min(1.0, PREVIEW_MAX_SIDE / max(info.width, info.height))
         preview = cv2.resize(first, None, fx=shrink, fy=shrink, interpolation=cv2.INTER_AREA)
         return note_html(note), panels_html(self.methods, preview=preview, refined=refined)
@@ -96,10 +101,10 @@ class Callbacks:
             event.set()
         return status_html("Stopping after this frame …")
 
-    def rest(self, request: gr.Request) -> tuple[Any, Any]:
-        """The comparison is over, well or not: swap the buttons back."""
+    def refused(self, request: gr.Request) -> tuple[Any, Any]:
+        """The comparison failed, perhaps before it began (the queue is full): swap the buttons back."""
         self._stops.pop(request.session_hash or "", None)
-        return gr.update(interactive=True), gr.update(interactive=False)
+        return AT_REST["start"], AT_REST["stop"]
 
     def leave(self, request: gr.Request) -> None:
         """The page was closed."""
@@ -123,16 +128,22 @@ class Callbacks:
             gr.Error: with the one message that says what is wrong.
         """
         if not clip:
-            yield Update(status=status_html("No clip chosen."))
-            raise gr.Error("Choose a clip first, or take the sample.", title="No clip")
-        stop = self._stops.setdefault(request.session_hash or "", threading.Event())
+            yield Update(status=status_html("No clip chosen."), **AT_REST)
+            raise gr.Error("Choose a clip first.")
+        page = request.session_hash or ""
+        stop = self._stops.setdefault(page, threading.Event())
         folder = Path(tempfile.mkdtemp(dir=self.workspace))
         try:
             yield from self._frames(clip, folder, int(max_side), int(every), int(limit) or None, opacity, stop)
-        except ValueError as error:
-            yield Update(status=status_html("Nothing was compared."))
-            raise gr.Error(_message(error, clip), title="This clip cannot be compared") from error
+        except Exception as error:
+            # Before the error: Gradio starts no following event after one, and the buttons would stay as they are.
+            yield Update(status=status_html("Nothing was compared."), **AT_REST)
+            if isinstance(error, ValueError | OSError):
+                raise gr.Error(_message(error, clip)) from error
+            raise
         finally:
+            if self._stops.get(page) is stop:  # else Compare was pressed again meanwhile
+                del self._stops[page]
             # The page's copies lie in Gradio's cache by now.
             shutil.rmtree(folder, ignore_errors=True)
 
@@ -158,7 +169,7 @@ class Callbacks:
                 pass
             files = ComparisonFiles.beside(folder, Path(clip))
             yield json.loads(files.json.read_text("utf-8")), [str(files.video), str(files.csv), str(files.json)]
-        except ValueError as error:
+        except (ValueError, OSError) as error:
             raise gr.Error(_message(error, clip)) from error
         finally:
             shutil.rmtree(folder, ignore_errors=True)
@@ -217,22 +228,27 @@ class Callbacks:
                 if pictures.due():
                     yield paint(frame, _progress(frame, time.monotonic() - started))
         if frame is None:
-            yield Update(status=status_html("Stopped before the first frame."))
+            yield Update(status=status_html("Stopped before the first frame."), **AT_REST)
             return
         seconds = time.monotonic() - started
         figures.reset()
         stopped = "Stopped. " if stop.is_set() else ""
         files = ComparisonFiles.beside(folder, Path(clip))
         if not files.json.exists():
-            yield paint(frame, status_html("Stopped after one frame: nothing to compare it with."))
+            one = status_html("Stopped after one frame: nothing to compare it with.")
+            yield paint(frame, one)._replace(**AT_REST)
             return
-        done = status_html(f"{stopped}{frame.compared} frames compared.", f"{seconds:.0f} s", 1.0)
+        warning = json.loads(files.json.read_text("utf-8"))["clip"]["warning"]
+        done = status_html(
+            f"{stopped}{frame.compared} frames compared.{f' {warning}.' if warning else ''}", _duration(seconds), 1.0
+        )
         yield paint(frame, done)._replace(
             results=gr.update(visible=True),
             video=str(files.video),
             video_file=str(files.video),
             csv_file=str(files.csv),
             json_file=str(files.json),
+            **AT_REST,
         )
 
 

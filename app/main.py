@@ -10,7 +10,7 @@ from app.render import curve_html, legend_html, status_html, table_html
 
 HEAD = """
 <div class="dw-head"><h1>DWNet</h1>
-<p>Three networks segment the same street clip. Which one flickers least, and what does it cost?</p></div>
+<p>The same street clip, segmented three ways. Which one flickers least, and what does it cost?</p></div>
 """
 CLIP_SUFFIXES = (".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".ts", ".gif")
 ONE_AT_A_TIME = "compare"
@@ -79,7 +79,7 @@ def build(callbacks: Callbacks, sample: Path | None) -> gr.Blocks:
                         )
 
         settings = [clip, max_side, every, limit, opacity]
-        outputs = Update(status, pictures, curve, table, results, video, video_file, csv_file, json_file)
+        outputs = Update(status, pictures, curve, table, results, video, video_file, csv_file, json_file, start, stop)
         clip.change(
             callbacks.describe,
             clip,
@@ -100,7 +100,9 @@ def build(callbacks: Callbacks, sample: Path | None) -> gr.Blocks:
             concurrency_limit=1,
             api_visibility="private",
         )
-        ran.then(callbacks.rest, None, [start, stop], show_progress="hidden", queue=False, api_visibility="private")
+        ran.failure(
+            callbacks.refused, None, [start, stop], show_progress="hidden", queue=False, api_visibility="private"
+        )
         stop.click(callbacks.stop, None, status, show_progress="hidden", queue=False, api_visibility="private")
         page.unload(callbacks.leave)
         # For scripts: real components, so that Gradio checks uploads and looks after the files, but nothing to see.

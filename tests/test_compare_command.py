@@ -5,9 +5,9 @@ import json
 from pathlib import Path
 
 import pytest
+from app_fixtures import models, textured_frame, write_clip
 
 from dwnet.__main__ import main
-from tests.app_fixtures import models, textured_frame, write_clip
 
 __all__ = ["models"]  # a fixture
 

@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 import torch
 
-from dwnet.flow import FLOWS, DISFlow, build_flow, dis_flow
+from dwnet.flow import dis_flow
 from dwnet.flow.dis import DIS_PRESETS
+from dwnet.flow.estimator import FLOWS, DISFlow, build_flow
 from dwnet.warp import warp
 
 HEIGHT, WIDTH = 96, 128

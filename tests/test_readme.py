@@ -1,4 +1,4 @@
-"""README and MODEL_CARD are held to the project: files they name exist, commands parse, and CI runs the test command."""
+"""README and MODEL_CARD are held to the project: what they name exists, and CI runs the test command."""
 
 import hashlib
 import os
@@ -36,7 +36,8 @@ def test_code_named_in_the_paper_table_exists():
     rows = re.findall(r"\| `(dwnet/[\w/]+\.py)` `(\w+)` \|", README)
     assert len(rows) >= 9
     for path, name in rows:
-        assert re.search(rf"^(class|def) {name}\b", (ROOT / path).read_text(), flags=re.MULTILINE), f"{path} has no {name}"
+        source = (ROOT / path).read_text()
+        assert re.search(rf"^(class|def) {name}\b", source, flags=re.MULTILINE), f"{path} has no {name}"
 
 
 def test_recipes_in_commands_exist():

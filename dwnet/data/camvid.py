@@ -56,7 +56,7 @@ class CamVid(Dataset[FrameSample | PairSample]):
         split: ``train``, ``val`` or ``test``.
         neighbours: what a frame is paired with. ``none``: nothing (`FrameSample`). ``camera_motion``: a neighbour made
             from the frame itself, with its exact flow. ``labelled``: the nearest other labelled frame of its sequence,
-            the earlier one of two equally near; frames that have none within `max_offset` are left out. ``video``: a raw
+            the earlier of two equally near; frames that have none within `max_offset` are left out. ``video``: a raw
             frame extracted by `camvid_video.extract_neighbours`, drawn uniformly from those within `max_offset`.
         max_offset: largest distance to the neighbour, in raw frames (the paper's 5, section 3.1).
         augment: random geometry and colour; None gives whole frames.

@@ -1,58 +1,8 @@
-"""Optical flow estimators, all behind one interface: `estimator(frame, neighbour) -> flow_px`."""
+"""Optical flow: `dis_flow` on arrays here, and the estimators on tensors in `dwnet.flow.estimator`.
 
-from abc import ABC, abstractmethod
+This file imports no PyTorch: what runs exported networks does without it.
+"""
 
-from torch import Tensor, nn
+from dwnet.flow.dis import dis_flow
 
-from dwnet.flow.dis import DIS_PRESETS, batched_dis_flow, dis_flow
-
-
-class FlowEstimator(nn.Module, ABC):
-    """Estimates the flow between two frames. An estimator with parameters may be trained jointly."""
-
-    @abstractmethod
-    def forward(self, frame: Tensor, neighbour: Tensor) -> Tensor:
-        """The flow from `frame` to `neighbour`.
-
-        Args:
-            frame: I_t, (B, 3, H, W) float, RGB, 0..1.
-            neighbour: I_{t+k}, the same.
-
-        Returns:
-            (B, 2, H, W) float32, (dx, dy) in pixels of the image.
-        """
-
-
-class DISFlow(FlowEstimator):
-    """Dense Inverse Search (Kroeger et al., ECCV 2016) by OpenCV, on the CPU: no weights, no gradient.
-
-    Args:
-        preset: "ultrafast", "fast" or "medium": about 1, 2 and 9 ms for a 480x360 pair on one core.
-    """
-
-    def __init__(self, *, preset: str = "medium") -> None:
-        super().__init__()
-        if preset not in DIS_PRESETS:
-            raise ValueError(f"unknown DIS preset {preset!r}, allowed are {', '.join(DIS_PRESETS)}")
-        self.preset = preset
-
-    def forward(self, frame: Tensor, neighbour: Tensor) -> Tensor:  # noqa: D102
-        return batched_dis_flow(frame, neighbour, preset=self.preset)
-
-
-FLOWS = {"dis": DISFlow}
-"""Name and class of every flow estimator."""
-
-
-def build_flow(name: str) -> FlowEstimator:
-    """The flow estimator called `name`.
-
-    Raises:
-        ValueError: for a name that is not in `FLOWS`.
-    """
-    if name not in FLOWS:
-        raise ValueError(f"unknown flow {name!r}, allowed are {', '.join(FLOWS)}")
-    return FLOWS[name]()
-
-
-__all__ = ["FLOWS", "DISFlow", "FlowEstimator", "build_flow", "dis_flow"]
+__all__ = ["dis_flow"]

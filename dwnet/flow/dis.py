@@ -1,11 +1,9 @@
-"""DIS flow from OpenCV, as functions of arrays and of tensors."""
+"""DIS flow from OpenCV, as a function of arrays."""
 
 import threading
 
 import cv2
 import numpy as np
-import torch
-from torch import Tensor
 
 DIS_PRESETS = {
     "ultrafast": cv2.DISOPTICAL_FLOW_PRESET_ULTRAFAST,
@@ -47,20 +45,6 @@ def dis_flow(frame: np.ndarray, neighbour: np.ndarray, *, preset: str = "medium"
         estimators[preset] = cv2.DISOpticalFlow.create(DIS_PRESETS[preset])
     flow = estimators[preset].calc(_grey(frame), _grey(neighbour), None)
     return np.ascontiguousarray(flow.transpose(2, 0, 1))
-
-
-def batched_dis_flow(frame: Tensor, neighbour: Tensor, *, preset: str) -> Tensor:
-    """`dis_flow` for (B, 3, H, W) float tensors of 0..1: (B, 2, H, W) float32 on their device, without gradient."""
-    with torch.no_grad():
-        frames, neighbours = (
-            (images.detach().float() * 255).round().clamp(0, 255).to("cpu", torch.uint8).permute(0, 2, 3, 1).numpy()
-            for images in (frame, neighbour)
-        )
-        flows = [
-            dis_flow(np.ascontiguousarray(a), np.ascontiguousarray(b), preset=preset)
-            for a, b in zip(frames, neighbours, strict=True)
-        ]
-        return torch.from_numpy(np.stack(flows)).to(frame.device)
 
 
 def _grey(image: np.ndarray) -> np.ndarray:
