@@ -1,0 +1,43 @@
+"""Takes the pictures of the running page: `python tests/picture.py http://127.0.0.1:7860 assets/app.png [CLIP]`.
+
+It presses Compare on the clip that is chosen (or uploads CLIP), waits for the end, and saves the whole page: so the
+README's picture is made. Printed: seconds from the press to the first compared frame, and to the end.
+"""
+
+import os
+import shutil
+import sys
+import time
+
+from playwright.sync_api import sync_playwright
+
+
+def main(url: str, target: str, clip: str | None = None) -> None:
+    """Drives headless Chromium (DWNET_CHROMIUM names it, where it is not `chromium` on the path)."""
+    chromium = os.environ.get("DWNET_CHROMIUM") or shutil.which("chromium")
+    arguments = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"]
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium, args=arguments)
+        page = browser.new_page(viewport={"width": 1280, "height": 800})
+        page.set_default_timeout(1_200_000)
+        page.goto(url)
+        page.wait_for_selector("#compare:not([disabled])")
+        if clip is not None:
+            page.click("#clip button[aria-label=Clear]")
+            page.set_input_files("#clip input[type=file]", clip)
+            name = os.path.basename(clip)
+            page.wait_for_function("name => document.querySelector('#clip-note').innerText.includes(name)", arg=name)
+        start = time.monotonic()
+        page.click("#compare")
+        page.wait_for_selector("[data-panel=dwnet] img")
+        print(f"first compared frame after {time.monotonic() - start:.1f} s")
+        page.wait_for_function("document.querySelector('#status').innerText.includes('frames compared.')")
+        page.wait_for_function("document.querySelector('#video video')?.readyState >= 2")
+        print(f"all frames after {time.monotonic() - start:.1f} s")
+        time.sleep(2)
+        page.screenshot(path=target, full_page=True)
+        browser.close()
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
