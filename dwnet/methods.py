@@ -1,5 +1,6 @@
 """The three methods compared, each as one training module: a batch in, its losses out; and the logits it predicts."""
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -66,7 +67,7 @@ class MethodSpec:
         return METHODS[self.name](segmenter, self)
 
 
-class Method(nn.Module):
+class Method(nn.Module, ABC):
     """What the trainer sees of a method.
 
     A batch is a collated `dwnet.data.PairSample`: "frame" and "neighbour" (B, 3, H, W), "labels" (B, H, W).
@@ -83,13 +84,13 @@ class Method(nn.Module):
         self.flow: FlowEstimator | None = None
 
     @property
+    @abstractmethod
     def segmenter(self) -> Segmenter:
         """The per-frame segmenter inside."""
-        raise NotImplementedError
 
+    @abstractmethod
     def forward(self, batch: dict[str, Any]) -> Losses:
         """The losses of a training batch, "total" among them."""
-        raise NotImplementedError
 
     def predict(self, batch: dict[str, Any]) -> Tensor:
         """Logits (B, K, H, W) of the batch's frames, of any size."""
