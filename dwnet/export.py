@@ -302,12 +302,14 @@ def _pair_example(size: tuple[int, int], *, batch: int) -> tuple[Tensor, ...]:
 @contextmanager
 def _quiet() -> Iterator[None]:
     """Keeps the exporter's progress and its notes about its own internals off the terminal."""
-    logger = logging.getLogger("torch.onnx")
-    level = logger.level
-    logger.setLevel(logging.ERROR)
+    loggers = [logging.getLogger(name) for name in ("torch.onnx", "torch.utils._sympy.interp")]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.ERROR)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             yield
     finally:
-        logger.setLevel(level)
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
