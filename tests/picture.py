@@ -23,10 +23,13 @@ def main(url: str, target: str, clip: str | None = None) -> None:
         page.goto(url)
         page.wait_for_selector("#compare:not([disabled])")
         if clip is not None:
+            before = page.inner_text("#clip-note")
             page.click("#clip button[aria-label=Clear]")
             page.set_input_files("#clip input[type=file]", clip)
-            name = os.path.basename(clip)
-            page.wait_for_function("name => document.querySelector('#clip-note').innerText.includes(name)", arg=name)
+            page.wait_for_function(
+                "before => (now => now.includes('px') && now !== before)(document.querySelector('#clip-note').innerText)",
+                arg=before,
+            )
         start = time.monotonic()
         page.click("#compare")
         page.wait_for_selector("[data-panel=dwnet] img")

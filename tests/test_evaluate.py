@@ -124,7 +124,7 @@ def test_flow_goes_to_consecutive_frames_only_and_the_others_start_afresh(root: 
     assert flow.shape == (2, HEIGHT, WIDTH)
     wide = Scripted(answers())
     evaluate("scripted", wide, CamVid(root, "val"), max_gap=38)
-    assert wide.log == "RR.fffR."
+    assert wide.log == "R.fffR."
     none = Scripted(answers())
     assert evaluate("scripted", none, CamVid(root, "val"), max_gap=1).flicker is None
     assert "f" not in none.log

@@ -108,3 +108,14 @@ def test_unknown_names_are_refused() -> None:
     with pytest.raises(ValueError, match="unknown flow 'flownet2', allowed are dis"):
         build_flow("flownet2")
     assert isinstance(build_flow("dis"), FLOWS["dis"])
+
+
+def test_a_tiny_frame_leaves_the_next_flow_as_it_is() -> None:
+    """OpenCV's estimator adapts its patches to a tiny frame and keeps them so; ours depends on no frame before."""
+    rng = np.random.default_rng(0)
+    frame = cv2.GaussianBlur(rng.integers(0, 256, (96, 128, 3), dtype=np.uint8), (0, 0), 2)
+    neighbour = np.roll(frame, (1, 3), axis=(0, 1))
+    before = dis_flow(frame, neighbour)
+    for side in (24, 32, 40, 48, 64):
+        dis_flow(frame[:side, :side].copy(), neighbour[:side, :side].copy())
+        assert np.array_equal(dis_flow(frame, neighbour), before), side

@@ -40,10 +40,12 @@ def dis_flow(frame: np.ndarray, neighbour: np.ndarray, *, preset: str = "medium"
                 f"{name} is {image.dtype} of shape {image.shape}; DIS flow needs two uint8 frames of one shape, "
                 f"at least {MIN_SIDE_PX} x {MIN_SIDE_PX}"
             )
-    estimators = _per_thread.__dict__
-    if preset not in estimators:
-        estimators[preset] = cv2.DISOpticalFlow.create(DIS_PRESETS[preset])
-    flow = estimators[preset].calc(_grey(frame), _grey(neighbour), None)
+    # A frame too small for its pyramid changes an estimator's settings for good: none is used for another size.
+    made_for = (preset, frame.shape[:2])
+    if getattr(_per_thread, "made_for", None) != made_for:
+        _per_thread.estimator = cv2.DISOpticalFlow.create(DIS_PRESETS[preset])
+        _per_thread.made_for = made_for
+    flow = _per_thread.estimator.calc(_grey(frame), _grey(neighbour), None)
     return np.ascontiguousarray(flow.transpose(2, 0, 1))
 
 
