@@ -170,7 +170,14 @@ def camvid_frames(
     """
     from dwnet.data.camvid_video import extract_neighbours
 
-    print(extract_neighbours(video, data, max_offset=max_offset))
+    done = extract_neighbours(video, data, max_offset=max_offset)
+    fit = ""
+    if done.still_difference is not None:
+        fit = f"; the labelled stills differ from their frames by {done.still_difference:.1f} grey levels"
+    print(
+        f"{done.sequence}: {done.written} frames written, {done.present} were there, {done.outside} lie outside the "
+        f"video{fit} (a few are usual; tens mean another video)"
+    )
 
 
 class _Progress:

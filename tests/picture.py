@@ -27,7 +27,7 @@ def main(url: str, target: str, clip: str | None = None) -> None:
             page.click("#clip button[aria-label=Clear]")
             page.set_input_files("#clip input[type=file]", clip)
             page.wait_for_function(
-                "before => (now => now.includes('px') && now != before)(document.querySelector('#clip-note').innerText)",
+                "old => (now => now.includes('px') && now !== old)(document.querySelector('#clip-note').innerText)",
                 arg=before,
             )
         start = time.monotonic()
