@@ -59,7 +59,7 @@ class FlowGuidedConv2d(nn.Module):
         flows = flow_px.reshape(batch, -1, 2, height, width)
         i = pixel_grid(height, width, device=features.device)
         positions = i + p[:, :, None, None] + flows  # (B, s^2, 2, H, W)
-        # All taps in one sampling and one matrix product: much faster than a deformable convolution on the CPU.
+        # All taps in one sampling and one matrix product.
         stacked = positions.transpose(1, 2).reshape(batch, 2, taps * height, width)
         sampled = sample(features, stacked).reshape(batch, channels * taps, height * width)
         warped = self.weight.flatten(1).to(sampled.dtype) @ sampled
