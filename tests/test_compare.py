@@ -4,6 +4,7 @@ files appear whole or not at all, and memory does not grow with the clip. The ne
 """
 
 import csv
+import gc
 import json
 import threading
 import tracemalloc
@@ -323,18 +324,24 @@ def test_a_file_that_is_no_video(networks: Networks, tmp_path: Path) -> None:
     assert list((tmp_path / "out").iterdir()) == []
 
 
-def test_memory_does_not_grow_with_the_clip(networks: Networks, tmp_path: Path) -> None:
-    """Python's and NumPy's memory after 20 and after 80 frames differs by less than two frames' pixels."""
+def test_memory_does_not_grow_with_the_clip(
+    networks: Networks, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What Python and NumPy hold after 20 and after 80 frame differs by less than two frames' pixels: a
+    thirtieth of a frame kept for each frame would show.
+    """
+    # How many frames wait in the queue differs from moment to moment; with one place it differs by one at most.
+    monkeypatch.setattr("dwnet.compare.PREFETCHED_FRAMES", 1)
     clip = write_clip(tmp_path / "long.mp4", [textured_frame(index, shift_px=1) for index in range(90)])
-    held = {}
+    held = []
     tracemalloc.start()
     try:
         for frame in compare(clip, networks, output_dir=tmp_path / "out"):
-            if frame.compared in (20, 80):
-                held[frame.compared] = tracemalloc.get_traced_memory()[0]
+            gc.collect()  # cycles that wait for the collector are no growth
+            held.append(tracemalloc.get_traced_memory()[0])
     finally:
         tracemalloc.stop()
-    assert held[80] - held[20] < 2 * frame.image.nbytes
+    assert min(held[80:]) - min(held[20:30]) < 2 * frame.image.nbytes
 
 
 def test_folder_of_networks(models: Path, tmp_path: Path) -> None:
