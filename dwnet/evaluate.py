@@ -74,10 +74,10 @@ class TorchPredictor:
         device = next(segmenter.parameters()).device
         height, width = image.shape[:2]
         tensor = torch.from_numpy(image).to(device).permute(2, 0, 1)[None].float() / 255
-        tensor = pad_to_multiple(tensor, segmenter.stride)
+        tensor = pad_to_multiple(tensor, segmenter.multiple)
         features = segmenter.features(tensor)
         if isinstance(self.method, StaticWarpMethod) and flow_px is not None and self._previous is not None:
-            flow = pad_to_multiple(torch.from_numpy(flow_px).to(device)[None], segmenter.stride)
+            flow = pad_to_multiple(torch.from_numpy(flow_px).to(device)[None], segmenter.multiple)
             logits = self.method.network.fuse(features, self._previous, flow)
         else:
             logits = segmenter.classify(features)

@@ -1,7 +1,7 @@
 """Exports the per-frame segmenter as one ONNX file, the static-warp network and the FRM apart; checks each on the spot.
 
-Batch, height and width are dynamic; height and width are multiples of the network's stride (`dwnet.runtime` pads and
-crops). Weights are stored in half precision and computed with in float32.
+Batch, height and width are dynamic; height and width are multiples of what the metadata says (`dwnet.runtime` pads
+and crops). Weights are stored in half precision and computed with in float32.
 """
 
 import dataclasses
@@ -128,7 +128,7 @@ def export_checkpoint(
         raise ValueError(f"{path}: the segmenter and its flow refinement cannot be one file")
     method = checkpoint.build()
     segmenter = method.segmenter
-    size = (6 * segmenter.stride, 8 * segmenter.stride)
+    size = (6 * segmenter.multiple, 8 * segmenter.multiple)
     if refinement is not None and not (isinstance(method, DWNetMethod) and method.network.refinement is not None):
         raise ValueError(
             f"--refinement: method {checkpoint.method.name!r} has no flow refinement module; only dwnet has"
@@ -142,17 +142,25 @@ def export_checkpoint(
     else:
         kind, graph = "segmenter", PerFrameGraph(segmenter)
         example = (_smooth_noise(2, 3, *size),)
-        checks = [example, (_smooth_noise(1, 3, size[1] + segmenter.stride, size[0]),)]
-    metadata = _metadata(checkpoint, kind, stride=segmenter.stride, channels=segmenter.channels)
-    reports = [_export(graph, example, checks, segmenter.stride, metadata, Path(path))]
+        checks = [example, (_smooth_noise(1, 3, size[1] + segmenter.multiple, size[0]),)]
+    metadata = _metadata(
+        checkpoint, kind, stride=segmenter.stride, multiple=segmenter.multiple, channels=segmenter.channels
+    )
+    reports = [_export(graph, example, checks, metadata, Path(path))]
 
     if refinement is not None:
         assert isinstance(method, DWNetMethod)
         assert method.network.refinement is not None
         pairs = [_pair_example((64, 96), batch=2), _pair_example((104, 72), batch=1)]
-        metadata = _metadata(checkpoint, "flow_refinement", stride=REFINEMENT_STRIDE, channels=segmenter.channels)
+        metadata = _metadata(
+            checkpoint,
+            "flow_refinement",
+            stride=REFINEMENT_STRIDE,
+            multiple=REFINEMENT_STRIDE,
+            channels=segmenter.channels,
+        )
         graph_of_flow = RefinementGraph(method.network.refinement)
-        reports.append(_export(graph_of_flow, pairs[0], pairs, REFINEMENT_STRIDE, metadata, Path(refinement)))
+        reports.append(_export(graph_of_flow, pairs[0], pairs, metadata, Path(refinement)))
     return reports
 
 
@@ -160,12 +168,11 @@ def _export(
     graph: nn.Module,
     example: tuple[Tensor, ...],
     checks: list[tuple[Tensor, ...]],
-    stride: int,
     metadata: dict[str, Any],
     path: Path,
 ) -> ExportReport:
     graph = graph.eval().to(memory_format=torch.contiguous_format)
-    exact = _trace(graph, example, stride)
+    exact = _trace(graph, example, stride=metadata["stride"], multiple=metadata["multiple"])
     exact_difference, _ = _compare(graph, exact, checks)
     if not exact_difference <= 1e-4:  # so that NaN fails
         raise ExportError(
@@ -188,17 +195,17 @@ def _export(
     )
 
 
-def _trace(graph: nn.Module, example: tuple[Tensor, ...], stride: int) -> onnx.ModelProto:
+def _trace(graph: nn.Module, example: tuple[Tensor, ...], *, stride: int, multiple: int) -> onnx.ModelProto:
     batch = torch.export.Dim("batch", min=1, max=1024)
     rows = torch.export.Dim("rows", min=2, max=1024)
     columns = torch.export.Dim("columns", min=2, max=1024)
     names: tuple[str, ...] = graph.inputs  # type: ignore[assignment]
-    shapes = {
-        name: {0: batch, 2: rows, 3: columns}
-        if name == "previous_features"
-        else {0: batch, 2: stride * rows, 3: stride * columns}
-        for name in names
-    }
+    shapes = {}
+    for name in names:
+        factor = multiple // stride if name == "previous_features" else multiple
+        shapes[name] = (
+            {0: batch, 2: factor * rows, 3: factor * columns} if factor > 1 else {0: batch, 2: rows, 3: columns}
+        )
     with _quiet():
         program = torch.onnx.export(
             graph,
@@ -262,7 +269,7 @@ def _compare(graph: nn.Module, model: onnx.ModelProto, checks: list[tuple[Tensor
     return difference, equal / pixels if pixels else None
 
 
-def _metadata(checkpoint: Checkpoint, kind: str, *, stride: int, channels: int) -> dict[str, Any]:
+def _metadata(checkpoint: Checkpoint, kind: str, *, stride: int, multiple: int, channels: int) -> dict[str, Any]:
     return {
         "format": METADATA_FORMAT,
         "kind": kind,
@@ -271,6 +278,7 @@ def _metadata(checkpoint: Checkpoint, kind: str, *, stride: int, channels: int) 
         "classes": list(checkpoint.classes.classes),
         "palette": [list(colour) for colour in checkpoint.classes.palette],
         "stride": stride,
+        "multiple": multiple,
         "channels": channels,
         "normalisation": {"mean": IMAGENET_MEAN, "std": IMAGENET_STD, "inside_graph": True},
         "recipe": checkpoint.recipe,

@@ -147,8 +147,8 @@ class StaticWarpMethod(Method):
     def predict(self, batch: dict[str, Any]) -> Tensor:  # noqa: D102
         assert self.flow is not None
         height, width = batch["frame"].shape[-2:]
-        frame = pad_to_multiple(batch["frame"], self.segmenter.stride)
-        previous = pad_to_multiple(batch["neighbour"], self.segmenter.stride)
+        frame = pad_to_multiple(batch["frame"], self.segmenter.multiple)
+        previous = pad_to_multiple(batch["neighbour"], self.segmenter.multiple)
         features, previous_features = self.segmenter.features(torch.cat((frame, previous))).chunk(2)
         logits = self.network.fuse(features, previous_features, self.flow(frame, previous))
         return resize(logits, (frame.shape[-2], frame.shape[-1]))[..., :height, :width]

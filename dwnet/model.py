@@ -63,7 +63,7 @@ class DWNet(nn.Module):
         """Both frames through the segmenter, and the neighbour's features onto frame t.
 
         Args:
-            frame: I_t, (B, 3, H, W) float, RGB, 0..1, H and W multiples of the segmenter's stride.
+            frame: I_t, (B, 3, H, W) float, RGB, 0..1, H and W multiples of the segmenter's `multiple`.
             neighbour: I_{t+k}, the same.
             flow_px: coarse flow from t to t+k, (B, 2, H, W), in pixels of the image.
         """

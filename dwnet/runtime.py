@@ -2,7 +2,7 @@
 
 A file says what it is in one metadata entry, `dwnet`: kind, method, classes, palette, stride, normalisation (inside
 the graph), recipe, metrics and commit. `load` checks that entry against the graph and returns the class for its kind.
-Networks take sides in multiples of their stride: frames are padded at the right and at the bottom by repeating the
+Networks take sides in multiples of their `multiple`: frames are padded at the right and at the bottom by repeating the
 edge, and what comes back is cropped, so pixel (x, y) stays pixel (x, y).
 """
 
@@ -48,6 +48,8 @@ class NetworkInfo:
     palette: tuple[tuple[int, int, int], ...]
     """RGB 0..255 per class."""
     stride: int
+    """Image pixels per pixel of the feature map."""
+    multiple: int
     """Height and width of the graph's inputs are multiples of this, in pixels."""
     channels: int
     """Of the feature map that enters the classifier."""
@@ -74,7 +76,7 @@ class OnnxSegmenter(OnnxNetwork):
     def logits(self, image: np.ndarray) -> np.ndarray:
         """uint8 (H, W, 3) RGB frame -> float32 (K, H, W) scores."""
         height, width = _frame_size(image)
-        (logits,) = self.run({"image": _image_tensor(image, self.info.stride)})
+        (logits,) = self.run({"image": _image_tensor(image, self.info.multiple)})
         return logits[0, :, :height, :width]
 
     def labels(self, image: np.ndarray) -> np.ndarray:
@@ -116,7 +118,7 @@ class OnnxStaticWarp(OnnxNetwork):
                 than the one before.
         """
         height, width = _frame_size(image)
-        tensor = _image_tensor(image, self.info.stride)
+        tensor = _image_tensor(image, self.info.multiple)
         padded_height, padded_width = tensor.shape[2:]
         grid = (padded_height // self.info.stride, padded_width // self.info.stride)
         if self._features is None:
@@ -132,7 +134,7 @@ class OnnxStaticWarp(OnnxNetwork):
                 )
             if flow_px is None:
                 raise ValueError("static warp needs the flow to the previous frame; only the first frame goes without")
-            flow = _flow_tensor(flow_px, (height, width), self.info.stride)
+            flow = _flow_tensor(flow_px, (height, width), self.info.multiple)
         logits, self._features = self.run({"image": tensor, "previous_features": features, "flow": flow})
         return logits[0, :, :height, :width]
 
@@ -160,11 +162,11 @@ class OnnxFlowRefinement(OnnxNetwork):
             raise ValueError(
                 f"neighbour of shape {neighbour.shape} for a frame of shape {frame.shape}; they must agree"
             )
-        stride = self.info.stride
+        multiple = self.info.multiple
         inputs = {
-            "frame": _image_tensor(frame, stride),
-            "neighbour": _image_tensor(neighbour, stride),
-            "flow": _flow_tensor(flow_px, size, stride),
+            "frame": _image_tensor(frame, multiple),
+            "neighbour": _image_tensor(neighbour, multiple),
+            "flow": _flow_tensor(flow_px, size, multiple),
         }
         (refined,) = self.run(inputs)
         padded_height, padded_width = inputs["frame"].shape[2:]
@@ -269,6 +271,7 @@ def _read_info(path: Path, sha256: str, session: onnxruntime.InferenceSession) -
             classes=tuple(str(name) for name in meta["classes"]),
             palette=tuple((int(red), int(green), int(blue)) for red, green, blue in meta["palette"]),
             stride=int(meta["stride"]),
+            multiple=int(meta.get("multiple", meta["stride"])),
             channels=int(meta["channels"]),
             recipe=meta.get("recipe") or {},
             metrics=meta.get("metrics") or {},
@@ -296,8 +299,11 @@ def _check_info(info: NetworkInfo, session: onnxruntime.InferenceSession) -> Non
             f"{info.path} names {len(info.classes)} classes and {len(info.palette)} colours; "
             "allowed: 1 to 255 classes with one colour each"
         )
-    if info.stride < 1 or info.channels < 1:
-        raise NetworkFileError(f"{info.path} has stride {info.stride} and {info.channels} channels; both start at 1")
+    if info.stride < 1 or info.channels < 1 or info.multiple < 1 or info.multiple % info.stride:
+        raise NetworkFileError(
+            f"{info.path} has stride {info.stride}, multiple {info.multiple} and {info.channels} channels; all start "
+            "at 1, and the stride divides the multiple"
+        )
     outputs = {output.name: output.shape for output in session.get_outputs()}
     if "logits" in outputs:
         scores = outputs["logits"][1]  # an int, or a name where the graph leaves it open
@@ -311,20 +317,20 @@ def _frame_size(image: np.ndarray) -> tuple[int, int]:
     return image.shape[0], image.shape[1]
 
 
-def _pad(array: np.ndarray, stride: int) -> np.ndarray:
-    """(H, W, ...) -> sides in multiples of `stride`, the right and bottom edge repeated."""
-    below, right = -array.shape[0] % stride, -array.shape[1] % stride
+def _pad(array: np.ndarray, multiple: int) -> np.ndarray:
+    """(H, W, ...) -> sides in multiples of `multiple`, the right and bottom edge repeated."""
+    below, right = -array.shape[0] % multiple, -array.shape[1] % multiple
     return cv2.copyMakeBorder(array, 0, below, 0, right, cv2.BORDER_REPLICATE) if below or right else array
 
 
-def _image_tensor(image: np.ndarray, stride: int) -> np.ndarray:
-    """uint8 (H, W, 3) -> float32 (1, 3, H', W') in 0..1, padded to the stride."""
-    planes = np.ascontiguousarray(_pad(image, stride).transpose(2, 0, 1))
+def _image_tensor(image: np.ndarray, multiple: int) -> np.ndarray:
+    """uint8 (H, W, 3) -> float32 (1, 3, H', W') in 0..1, padded to the multiple."""
+    planes = np.ascontiguousarray(_pad(image, multiple).transpose(2, 0, 1))
     return np.multiply(planes, np.float32(1 / 255), dtype=np.float32)[None]
 
 
-def _flow_tensor(flow_px: np.ndarray, size: tuple[int, int], stride: int) -> np.ndarray:
-    """float (2, H, W) -> float32 (1, 2, H', W'), padded to the stride."""
+def _flow_tensor(flow_px: np.ndarray, size: tuple[int, int], multiple: int) -> np.ndarray:
+    """float (2, H, W) -> float32 (1, 2, H', W'), padded to the multiple."""
     if flow_px.shape != (2, *size):
         raise ValueError(f"flow of shape {flow_px.shape} for a frame of {size[1]}x{size[0]} px; expected {(2, *size)}")
-    return np.stack([_pad(channel.astype(np.float32, copy=False), stride) for channel in flow_px])[None]
+    return np.stack([_pad(channel.astype(np.float32, copy=False), multiple) for channel in flow_px])[None]

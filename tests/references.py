@@ -84,7 +84,8 @@ class TinySegmenter(Segmenter):
 
     def __init__(self, *, channels: int = 4, num_classes: int = 3, stride: int = 4, auxiliary: bool = False) -> None:
         super().__init__()
-        self.channels, self.num_classes, self.stride = channels, num_classes, stride
+        self.channels, self.num_classes = channels, num_classes
+        self.stride = self.multiple = stride
         self.body = nn.Conv2d(3, channels, stride, stride=stride, bias=False)
         self.classifier = nn.Conv2d(channels, num_classes, 1)
         self.auxiliary = nn.Conv2d(3, num_classes, stride, stride=stride) if auxiliary else None

@@ -144,7 +144,7 @@ def test_files_that_are_not_exported_networks(tmp_path: Path, models: Path) -> N
             metadata("segmenter", "baseline", classes=["A", "B"], palette=[[0, 0, 0]] * 2),
             "scores 3 classes, but names 2",
         ),
-        (metadata("segmenter", "baseline", stride=0), "stride 0 and 3 channels"),
+        (metadata("segmenter", "baseline", stride=0), "stride 0, multiple 0 and 3 channels"),
     ],
 )
 def test_wrong_metadata(tmp_path: Path, meta: dict | str, message: str) -> None:

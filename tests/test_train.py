@@ -381,7 +381,7 @@ def fails(train: Command, capsys: pytest.CaptureFixture[str], *options: str, roo
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ("--data.crop 60 64", r"data.crop is \(60, 64\), allowed are multiples of the output stride 16"),
+        ("--data.crop 60 64", r"data.crop is \(60, 64\), allowed are multiples of 16 for this network"),
         ("--batch-size 14", r"batch_size is 14, allowed are 1 to 13, the frames of the data set"),
         ("--network.backbone resnet5000", "unknown backbone 'resnet5000', allowed are mobilenetv2"),
         ("--method.name dwnet --method.flow raft", "unknown flow 'raft', allowed are dis"),

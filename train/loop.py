@@ -57,9 +57,9 @@ class Trainer:
         torch.manual_seed(recipe.seed)
         weights = "none" if resume else recipe.backbone_weights
         segmenter = recipe.network.build(len(self.classes.classes), weights=weights)
-        if any(side % segmenter.stride for side in recipe.data.crop):
+        if any(side % segmenter.multiple for side in recipe.data.crop):
             raise ValueError(
-                f"data.crop is {recipe.data.crop}, allowed are multiples of the output stride {segmenter.stride}"
+                f"data.crop is {recipe.data.crop}, allowed are multiples of {segmenter.multiple} for this network"
             )
         method = recipe.method.build(segmenter)
         if checkpoint is not None:

@@ -32,7 +32,8 @@ class PSPNet(Segmenter):
         super().__init__()
         if channels % 4:
             raise ValueError(f"channels is {channels}, allowed are multiples of 4")
-        self.channels, self.num_classes, self.stride = channels, num_classes, backbone.strides[-1]
+        self.channels, self.num_classes = channels, num_classes
+        self.stride = self.multiple = backbone.strides[-1]
         self.backbone = backbone
         self.pyramid = PyramidPooling(backbone.channels[-1], channels // 4)
         self.bottleneck = conv_bn_relu(backbone.channels[-1] + channels, channels, 3)

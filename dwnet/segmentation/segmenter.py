@@ -11,18 +11,19 @@ from dwnet.warp import resize
 class Segmenter(nn.Module, ABC):
     """A per-frame segmentation network, split where DWNet needs it.
 
-    Subclasses set `channels` (C of the features), `stride` (image pixels per feature pixel) and `num_classes` (K), and
-    define `features` and `classify`. F_t of the paper is the map that enters the last 1x1 classifier (section 3.1,
-    Fig. 2).
+    Subclasses set `channels` (C of the features), `stride` (image pixels per feature pixel), `multiple` (image sides
+    come in multiples of it; `stride` divides it) and `num_classes` (K), and define `features` and `classify`. F_t of
+    the paper is the map that enters the last 1x1 classifier (section 3.1, Fig. 2).
     """
 
     channels: int
     stride: int
+    multiple: int
     num_classes: int
 
     @abstractmethod
     def features(self, image: Tensor) -> Tensor:
-        """F_t: (B, 3, H, W) RGB 0..1, H and W multiples of the stride, to (B, C, H / stride, W / stride)."""
+        """F_t: (B, 3, H, W) RGB 0..1, H and W multiples of `multiple`, to (B, C, H / stride, W / stride)."""
 
     @abstractmethod
     def classify(self, features: Tensor) -> Tensor:
@@ -37,13 +38,13 @@ class Segmenter(nn.Module, ABC):
 
         Args:
             image: (B, 3, H, W) float, RGB, 0..1, of any size: it is padded (edge pixels repeated, at the right and the
-                bottom) to multiples of the stride, and the logits are cropped back.
+                bottom) to multiples of `multiple`, and the logits are cropped back.
 
         Returns:
             (B, K, H, W) float.
         """
         height, width = image.shape[-2:]
-        padded = pad_to_multiple(image, self.stride)
+        padded = pad_to_multiple(image, self.multiple)
         logits = self.classify(self.features(padded))
         return resize(logits, (padded.shape[-2], padded.shape[-1]))[..., :height, :width]
 
