@@ -4,6 +4,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+GROUP_CHANNELS = 32
+"""Channels that are sampled together on a CPU."""
+
 
 def pixel_grid(height: int, width: int, *, device: torch.device | None = None) -> Tensor:
     """Pixel coordinates of an H x W map.
@@ -33,8 +36,27 @@ def sample(source: Tensor, positions_px: Tensor) -> Tensor:
     grid_x = (2 * positions[:, 0] + 1) / width - 1
     grid_y = (2 * positions[:, 1] + 1) / height - 1
     grid = torch.stack((grid_x, grid_y), dim=-1)
-    sampled = F.grid_sample(source.to(wide), grid, mode="bilinear", padding_mode="zeros", align_corners=False)
-    return sampled.to(source.dtype)
+    batch, channels = source.shape[:2]
+    groups = _channel_groups(source)
+    sampled = F.grid_sample(
+        source.to(wide).reshape(batch * groups, channels // groups, height, width),
+        grid.repeat_interleave(groups, dim=0) if groups > 1 else grid,
+        mode="bilinear",
+        padding_mode="zeros",
+        align_corners=False,
+    )
+    return sampled.reshape(batch, channels, *positions.shape[2:]).to(source.dtype)
+
+
+def _channel_groups(source: Tensor) -> int:
+    """In how many images of fewer channels a map is sampled.
+
+    PyTorch's CPU kernel runs its threads over images, so one image of many channels has one thread, and reads it with
+    long strides: at 512 channels of 96 x 96, groups of 32 are 3 to 4 times faster on 2 cores, forward and backward.
+    """
+    channels = source.shape[1]
+    alone = source.device.type != "cpu" or torch.compiler.is_exporting()
+    return 1 if alone or channels % GROUP_CHANNELS else channels // GROUP_CHANNELS
 
 
 def inside(positions_px: Tensor, height: int, width: int) -> Tensor:

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from references import resize_loop, warp_loop
 
-from dwnet.warp import inside, pixel_grid, resize, resize_flow, sample, warp
+from dwnet.warp import GROUP_CHANNELS, inside, pixel_grid, resize, resize_flow, sample, warp
 
 
 def random_map(*shape: int, seed: int = 0, dtype: torch.dtype = torch.float64) -> torch.Tensor:
@@ -101,6 +101,20 @@ def test_frames_of_a_batch_do_not_mix() -> None:
     source, flow = random_map(3, 2, 4, 5), random_map(3, 2, 4, 5, seed=1)
     order = torch.tensor([2, 0, 1])
     assert torch.equal(warp(source, flow)[0][order], warp(source[order], flow[order])[0])
+
+
+@pytest.mark.parametrize("channels", [GROUP_CHANNELS, 3 * GROUP_CHANNELS, GROUP_CHANNELS + 1])
+def test_channels_sampled_in_groups_are_those_sampled_one_by_one(channels: int) -> None:
+    source = torch.randn(2, channels, 5, 7, dtype=torch.float64, requires_grad=True)
+    positions = (torch.rand(2, 2, 4, 6, dtype=torch.float64) * 8 - 1).requires_grad_()
+    weights = torch.randn(2, channels, 4, 6, dtype=torch.float64)
+    grouped = sample(source, positions)
+    single = torch.cat([sample(source[:, c : c + 1], positions) for c in range(channels)], dim=1)
+    assert torch.allclose(grouped, single, atol=1e-12)
+    found = torch.autograd.grad((grouped * weights).sum(), (source, positions))
+    expected = torch.autograd.grad((single * weights).sum(), (source, positions))
+    for one, other in zip(found, expected, strict=True):
+        assert torch.allclose(one, other, atol=1e-10)
 
 
 def test_cropping_commutes_with_warping() -> None:
