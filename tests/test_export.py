@@ -306,7 +306,7 @@ def test_a_graph_that_differs_is_not_written(
 ) -> None:
     checkpoint = load_checkpoint(exported.folder / "baseline.pt")
     wrong = replace(checkpoint, weights=change(checkpoint.weights))
-    monkeypatch.setattr(export, "_trace", lambda *_: onnx.load(exported.folder / "baseline.onnx"))
+    monkeypatch.setattr(export, "_trace", lambda *_, **__: onnx.load(exported.folder / "baseline.onnx"))
     target = tmp_path / "model.onnx"
     target.write_text("old")
     with pytest.raises(ExportError, match=r"model\.onnx: the ONNX graph differs from PyTorch by"):
