@@ -131,7 +131,7 @@ def test_an_interrupted_write_leaves_nothing(tmp_path: Path, video: Path, monkey
     def full_disk(*_: object) -> None:
         raise OSError("no space left")
 
-    monkeypatch.setattr("dwnet.data.camvid_video.os.replace", full_disk)
+    monkeypatch.setattr("dwnet.data.video_frames.os.replace", full_disk)
     with pytest.raises(OSError, match="no space left"):
         extract_neighbours(video, tmp_path, max_offset=1)
     assert list((tmp_path / "video_frames").iterdir()) == []

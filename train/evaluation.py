@@ -8,7 +8,7 @@ from accelerate.utils import broadcast, send_to_device
 from torch.utils.data import DataLoader, Subset
 
 from dwnet.data import CamVid
-from dwnet.data.camvid import Neighbours
+from dwnet.data.frames import Neighbours
 from dwnet.methods import METHODS
 from dwnet.metrics import SegmentationMeter, SegmentationResult
 from train.batches import leave_signals_to_the_parent, stop_workers

@@ -9,7 +9,6 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import cv2
 import numpy as np
@@ -18,22 +17,11 @@ from numpy.typing import NDArray
 from dwnet import IGNORE_LABEL
 from dwnet.data.camvid_labels import ColourLabels
 from dwnet.data.classes import CAMVID_11
+from dwnet.data.frames import IMAGE_SUFFIXES, SPLITS, LabelledFrame, Split, list_images, refuse_unmatched
 from dwnet.data.pairs import DataError, read_raw
 
-Split = Literal["train", "val", "test"]
-SPLITS: tuple[Split, ...] = ("train", "val", "test")
-IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png")
 VOID_ID = len(CAMVID_11)  # 11, on disk, in the 480 x 360 version
 STILLS, COLOUR_LABELS = "701_StillsRaw_full", "LabeledApproved_full"
-
-
-@dataclass(frozen=True)
-class LabelledImage:
-    """One frame on disk."""
-
-    name: str
-    image: Path
-    labels: Path
 
 
 @dataclass(frozen=True)
@@ -41,7 +29,7 @@ class Layout:
     """The frames of one split, in the order of their names, and how their labels are read."""
 
     description: str
-    frames: tuple[LabelledImage, ...]
+    frames: tuple[LabelledFrame, ...]
     read_labels: Callable[[Path], NDArray[np.uint8]]
     """Returns (H,W) uint8 ids of `CAMVID_11`, `IGNORE_LABEL` for void."""
 
@@ -112,18 +100,6 @@ def standard_split(split: Split) -> tuple[str, ...]:
     return tuple("0016E5_00901" if name == "0016E5_00900" else name for name in names)
 
 
-def list_images(folder: Path) -> dict[str, Path]:
-    """Return the image files of a folder by name without suffix; `DataError` for a name that two files share."""
-    files: dict[str, Path] = {}
-    for path in sorted(folder.iterdir()):
-        if path.suffix.lower() not in IMAGE_SUFFIXES:
-            continue
-        if path.stem in files:
-            raise DataError(f"{path}: found also as {files[path.stem].name}; allowed is one image per name")
-        files[path.stem] = path
-    return files
-
-
 def _folder_layout(description: str, folders: dict[Split, tuple[Path, Path]], split: Split) -> Layout:
     image_folder, label_folder = folders[split]
     if not image_folder.is_dir():
@@ -134,19 +110,9 @@ def _folder_layout(description: str, folders: dict[Split, tuple[Path, Path]], sp
     images, labels = list_images(image_folder), list_images(label_folder)
     if not images:
         raise DataError(f"{image_folder}: found no images; allowed are {', '.join(IMAGE_SUFFIXES)}")
-    _refuse_unmatched(image_folder, images, label_folder, labels, "labels")
-    _refuse_unmatched(label_folder, labels, image_folder, images, "image")
-    frames = tuple(LabelledImage(name, images[name], labels[name]) for name in sorted(images))
+    refuse_unmatched((image_folder, images), (label_folder, labels))
+    frames = tuple(LabelledFrame(name, images[name], labels[name]) for name in sorted(images))
     return Layout(description, frames, _read_id_labels)
-
-
-def _refuse_unmatched(folder: Path, here: dict[str, Path], other: Path, there: dict[str, Path], what: str) -> None:
-    unmatched = sorted(here.keys() - there.keys())
-    if unmatched:
-        raise DataError(
-            f"{folder / here[unmatched[0]].name}: no {what} of that name in {other} ({len(unmatched)} of {len(here)} "
-            "files lack one)"
-        )
 
 
 def _original_layout(root: Path, split: Split) -> Layout:
@@ -156,14 +122,21 @@ def _original_layout(root: Path, split: Split) -> Layout:
             raise DataError(f"{folder}: missing; the {description} needs both folders")
     names = _original_names(root, split)
     frames = tuple(
-        LabelledImage(name, root / STILLS / f"{name}.png", root / COLOUR_LABELS / f"{name}_L.png") for name in names
+        LabelledFrame(name, root / STILLS / f"{name}.png", root / COLOUR_LABELS / f"{name}_L.png") for name in names
     )
-    for part in ("image", "labels"):
-        missing = [path for path in (getattr(frame, part) for frame in frames) if not path.is_file()]
-        if missing:
-            raise DataError(
-                f"{missing[0]}: missing; {len(missing)} of the {len(frames)} {split} {part} files are not there"
-            )
+    missing = [
+        (part, path)
+        for part in ("image", "labels")
+        for path in (getattr(frame, part) for frame in frames)
+        if not path.is_file()
+    ]
+    if missing:
+        part, first = missing[0]
+        count = sum(other == part for other, _ in missing)
+        raise DataError(
+            f"{first}: missing; {count} of the {len(frames)} {split} {part} files are not there",
+            [f"{path}: missing" for _, path in missing],
+        )
     table = root / "label_colors.txt"
     return Layout(description, frames, ColourLabels.read(table) if table.is_file() else ColourLabels.published())
 

@@ -1,25 +1,22 @@
 """The frames around CamVid's labelled ones, out of the raw videos: training pairs as in the paper (section 3.1)."""
 
-import os
-from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from dwnet.data.camvid import VIDEO_FRAMES, FrameName
-from dwnet.data.camvid_layout import LabelledImage, find_layout, find_splits, list_images
+from dwnet.data.camvid_layout import find_layout, find_splits
+from dwnet.data.frames import LabelledFrame, list_images
 from dwnet.data.pairs import DataError, read_image
+from dwnet.data.video_frames import decode, write_jpeg
 
 DECODED_MINUS_NUMBER = {"0001TP": -6660, "0006R0": 1, "0016E5": 1, "Seq05VD": 1}
 """For each sequence: position of a frame among the video's decoded frames (from 0) minus the number in its name."""
 
 _IN_FILE_NAMES = {"01TP": "0001TP", "05VD": "Seq05VD", "06R0": "0006R0", "16E5": "0016E5"}
-_JPEG_QUALITY = 95
 
 
 @dataclass(frozen=True)
@@ -80,10 +77,10 @@ def extract_neighbours(video: Path, root: Path, *, max_offset: int = 5, sequence
     written = decoded = 0
     differences: list[float] = []
     size = read_image(next(iter(stills.values())).image).shape[:2]
-    for position, frame in enumerate(_decode(video, max(missing) + 1)):
+    for position, frame in enumerate(decode(video, max(missing) + 1)):
         decoded = position + 1
         if position in missing:
-            _write(folder / f"{missing[position]}.jpg", _resized(frame.to_ndarray(format="rgb24"), size))
+            write_jpeg(folder / f"{missing[position]}.jpg", _resized(frame.to_ndarray(format="rgb24"), size))
             written += 1
         if position in stills:
             still = read_image(stills[position].image)
@@ -108,7 +105,7 @@ def _sequence_of(video: Path) -> str:
     )
 
 
-def _stills_by_position(root: Path, sequence: str) -> dict[int, LabelledImage]:
+def _stills_by_position(root: Path, sequence: str) -> dict[int, LabelledFrame]:
     """Return the labelled frames of a sequence, in all splits, by their position among the video's decoded frames."""
     frames = [frame for split in find_splits(root) for frame in find_layout(root, split).frames]
     places = [(FrameName.parse(frame.name), frame) for frame in frames]
@@ -125,38 +122,8 @@ def _stills_by_position(root: Path, sequence: str) -> dict[int, LabelledImage]:
     return stills
 
 
-def _decode(video: Path, count: int) -> Iterator[Any]:
-    """Yield the first `count` frames of a video, as `av.VideoFrame`, in order of display.
-
-    From the start, one by one: counting is exact in any container, seeking is not.
-    """
-    import av
-
-    try:
-        with av.open(str(video)) as container:
-            if not container.streams.video:
-                raise DataError(f"{video}: found no video stream; allowed is one of CamVid's raw videos")
-            container.streams.video[0].thread_type = "AUTO"
-            yield from islice(container.decode(video=0), count)
-    except av.FFmpegError as error:
-        raise DataError(f"{video}: cannot be decoded ({error.strerror}); allowed is a video file") from error
-
-
 def _resized(image: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:
     if image.shape[:2] == size:
         return image
     smaller = size[0] < image.shape[0]
     return cv2.resize(image, (size[1], size[0]), interpolation=cv2.INTER_AREA if smaller else cv2.INTER_LINEAR)
-
-
-def _write(path: Path, image: NDArray[np.uint8]) -> None:
-    quality = (cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY)
-    encoded, data = cv2.imencode(".jpg", cv2.cvtColor(image, cv2.COLOR_RGB2BGR), quality)
-    if not encoded:
-        raise DataError(f"{path}: the frame of {image.shape[1]} x {image.shape[0]} pixels could not be encoded as JPEG")
-    partial = path.with_name(f"{path.name}.partial")  # beside it, and no image by its name
-    try:
-        partial.write_bytes(data.tobytes())
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)

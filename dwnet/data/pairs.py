@@ -6,6 +6,7 @@ depends on (seed, epoch, index) alone, whatever the number of workers or process
 because the augmentation has a generator to itself, the frames are the same whether or not they have neighbours.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NotRequired, TypedDict
 
@@ -26,7 +27,20 @@ from dwnet.data.transforms import (
 
 
 class DataError(ValueError):
-    """A data set on disk is not what it must be; the message names the file, what was found and what is allowed."""
+    """A data set on disk is not what it must be; the message names the file, what was found and what is allowed.
+
+    Args:
+        message: about the first problem, and how many there are.
+        problems: all of them, a line each; default: the message alone.
+    """
+
+    def __init__(self, message: str, problems: Sequence[str] = ()) -> None:
+        super().__init__(message)
+        self.problems = tuple(problems) or (message,)
+
+    def __reduce__(self) -> tuple[type["DataError"], tuple[str, tuple[str, ...]]]:
+        """A loader's worker sends it to its parent."""
+        return type(self), (str(self), self.problems)
 
 
 class FrameSample(TypedDict):
@@ -56,6 +70,8 @@ class PairSample(FrameSample):
     """(2,H,W) float32 pixels from `frame` to `neighbour`, channel 0 = dx, 1 = dy."""
     visible: NotRequired[torch.Tensor]
     """(H,W) bool: where `flow` is exact and ends inside `neighbour`."""
+    paired: NotRequired[bool]
+    """False where `neighbour` only fills its place in the batch (`mixed_in`); without it, all are pairs."""
 
 
 def item_generators(seed: int, epoch: int, index: int) -> tuple[np.random.Generator, np.random.Generator]:

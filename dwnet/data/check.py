@@ -1,0 +1,82 @@
+"""Looks at every file of a data set before a long run does, and names each one that is missing or inconsistent."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, UnidentifiedImageError
+
+from dwnet.data.frames import LabelledFrames
+from dwnet.data.pairs import DataError
+
+
+@dataclass(frozen=True)
+class CheckResult:
+    """What `check` found in one split."""
+
+    frames: int
+    """Labelled frames looked at; 0 where files were missing."""
+    neighbours: int
+    """Files of real neighbours looked at."""
+    sizes: tuple[tuple[int, int], ...]
+    """Width and height that occur, in pixels."""
+    class_percent: dict[str, float]
+    """Share of each class in the labelled pixels."""
+    void_percent: float
+    """Share of the pixels that have no label."""
+    problems: tuple[str, ...]
+    """One line for each file that is missing or not what it must be."""
+
+
+def check(open_split: Callable[[], LabelledFrames], progress: Callable[[int, int], None] | None = None) -> CheckResult:
+    """Read every image and label of a split, and the header of every real neighbour.
+
+    Args:
+        open_split: makes the data set, as training would.
+        progress: called with (frames done, frames in all).
+    """
+    try:
+        data = open_split()
+    except DataError as error:
+        return CheckResult(0, 0, (), {}, 0.0, error.problems)
+    problems: list[str] = []
+    sizes: set[tuple[int, int]] = set()
+    counts = np.zeros(256, np.int64)
+    neighbours: set[Path] = set()
+    for done, frame in enumerate(data.frames, start=1):
+        try:
+            image, labels = data.read(frame)
+        except DataError as error:
+            problems.append(str(error))
+        else:
+            size = (image.shape[1], image.shape[0])
+            sizes.add(size)
+            counts += np.bincount(labels.ravel(), minlength=256)
+            for path in frame.video.values():
+                if path not in neighbours:
+                    neighbours.add(path)
+                    problems += _header_problem(path, size)
+        if progress is not None:
+            progress(done, len(data))
+    names = data.classes.classes
+    labelled = max(int(counts[: len(names)].sum()), 1)
+    return CheckResult(
+        frames=len(data),
+        neighbours=len(neighbours),
+        sizes=tuple(sorted(sizes)),
+        class_percent={name: 100 * int(counts[id_]) / labelled for id_, name in enumerate(names)},
+        void_percent=100 * int(counts[len(names) :].sum()) / max(int(counts.sum()), 1),
+        problems=tuple(problems),
+    )
+
+
+def _header_problem(path: Path, size: tuple[int, int]) -> list[str]:
+    try:
+        with Image.open(path) as image:
+            found = image.size
+    except (OSError, UnidentifiedImageError) as error:
+        return [f"{path}: not a readable image ({error})"]
+    if found != size:
+        return [f"{path}: found {found[0]} x {found[1]} pixels; its labelled frame has {size[0]} x {size[1]}"]
+    return []

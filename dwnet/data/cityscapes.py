@@ -1,0 +1,174 @@
+"""Cityscapes (Cordts et al., CVPR 2016): 30-frame snippets of 50 cities, one frame of each labelled, 19 classes.
+
+The packages of cityscapes-dataset.com, unpacked into one folder:
+
+- ``leftImg8bit_sequence/SPLIT/CITY/CITY_SNIPPET_FRAME_leftImg8bit.png``: the snippets. The labelled frame is the 20th;
+- ``leftImg8bit/SPLIT/CITY/...``: the labelled frames alone, for those who train without real neighbours;
+- ``gtFine/SPLIT/CITY/CITY_SNIPPET_FRAME_gtFine_labelIds.png``;
+- ``leftImg8bit/train_extra`` (of leftImg8bit_trainextra.zip) and ``gtCoarse/train_extra``: coarsely labelled frames of
+  further cities, with no snippets around them.
+"""
+
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from dwnet import IGNORE_LABEL
+from dwnet.data.classes import CITYSCAPES_19
+from dwnet.data.frames import LabelledFrame, LabelledFrames, Neighbours, Split, check_options
+from dwnet.data.pairs import DataError, read_raw
+from dwnet.data.transforms import Augmentation
+
+TRAIN_IDS = {7: 0, 8: 1, 11: 2, 12: 3, 13: 4, 17: 5, 19: 6, 20: 7, 21: 8, 22: 9}
+TRAIN_IDS |= {23: 10, 24: 11, 25: 12, 26: 13, 27: 14, 28: 15, 31: 16, 32: 17, 33: 18}
+"""Label ids on disk to the ids of `CITYSCAPES_19`; the other ids, 0..33, are ignored."""
+LARGEST_LABEL_ID = 33
+
+BEFORE, AFTER = 19, 10
+"""Frames of a snippet before and after the labelled one."""
+
+_NAME = re.compile(r"(?P<city>[^_]+)_(?P<snippet>\d{6})_(?P<frame>\d{6})")
+
+
+class Cityscapes(LabelledFrames):
+    """One split of Cityscapes.
+
+    Args:
+        root: the folder that holds the unpacked packages.
+        split: ``train``, ``val`` or ``test`` (whose published labels are all void).
+        neighbours: what a frame is paired with; ``video`` and ``mixed`` need leftImg8bit_sequence.
+        coarse: the coarsely labelled frames of ``train_extra`` instead, which have no neighbours (split ``train``).
+        max_offset: largest distance to the neighbour, in frames (the paper's 5, section 3.1).
+        augment: random geometry and colour; None gives whole frames.
+        seed: of all random numbers, 0 or above.
+
+    Raises:
+        DataError: files are missing; its `problems` names every one. On reading an item: as `LabelledFrames`, or
+            labels with unknown ids.
+        ValueError: an option that is not allowed.
+    """
+
+    def __init__(
+        self,
+        root: Path,
+        split: Split,
+        *,
+        neighbours: Neighbours = "none",
+        coarse: bool = False,
+        max_offset: int = 5,
+        augment: Augmentation | None = None,
+        seed: int = 0,
+    ) -> None:
+        check_options(neighbours=neighbours, max_offset=max_offset, seed=seed)
+        if coarse and (neighbours not in ("none", "camera_motion") or split != "train"):
+            raise ValueError(
+                f"coarse labels: found split {split!r} with neighbours {neighbours!r}; allowed are split 'train' with "
+                "'none' or 'camera_motion' (these frames have no snippets)"
+            )
+        real = neighbours in ("video", "mixed")
+        frames = _frames(Path(root), "train_extra" if coarse else split, "gtCoarse" if coarse else "gtFine", real=real)
+        if real:
+            frames = _with_snippets(frames, max_offset)
+        super().__init__(
+            frames,
+            classes=CITYSCAPES_19,
+            read_labels=read_label_ids,
+            layout="gtCoarse, train_extra" if coarse else f"gtFine, {split}",
+            source=f"{root}, split {split}",
+            neighbours=neighbours,
+            max_offset=max_offset,
+            augment=augment,
+            seed=seed,
+        )
+
+
+def read_label_ids(path: Path) -> NDArray[np.uint8]:
+    """Read a ``*_labelIds.png`` as (H,W) uint8 ids of `CITYSCAPES_19` and `IGNORE_LABEL`.
+
+    Raises:
+        DataError: no image, more than one channel, or an id that Cityscapes does not have.
+    """
+    ids = read_raw(path)
+    if ids.ndim != 2 or ids.dtype != np.uint8:
+        channels = 1 if ids.ndim == 2 else ids.shape[2]
+        raise DataError(
+            f"{path}: found {channels} channels of {ids.dtype}; allowed is one channel of uint8 label ids (the file "
+            "*_labelIds.png)"
+        )
+    unknown = np.unique(ids[(ids > LARGEST_LABEL_ID) & (ids != IGNORE_LABEL)])  # 255: licence plate, -1, as uint8
+    if unknown.size:
+        raise DataError(
+            f"{path}: found ids {', '.join(map(str, unknown))}; allowed are label ids 0..{LARGEST_LABEL_ID}"
+        )
+    return cv2.LUT(ids, _LOOKUP)
+
+
+def label_ids(train_ids: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """(H,W) uint8 ids of `CITYSCAPES_19` as label ids, as the benchmark's test server takes them; ignored as 0."""
+    lookup = np.zeros(256, np.uint8)
+    for label_id, train_id in TRAIN_IDS.items():
+        lookup[train_id] = label_id
+    return lookup[train_ids]
+
+
+def _frames(root: Path, split: str, annotation: str, *, real: bool) -> tuple[LabelledFrame, ...]:
+    label_folder = root / annotation / split
+    single = (root / "leftImg8bit" / split, root / "leftImg8bit_sequence" / split)
+    image_folder = single[0] if single[0].is_dir() and not real else single[1]
+    if split == "train_extra":
+        image_folder = single[0]
+    for folder in (label_folder, image_folder):
+        if not folder.is_dir():
+            found = ", ".join(sorted(path.name for path in root.iterdir())[:8]) if root.is_dir() else "no such folder"
+            raise DataError(f"{folder}: missing; found in {root}: {found or 'an empty folder'}")
+    suffix = f"_{annotation}_labelIds.png"
+    labels = sorted(path for city in sorted(label_folder.iterdir()) if city.is_dir() for path in city.iterdir())
+    labels = [path for path in labels if path.name.endswith(suffix)]
+    if not labels:
+        raise DataError(f"{label_folder}: found no CITY/*{suffix}")
+    present = {path for city in image_folder.iterdir() if city.is_dir() for path in city.iterdir()}
+    frames, problems = [], []
+    for path in labels:
+        name = path.name.removesuffix(suffix)
+        place = _NAME.fullmatch(name)
+        image = image_folder / path.parent.name / f"{name}_leftImg8bit.png"
+        if place is None:
+            problems.append(f"{path}: not named CITY_SNIPPET_FRAME{suffix}")
+        elif image not in present:
+            problems.append(f"{image}: missing; {path.name} labels it")
+        else:
+            frames.append(LabelledFrame(name, image, path, f"{place['city']}_{place['snippet']}", int(place["frame"])))
+    _refuse(problems, len(labels), "label files")
+    return tuple(frames)
+
+
+def _with_snippets(frames: tuple[LabelledFrame, ...], max_offset: int) -> tuple[LabelledFrame, ...]:
+    """The frames with the files of their snippets; `DataError` names every missing one of those within reach."""
+    present = {path for folder in sorted({frame.image.parent for frame in frames}) for path in folder.iterdir()}
+    found, problems, wanted = [], [], 0
+    for frame in frames:
+        video = {}
+        for offset in range(-min(max_offset, BEFORE), min(max_offset, AFTER) + 1):
+            if offset:
+                wanted += 1
+                path = frame.image.with_name(f"{frame.sequence}_{frame.number + offset:06d}_leftImg8bit.png")
+                if path in present:
+                    video[offset] = path
+                else:
+                    problems.append(f"{path}: missing; {offset:+d} frames from the labelled one")
+        found.append(replace(frame, video=video))
+    _refuse(problems, wanted, f"neighbours within {max_offset} frames")
+    return tuple(found)
+
+
+def _refuse(problems: list[str], of: int, what: str) -> None:
+    if problems:
+        raise DataError(f"{problems[0]} ({len(problems)} of {of} {what})", problems)
+
+
+_LOOKUP = np.full(256, IGNORE_LABEL, np.uint8)
+_LOOKUP[list(TRAIN_IDS)] = list(TRAIN_IDS.values())

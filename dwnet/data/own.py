@@ -1,0 +1,200 @@
+"""Your own data: clips with some of their frames labelled, or single labelled images.
+
+.. code-block:: text
+
+    ROOT/classes.json                   names, ids and colours of the classes (`class_file`)
+    ROOT/train/clips/DRIVE_1.mp4        a video, or a folder of frames, DRIVE_1/000000.jpg, 000001.jpg, ...
+    ROOT/train/labels/DRIVE_1/000012.png    ids of frame 12: of a video counted from 0, of a folder the file's number
+    ROOT/train/images/YARD.jpg          single images, where there are no clips
+    ROOT/train/labels/YARD.png
+    ROOT/val/...                        the same
+
+Frames of video files are read from ``ROOT/SPLIT/frames/DRIVE_1/000012.jpg``; `extract_frames` puts them there.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from dwnet.data.class_file import read_classes
+from dwnet.data.frames import (
+    IMAGE_SUFFIXES,
+    SPLITS,
+    LabelledFrame,
+    LabelledFrames,
+    Neighbours,
+    Split,
+    check_options,
+    list_images,
+    refuse_unmatched,
+)
+from dwnet.data.pairs import DataError
+from dwnet.data.transforms import Augmentation
+from dwnet.data.video_frames import extract
+
+CLASSES_FILE = "classes.json"
+VIDEO_SUFFIXES = (".mp4", ".mov", ".avi", ".mkv", ".webm", ".m4v", ".mxf")
+
+
+class OwnData(LabelledFrames):
+    """One split of a user's own data, in the layout above.
+
+    Args:
+        root: the folder.
+        split: ``train``, ``val`` or ``test``.
+        neighbours: what a frame is paired with; single images have ``none`` and ``camera_motion`` only.
+        max_offset: largest distance to the neighbour, in frames of the clip.
+        augment: random geometry and colour; None gives whole frames.
+        seed: of all random numbers, 0 or above.
+
+    Raises:
+        DataError: files are missing, or frames of a video are not extracted; its `problems` names every one.
+        ValueError: an option that is not allowed.
+    """
+
+    def __init__(
+        self,
+        root: Path,
+        split: Split,
+        *,
+        neighbours: Neighbours = "none",
+        max_offset: int = 5,
+        augment: Augmentation | None = None,
+        seed: int = 0,
+    ) -> None:
+        check_options(neighbours=neighbours, max_offset=max_offset, seed=seed)
+        root = Path(root)
+        own = read_classes(root / CLASSES_FILE)
+        folder = _split_folder(root, split)
+        reach = max_offset if neighbours in ("video", "mixed") else 0
+        single = (folder / "images").is_dir()
+        super().__init__(
+            _single_images(folder) if single else _clip_frames(folder, reach),
+            classes=own.classes,
+            read_labels=own.read_labels,
+            layout="single images" if single else "clips with labelled frames",
+            source=f"{root}, split {split}",
+            neighbours=neighbours,
+            max_offset=max_offset,
+            augment=augment,
+            seed=seed,
+        )
+
+
+@dataclass(frozen=True)
+class _Clip:
+    name: str
+    labels: dict[int, Path]
+    frames: dict[int, Path]
+    video: Path | None
+
+
+def extract_frames(
+    root: Path, *, max_offset: int = 5, progress: Callable[[Path, int], None] | None = None
+) -> dict[str, int]:
+    """Write the labelled frames of the video files below `root`, and those within `max_offset` of them, as images.
+
+    Files that are there are not written again, so an interrupted extraction continues.
+
+    Args:
+        root: the folder of the data.
+        max_offset: largest distance from a labelled frame, in frames.
+        progress: called before each video, with its path and the number of frames to write.
+
+    Returns:
+        The number of frames written, for each video that needed some.
+
+    Raises:
+        DataError: no data, a video that cannot be decoded, or one that ends before a labelled frame.
+    """
+    done: dict[str, int] = {}
+    splits = [split for split in SPLITS if (root / split).is_dir()]
+    if not splits:
+        raise DataError(f"{root}: found none of the folders {', '.join(SPLITS)}")
+    for split in splits:
+        for clip in [] if (root / split / "images").is_dir() else _clips(root / split):
+            if clip.video is None:
+                continue
+            folder = root / split / "frames" / clip.name
+            reach = {number + offset for number in clip.labels for offset in range(-max_offset, max_offset + 1)}
+            targets = {n: folder / f"{n:06d}.jpg" for n in reach if n >= 0 and n not in clip.frames}
+            if not targets:
+                continue
+            folder.mkdir(parents=True, exist_ok=True)
+            if progress is not None:
+                progress(clip.video, len(targets))
+            done[str(clip.video)] = extract(clip.video, targets)
+            beyond = [
+                path for number, path in clip.labels.items() if number in targets and not targets[number].exists()
+            ]
+            if beyond:
+                raise DataError(f"{beyond[0]}: labels a frame beyond the end of {clip.video}")
+    return done
+
+
+def _split_folder(root: Path, split: str) -> Path:
+    if split not in SPLITS:
+        raise DataError(f"split: found {split!r}; allowed are {', '.join(SPLITS)}")
+    folder = root / split
+    if not folder.is_dir():
+        found = ", ".join(name for name in SPLITS if (root / name).is_dir()) or "none"
+        raise DataError(f"{folder}: missing; splits found in {root}: {found}")
+    return folder
+
+
+def _single_images(folder: Path) -> tuple[LabelledFrame, ...]:
+    if not (folder / "labels").is_dir():
+        raise DataError(f"{folder / 'labels'}: missing; the labels of {folder / 'images'} belong there")
+    images, labels = list_images(folder / "images"), list_images(folder / "labels")
+    if not images:
+        raise DataError(f"{folder / 'images'}: found no images; allowed are {', '.join(IMAGE_SUFFIXES)}")
+    refuse_unmatched((folder / "images", images), (folder / "labels", labels))
+    return tuple(LabelledFrame(name, images[name], labels[name], sequence=name) for name in sorted(images))
+
+
+def _clip_frames(folder: Path, reach: int) -> tuple[LabelledFrame, ...]:
+    """The labelled frames with the real frames within `reach`; `DataError` lists all that are missing."""
+    frames, problems = [], []
+    for clip in _clips(folder):
+        for number, labels in sorted(clip.labels.items()):
+            image = clip.frames.get(number)
+            if image is None:
+                remedy = f"not extracted from {clip.video}: run `dwnet data frames`" if clip.video else "no such frame"
+                problems.append(f"{labels}: {remedy}")
+                continue
+            offsets = [offset for offset in range(-reach, reach + 1) if offset]
+            video = {offset: clip.frames[number + offset] for offset in offsets if number + offset in clip.frames}
+            frames.append(LabelledFrame(f"{clip.name}/{number:06d}", image, labels, clip.name, number, video))
+    if problems:
+        raise DataError(f"{problems[0]} ({len(problems)} of {len(problems) + len(frames)} labelled frames)", problems)
+    if not frames:
+        raise DataError(f"{folder / 'labels'}: found no labels; allowed are labels/CLIP/NUMBER.png")
+    return tuple(frames)
+
+
+def _clips(folder: Path) -> list[_Clip]:
+    for name in ("clips", "labels"):
+        if not (folder / name).is_dir():
+            raise DataError(f"{folder / name}: missing; allowed are clips/ with labels/CLIP/, or images/ with labels/")
+    videos = {path.stem: path for path in sorted((folder / "clips").iterdir()) if path.suffix.lower() in VIDEO_SUFFIXES}
+    clips = []
+    for labels in sorted(path for path in (folder / "labels").iterdir() if path.is_dir()):
+        name, video = labels.name, videos.get(labels.name)
+        frames = folder / ("clips" if video is None else "frames") / name
+        if video is None and not frames.is_dir():
+            raise DataError(f"{labels}: no clip {name} in {folder / 'clips'}; allowed is a folder of frames or a video")
+        clips.append(_Clip(name, _numbered(labels), _numbered(frames) if frames.is_dir() else {}, video))
+    return clips
+
+
+def _numbered(folder: Path) -> dict[int, Path]:
+    """The images of a folder by the number that ends their names."""
+    numbered: dict[int, Path] = {}
+    for name, path in list_images(folder).items():
+        digits = name[len(name.rstrip("0123456789")) :]
+        if not digits:
+            raise DataError(f"{path}: found no number at the end of its name; allowed are names such as 000012.png")
+        if int(digits) in numbered:
+            raise DataError(f"{path}: has the number of {numbered[int(digits)].name}; allowed is one file a number")
+        numbered[int(digits)] = path
+    return numbered
