@@ -3,14 +3,15 @@
 import dataclasses
 import json
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Literal
 
 import tyro
 
+from dwnet.data.command import data_check, data_frames
 from dwnet.files import written_whole
+from dwnet.progress import Progress
 
 
 def export(
@@ -79,7 +80,7 @@ def evaluate(
         raise ValueError("no model named: give exported networks or checkpoints, or --ground-truth")
     evaluations = []
     for name, predictor in predictors:
-        progress = _Progress(name)
+        progress = Progress(name)
         evaluations.append(run(name, predictor, frames, max_gap=max_gap, progress=progress))
         progress.close()
     print(f"CamVid {split}, {len(frames)} frames, {frames.layout}; whole images, no test-time augmentation;")
@@ -113,7 +114,7 @@ def compare(
     from dwnet.compare import ComparisonFiles, load_networks
     from dwnet.compare import compare as run
 
-    progress, frame = _Progress(clip.name), None
+    progress, frame = Progress(clip.name), None
     networks = load_networks(models)
     for frame in run(clip, networks, output_dir=output, max_side=max_side, every=every, limit=limit):
         progress(frame.compared, frame.expected or frame.compared)
@@ -180,23 +181,6 @@ def camvid_frames(
     )
 
 
-class _Progress:
-    """One line on the terminal that counts frames and says when they will be done."""
-
-    def __init__(self, name: str) -> None:
-        self.name, self.start = name, time.monotonic()
-        self.live = sys.stderr.isatty()
-
-    def __call__(self, done: int, total: int) -> None:
-        if self.live:
-            left = (time.monotonic() - self.start) / done * (total - done)
-            print(f"\r{self.name}: {done}/{total} frames, {left:.0f} s left  ", end="", file=sys.stderr, flush=True)
-
-    def close(self) -> None:
-        if self.live:
-            print(file=sys.stderr)
-
-
 COMMANDS: dict[str, Callable[..., None]] = {
     "export": export,
     "evaluate": evaluate,
@@ -205,11 +189,24 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "camvid-frames": camvid_frames,
 }
 
+GROUPS: dict[str, dict[str, Callable[..., None]]] = {
+    "data": {"check": data_check, "frames": data_frames},
+}
+"""Commands of two words."""
+
 
 def main(arguments: list[str] | None = None) -> int:
     """Runs a command; a clear error ends it with status 1."""
     try:
-        tyro.extras.subcommand_cli_from_dict(COMMANDS, args=arguments, prog="dwnet", description=__doc__)
+        arguments = sys.argv[1:] if arguments is None else arguments
+        if arguments and arguments[0] in GROUPS:
+            group, *arguments = arguments
+            tyro.extras.subcommand_cli_from_dict(GROUPS[group], args=arguments, prog=f"dwnet {group}")
+        else:
+            words = ", ".join(f"`{group} {name}`" for group, names in GROUPS.items() for name in names)
+            tyro.extras.subcommand_cli_from_dict(
+                COMMANDS, args=arguments, prog="dwnet", description=f"{__doc__} Also: {words}."
+            )
     except (ValueError, RuntimeError, OSError) as error:
         print(f"dwnet: {error}", file=sys.stderr)
         return 1

@@ -71,6 +71,19 @@ def check(open_split: Callable[[], LabelledFrames], progress: Callable[[int, int
     )
 
 
+def describe(name: str, result: CheckResult) -> str:
+    """What a split holds, in words."""
+    if not result.frames:
+        return f"{name}: cannot be opened, {len(result.problems)} problem(s)"
+    sizes = ", ".join(f"{width} x {height}" for width, height in result.sizes)
+    shares = ", ".join(f"{label} {share:.1f}" for label, share in result.class_percent.items())
+    return (
+        f"{name}: {result.frames} labelled frames ({sizes}), {result.neighbours} real neighbours, "
+        f"{len(result.problems)} problem(s)\n"
+        f"  % of the labelled pixels: {shares}; void: {result.void_percent:.1f}"
+    )
+
+
 def _header_problem(path: Path, size: tuple[int, int]) -> list[str]:
     try:
         with Image.open(path) as image:

@@ -1,5 +1,7 @@
 """Frames without neighbours mixed into frames with neighbours: they train the segmenter by cross-entropy alone."""
 
+from typing import cast
+
 import torch
 from torch.utils.data import Dataset
 
@@ -60,7 +62,7 @@ class MixedIn(Dataset[FrameSample | PairSample]):
             paired = False
         if self.pairs.neighbours == "none":
             return sample
-        pair = PairSample(**sample) if paired else PairSample(**sample, neighbour=sample["frame"], offset=0)
+        pair = PairSample(neighbour=sample["frame"], offset=0, **sample) if not paired else cast(PairSample, sample)
         # The exact flow of a synthetic neighbour is known for some samples only: a batch cannot hold it.
         pair.pop("flow", None)
         pair.pop("visible", None)
