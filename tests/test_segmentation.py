@@ -1,5 +1,5 @@
-"""PSPNet on every backbone has the shapes and the stride it says; pooling and padding are those of PyTorch and timm,
-written so that they export; ImageNet weights reach the tensor they belong to; any image size works.
+"""Every network on every backbone has the shapes and the strides it says; pooling and padding are those of PyTorch and
+timm, written so that they export; ImageNet weights reach the tensor they belong to; any image size works.
 """
 
 import importlib.util
@@ -11,10 +11,11 @@ import pytest
 import timm
 import torch
 import torch.nn.functional as F
+import torchvision
 from safetensors.torch import save_file
 from timm.layers import Conv2dSame
 
-from dwnet.segmentation import BACKBONES, Backbone, NetworkSpec, PSPNet, pad_to_multiple, pretrained
+from dwnet.segmentation import BACKBONES, SEGMENTERS, Backbone, NetworkSpec, PSPNet, pad_to_multiple, pretrained
 from dwnet.segmentation.backbone import ConstantSameConv2d
 from dwnet.segmentation.pspnet import PyramidPooling, adaptive_average_pool
 
@@ -35,23 +36,42 @@ def image(height: int, width: int, batch: int = 1) -> torch.Tensor:
     return torch.rand(batch, 3, height, width, generator=torch.Generator().manual_seed(height))
 
 
+# What the papers have: channels of F_t on a ResNet, and on the other two backbones, whose last map has 320.
+PAPERS_CHANNELS = {"pspnet": (512, 512), "deeplabv3plus": (256, 256), "danet": (512, 80)}
+
+
 @pytest.mark.parametrize("stride", [8, 16])
 @pytest.mark.parametrize("backbone", list(BACKBONES))
-def test_shapes_and_strides_of_every_backbone(backbone: str, stride: int) -> None:
+@pytest.mark.parametrize("segmenter", list(SEGMENTERS))
+def test_shapes_and_strides_of_every_network(segmenter: str, backbone: str, stride: int) -> None:
     with torch.device("meta"):  # shapes without arithmetic
-        network = NetworkSpec(backbone=backbone, output_stride=stride, channels=16).build(5).eval()
+        network = NetworkSpec(segmenter=segmenter, backbone=backbone, output_stride=stride).build(5).eval()
         frame = torch.empty(2, 3, 64, 96)
-        stages = network.get_submodule("backbone")(frame)
-        features, (auxiliary,) = network.features_and_auxiliary(frame)
+        features, auxiliary = network.features_and_auxiliary(frame)
+        classes = network.classify(features)
         logits = network(torch.empty(1, 3, 37, 53))
-    assert isinstance(network, PSPNet)
-    assert (network.stride, network.channels, network.num_classes) == (stride, 16, 5)
-    assert network.backbone.strides == (2, 4, 8, min(16, stride), min(32, stride))
-    for stage, channels, reduction in zip(stages, network.backbone.channels, network.backbone.strides, strict=True):
-        assert stage.shape == (2, channels, 64 // reduction, 96 // reduction)
-    assert features.shape == (2, 16, 64 // stride, 96 // stride)
-    assert auxiliary.shape == (2, 5, 64 // stride, 96 // stride)
+    channels = PAPERS_CHANNELS[segmenter][not backbone.startswith("resnet")]
+    own = 4 if segmenter == "deeplabv3plus" else stride
+    assert isinstance(network, SEGMENTERS[segmenter])  # type: ignore[arg-type]
+    assert (network.stride, network.multiple, network.channels, network.num_classes) == (own, stride, channels, 5)
+    assert features.shape == (2, channels, 64 // own, 96 // own)
+    assert classes.shape == (2, 5, 64 // own, 96 // own)
+    assert len(auxiliary) == (3 if segmenter == "danet" else 1)
+    assert all(one.shape == (2, 5, 64 // stride, 96 // stride) for one in auxiliary)
     assert logits.shape == (1, 5, 37, 53)
+
+
+@pytest.mark.parametrize("stride", [8, 16])
+@pytest.mark.parametrize("name", [*BACKBONES, "convnext_atto", "xception41"])
+def test_backbones_say_what_their_maps_are(name: str, stride: int) -> None:
+    with torch.device("meta"):
+        backbone = Backbone(name, output_stride=stride).eval()
+        stages = backbone(torch.empty(2, 3, 64, 96))
+    assert backbone.strides[-1] == stride
+    if name in BACKBONES:
+        assert backbone.strides == (2, 4, 8, min(16, stride), min(32, stride))
+    for stage, channels, reduction in zip(stages, backbone.channels, backbone.strides, strict=True):
+        assert stage.shape == (2, channels, 64 // reduction, 96 // reduction)
 
 
 @pytest.mark.parametrize("bins", [1, 2, 3, 6])
@@ -127,8 +147,10 @@ def test_features_of_a_batch_are_those_of_its_images(network: PSPNet) -> None:
     assert auxiliary.shape == (2, 5, 2, 3)
 
 
-def test_dropout_is_no_part_of_the_features() -> None:
-    network = NetworkSpec(backbone="mobilenetv2", channels=16, dropout=0.5, auxiliary=False).build(5).train()
+@pytest.mark.parametrize("segmenter", list(SEGMENTERS))
+def test_dropout_is_no_part_of_the_features(segmenter: str) -> None:
+    spec = NetworkSpec(segmenter=segmenter, backbone="mobilenetv2", channels=16, dropout=0.5, auxiliary=False)
+    network = spec.build(5).train()
     x = image(32, 32, batch=2)
     with torch.no_grad():
         features, auxiliary = network.features_and_auxiliary(x)
@@ -202,6 +224,49 @@ def test_files_of_timms_names_load_as_pth_and_as_safetensors(tmp_path: Path) -> 
         assert all(torch.equal(loaded[key], value) for key, value in source.items())
 
 
+@pytest.mark.parametrize(
+    ("name", "suffix"),
+    [
+        ("mobilenetv2", ".pth"),
+        ("resnet50", ".safetensors"),
+        ("efficientnet_lite0", ".pth"),
+        ("convnext_atto", ".safetensors"),
+    ],
+)
+def test_a_classifiers_checkpoint_fills_the_backbone(name: str, suffix: str, tmp_path: Path) -> None:
+    """`timm.create_model(name).state_dict()` as a file; ConvNeXt's feature network names its stages in another way."""
+    torch.manual_seed(0)
+    classifier = timm.create_model(BACKBONES.get(name, name), num_classes=7)
+    path = tmp_path / f"classifier{suffix}"
+    if suffix == ".pth":
+        torch.save(classifier.state_dict(), path)
+    else:
+        save_file(classifier.state_dict(), path)
+    loaded = Backbone(name, weights=path).network.state_dict()
+    by_name = {key.replace(".", "_"): value for key, value in classifier.state_dict().items()}
+    assert len(loaded) > 100
+    for key, value in loaded.items():
+        assert torch.equal(value, by_name[key.replace(".", "_")]), key
+
+
+def test_torchvisions_resnet_loads(tmp_path: Path) -> None:
+    state = torchvision.models.resnet18().state_dict()
+    torch.save(state, tmp_path / "resnet18.pth")
+    loaded = Backbone("resnet18", weights=tmp_path / "resnet18.pth").network.state_dict()
+    assert {key for key in state if key not in loaded} == {"fc.weight", "fc.bias"}
+    assert all(torch.equal(value, state[key]) for key, value in loaded.items())
+
+
+def test_a_deeper_resnets_file_is_refused(tmp_path: Path) -> None:
+    """All of a ResNet-50's tensors have their like in a ResNet-101: what is left over tells them apart."""
+    with torch.device("meta"):
+        deeper = timm.create_model("resnet101").state_dict()
+    torch.save({key: torch.empty_like(value, device="cpu") for key, value in deeper.items()}, tmp_path / "a.pth")
+    message = r"0 tensors missing, 0 of another shape, 306 unexpected \(layer3\.6\.conv1\.weight, "
+    with torch.device("meta"), pytest.raises(ValueError, match=message):
+        Backbone("resnet50", weights=tmp_path / "a.pth")
+
+
 def test_imagenet_weights_of_other_backbones_come_from_timm(monkeypatch: pytest.MonkeyPatch) -> None:
     create, source = timm.create_model, timm.create_model("mobilenetv2_100", features_only=True)
 
@@ -240,16 +305,16 @@ def test_weights_that_do_not_fit_are_refused(tmp_path: Path) -> None:
     source = timm.create_model("mobilenetv2_100", features_only=True).state_dict()
     first = next(iter(source))
     torch.save(source | {first: torch.zeros(1)}, tmp_path / "shape.pth")
-    with pytest.raises(ValueError, match=rf"0 tensors missing, 1 of another shape \({first}\)"):
+    with pytest.raises(ValueError, match=rf"0 tensors missing, 1 of another shape, 0 unexpected \({first}\)"):
         Backbone("mobilenetv2", weights=tmp_path / "shape.pth")
     source.pop(first)
     torch.save(source, tmp_path / "missing.pth")
-    with pytest.raises(ValueError, match=rf"1 tensors missing, 0 of another shape \({first}\)"):
+    with pytest.raises(ValueError, match=rf"1 tensors missing, 0 of another shape, 0 unexpected \({first}\)"):
         Backbone("mobilenetv2", weights=tmp_path / "missing.pth")
 
 
 def test_bad_names_and_numbers_are_refused() -> None:
-    with pytest.raises(ValueError, match="unknown segmenter 'unet', allowed are pspnet"):
+    with pytest.raises(ValueError, match="unknown segmenter 'unet', allowed are pspnet, deeplabv3plus, danet"):
         NetworkSpec(segmenter="unet").build(5)
     with pytest.raises(ValueError, match=r"unknown backbone 'resnet5', allowed are mobilenetv2, .*near: "):
         NetworkSpec(backbone="resnet5").build(5)
@@ -257,6 +322,8 @@ def test_bad_names_and_numbers_are_refused() -> None:
         NetworkSpec(output_stride=32).build(5)
     with pytest.raises(ValueError, match="gives no features at output stride 16"):
         Backbone("vit_tiny_patch16_224")
+    with pytest.raises(ValueError, match=r"gives no features at output stride 16: only output_stride==32 is valid"):
+        Backbone("ghostnet_100")  # timm asserts
     with torch.device("meta"), pytest.raises(ValueError, match="channels is 18, allowed are multiples of 4"):
         NetworkSpec(backbone="mobilenetv2", channels=18).build(5)
 

@@ -1,13 +1,20 @@
 """Per-frame segmenters and their registry."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from dwnet.segmentation.backbone import BACKBONES, Backbone
+from dwnet.segmentation.danet import DANet
+from dwnet.segmentation.deeplabv3plus import DeepLabV3Plus
 from dwnet.segmentation.pspnet import PSPNet
 from dwnet.segmentation.segmenter import Segmenter, pad_to_multiple
 
-SEGMENTERS = {"pspnet": PSPNet}
+SEGMENTERS: dict[str, Callable[..., Segmenter]] = {
+    "pspnet": PSPNet,
+    "deeplabv3plus": DeepLabV3Plus,
+    "danet": DANet,
+}
 """Name and class of every segmentation network; each takes (backbone, num_classes, channels, dropout, auxiliary)."""
 
 
@@ -16,17 +23,20 @@ class NetworkSpec:
     """Which per-frame segmenter: what a recipe, a checkpoint and an export say of it."""
 
     segmenter: str = "pspnet"
-    """Segmentation network: pspnet."""
+    """pspnet: pyramid pooling, features at the output stride. deeplabv3plus: ASPP and a decoder, features at stride 4:
+    finer edges, and a larger map to warp in training. danet: attention over all positions and over all channels,
+    features at the output stride, time and memory that grow with the square of the map's pixels."""
     backbone: str = "efficientnet_lite0"
     """mobilenetv2, resnet50, resnet101, efficientnet_lite0, or any timm feature network."""
     output_stride: int = 16
-    """Image pixels per feature pixel: 8 or 16."""
-    channels: int = 512
-    """Channels of the features F_t."""
+    """Image pixels per pixel of the backbone's last map: 8, as in the papers' tables, or 16, several times faster."""
+    channels: int | None = None
+    """Channels of the features F_t. None is what the network's paper has: 512 for pspnet, 256 for deeplabv3plus, a
+    quarter of the backbone's last map for danet (512 on a ResNet)."""
     dropout: float = 0.0
     """Dropout in front of the classifiers; PSPNet's own paper has 0.1, which Eq. 6 would see as a difference of P."""
     auxiliary: bool = True
-    """An auxiliary head on the stage before the last, in training."""
+    """Auxiliary heads, in training: one on the stage before the last, and for danet one on each of its two branches."""
 
     def build(self, num_classes: int, *, weights: str | Path = "none") -> Segmenter:
         """The network.
@@ -49,4 +59,14 @@ class NetworkSpec:
         )
 
 
-__all__ = ["BACKBONES", "SEGMENTERS", "Backbone", "NetworkSpec", "PSPNet", "Segmenter", "pad_to_multiple"]
+__all__ = [
+    "BACKBONES",
+    "SEGMENTERS",
+    "Backbone",
+    "DANet",
+    "DeepLabV3Plus",
+    "NetworkSpec",
+    "PSPNet",
+    "Segmenter",
+    "pad_to_multiple",
+]

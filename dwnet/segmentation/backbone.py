@@ -47,7 +47,7 @@ class Backbone(nn.Module):
             )
         try:
             self.network = timm.create_model(timm_name, features_only=True, output_stride=output_stride)
-        except (TypeError, RuntimeError, NotImplementedError, AttributeError) as error:
+        except (TypeError, RuntimeError, NotImplementedError, AttributeError, AssertionError) as error:
             raise ValueError(
                 f"timm's {timm_name} gives no features at output stride {output_stride}: {error}"
             ) from error

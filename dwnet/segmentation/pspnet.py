@@ -4,20 +4,24 @@ import torch
 from torch import Tensor, nn
 
 from dwnet.segmentation.backbone import Backbone
-from dwnet.segmentation.segmenter import Segmenter
+from dwnet.segmentation.heads import DilatedSegmenter, conv_bn_relu
 from dwnet.warp import resize
 
 
-class PSPNet(Segmenter):
+class PSPNet(DilatedSegmenter):
     """Backbone, pyramid pooling (bins 1, 2, 3, 6), a 3x3 bottleneck to F_t, and a 1x1 classifier.
 
     Args:
         backbone: its last map enters the pyramid, the map before it the auxiliary head.
         num_classes: K.
-        channels: C of F_t; 512 in the PSPNet paper.
+        channels: C of F_t, and of the pyramid's four pooled maps together. None is the paper's: 512 for F_t, and a
+            quarter of the backbone's channels for each pooled map.
         dropout: in front of the classifiers; no part of F_t. PSPNet's own paper has 0.1. Here it is off by default: P_t
             and P^_t would draw different masks, and Eq. 6 would measure those.
         auxiliary: adds the auxiliary head of the PSPNet paper (training only).
+
+    Raises:
+        ValueError: if the channels are no multiple of 4.
     """
 
     def __init__(
@@ -25,39 +29,18 @@ class PSPNet(Segmenter):
         backbone: Backbone,
         *,
         num_classes: int,
-        channels: int = 512,
+        channels: int | None = None,
         dropout: float = 0.0,
         auxiliary: bool = True,
     ) -> None:
-        super().__init__()
+        inputs = backbone.channels[-1]
+        pooled, channels = (inputs // 4, 512) if channels is None else (channels // 4, channels)
         if channels % 4:
             raise ValueError(f"channels is {channels}, allowed are multiples of 4")
-        self.channels, self.num_classes = channels, num_classes
-        self.stride = self.multiple = backbone.strides[-1]
-        self.backbone = backbone
-        self.pyramid = PyramidPooling(backbone.channels[-1], channels // 4)
-        self.bottleneck = conv_bn_relu(backbone.channels[-1] + channels, channels, 3)
-        self.dropout = nn.Dropout2d(dropout)
-        self.classifier = nn.Conv2d(channels, num_classes, 1)
-        self.auxiliary: nn.Module | None = None
-        if auxiliary:
-            inputs = backbone.channels[-2]
-            self.auxiliary = nn.Sequential(
-                conv_bn_relu(inputs, max(inputs // 4, 64), 3),
-                nn.Dropout2d(dropout),
-                nn.Conv2d(max(inputs // 4, 64), num_classes, 1),
-            )
-
-    def features(self, image: Tensor) -> Tensor:  # noqa: D102
-        return self._decode(self.backbone(image))
-
-    def classify(self, features: Tensor) -> Tensor:  # noqa: D102
-        return self.classifier(self.dropout(features))
-
-    def features_and_auxiliary(self, image: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:  # noqa: D102
-        stages = self.backbone(image)
-        auxiliary = () if self.auxiliary is None else (self.auxiliary(stages[-2]),)
-        return self._decode(stages), auxiliary
+        super().__init__(backbone, num_classes=num_classes, channels=channels, stride=backbone.strides[-1])
+        self.pyramid = PyramidPooling(inputs, pooled)
+        self.bottleneck = conv_bn_relu(inputs + 4 * pooled, channels, 3)
+        self._add_classifiers(dropout=dropout, auxiliary=auxiliary)
 
     def _decode(self, stages: list[Tensor]) -> Tensor:
         return self.bottleneck(self.pyramid(stages[-1]))
@@ -104,12 +87,3 @@ def _bin_means(length: int, bins: int, like: Tensor) -> Tensor:
     stop = ((index + 1) * length + bins - 1) // bins
     member = ((positions >= start) & (positions < stop)).to(like.dtype)
     return member / (stop - start).to(like.dtype)
-
-
-def conv_bn_relu(in_channels: int, out_channels: int, kernel_size: int) -> nn.Sequential:
-    """A stride-1 convolution that keeps the size, batch norm, ReLU."""
-    return nn.Sequential(
-        nn.Conv2d(in_channels, out_channels, kernel_size, padding=kernel_size // 2, bias=False),
-        nn.BatchNorm2d(out_channels),
-        nn.ReLU(inplace=True),
-    )

@@ -1,0 +1,125 @@
+"""DANet (Fu et al., CVPR 2019): position attention and channel attention on a dilated backbone, side by side."""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from dwnet.segmentation.backbone import Backbone
+from dwnet.segmentation.heads import DilatedSegmenter, conv_bn_relu
+
+QUERY_REDUCTION = 8
+"""Channels of the map per channel of the position attention's queries and keys (the authors' code)."""
+
+
+class DANet(DilatedSegmenter):
+    """Backbone, and two branches of 3x3, attention and 3x3, whose sum is F_t.
+
+    The three outputs of the paper: the classifier on the sum, and a classifier on each branch, which is an auxiliary
+    head here. `features_and_auxiliary` gives the logits of the auxiliary head of PSPNet, of the position branch and of
+    the channel branch, in this order.
+
+    Deviation: the authors' code weighs the branches' cross-entropy 1; `MethodSpec.auxiliary_weight` is one number for
+    all auxiliary heads.
+
+    Args:
+        backbone: its last map enters both branches, the map before it the auxiliary head.
+        num_classes: K.
+        channels: of both branches, and so C of F_t; None is the authors' quarter of the backbone's: 512 on a ResNet.
+        dropout: in front of the classifiers, as in `PSPNet`.
+        auxiliary: adds the three auxiliary heads (training only).
+
+    Raises:
+        ValueError: if the channels are no multiple of 8.
+    """
+
+    def __init__(
+        self,
+        backbone: Backbone,
+        *,
+        num_classes: int,
+        channels: int | None = None,
+        dropout: float = 0.0,
+        auxiliary: bool = True,
+    ) -> None:
+        inputs = backbone.channels[-1]
+        channels = inputs // 4 if channels is None else channels
+        if channels % QUERY_REDUCTION:
+            raise ValueError(f"channels is {channels}, allowed are multiples of {QUERY_REDUCTION}")
+        super().__init__(backbone, num_classes=num_classes, channels=channels, stride=backbone.strides[-1])
+        self.position = _branch(inputs, PositionAttention(channels))
+        self.channel = _branch(inputs, ChannelAttention(channels))
+        self._add_classifiers(dropout=dropout, auxiliary=auxiliary)
+        if self.auxiliary is not None:
+            branches = (nn.Sequential(nn.Dropout2d(dropout), nn.Conv2d(channels, num_classes, 1)) for _ in range(2))
+            self.auxiliary = nn.ModuleList([self.auxiliary, *branches])
+
+    def features_and_auxiliary(self, image: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:  # noqa: D102
+        stages = self.backbone(image)
+        position, channel = self.position(stages[-1]), self.channel(stages[-1])
+        if self.auxiliary is None:
+            return position + channel, ()
+        maps = (stages[-2], position, channel)
+        return position + channel, tuple(head(x) for head, x in zip(self.auxiliary.children(), maps, strict=True))
+
+    def _decode(self, stages: list[Tensor]) -> Tensor:
+        return self.position(stages[-1]) + self.channel(stages[-1])
+
+
+def _branch(in_channels: int, attention: "PositionAttention | ChannelAttention") -> nn.Sequential:
+    channels = attention.channels
+    return nn.Sequential(conv_bn_relu(in_channels, channels, 3), attention, conv_bn_relu(channels, channels, 3))
+
+
+class PositionAttention(nn.Module):
+    """Every position adds a weighted sum over all positions: y = gamma V softmax(Q'K)' + x (section 3.2 of the paper).
+
+    Q and K have C / 8 channels, V has C; there is no factor in front of Q'K, and gamma starts at 0.
+
+    Memory: N x N weights for N = H W positions, 4 GiB an image in float32 for 1024x2048 pixels at stride 8, where
+    PyTorch's attention builds them: on the CPU, and in ONNX. CUDA's memory-efficient kernel goes over them in blocks
+    and holds O(N C); PyTorch chooses it where C / 8 is a multiple of 8.
+
+    Args:
+        channels: C, a multiple of 8.
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.channels = channels
+        self.query = nn.Conv2d(channels, channels // QUERY_REDUCTION, 1)
+        self.key = nn.Conv2d(channels, channels // QUERY_REDUCTION, 1)
+        self.value = nn.Conv2d(channels, channels, 1)
+        self.gamma = nn.Parameter(torch.zeros(1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, H, W) to the same."""
+        # One head: (B, 1, N, channels).
+        query, key, value = (part(x).flatten(2).transpose(1, 2)[:, None] for part in (self.query, self.key, self.value))
+        attended = F.scaled_dot_product_attention(query, key, value, scale=1.0)
+        return self.gamma * attended[:, 0].transpose(1, 2).reshape(x.shape) + x
+
+
+class ChannelAttention(nn.Module):
+    """Every channel adds a weighted sum over all channels: y = gamma softmax(-X X') X + x (section 3.3 of the paper).
+
+    Deviation: the paper's Eq. 3 has softmax(X X'); the authors' code, which the published figures come from, has each
+    row's maximum less X X', and a softmax does not see the maximum. It draws on the channels least like the row's own.
+    With the paper's sign these sums over N positions leave a row little but itself.
+
+    Args:
+        channels: C.
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.channels = channels
+        self.gamma = nn.Parameter(torch.zeros(1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, H, W) to the same."""
+        # Sums over all positions: half precision overflows, or cannot tell them apart.
+        with torch.autocast("cpu" if x.is_meta else x.device.type, enabled=False):  # it knows no meta device
+            rows = x.flatten(2).to(torch.promote_types(x.dtype, torch.float32))  # (B, C, N)
+            weights = (-rows @ rows.transpose(1, 2)).softmax(dim=-1)
+            attended = (weights @ rows).reshape(x.shape)
+        return self.gamma * attended + x
