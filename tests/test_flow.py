@@ -1,20 +1,31 @@
-"""DIS flow: it finds a known shift with the right sign on the right axis, in the library's direction, for arrays and
-for tensors alike, and refuses what OpenCV would fail on.
+"""Every flow that has usable weights finds known motion, with the right sign on the right axis, in the library's
+direction; arrays and tensors get the same; and what no flow can work on is refused.
+
+DIS needs no weights. The networks are tested here where DWNET_RAFT_SMALL, DWNET_RAFT_LARGE or DWNET_FLOWNET2 names a
+weight file; their arithmetic is tested without (test_raft.py, test_flownet2.py).
 """
 
+import os
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 import torch
 
-from dwnet.flow import dis_flow
+from dwnet.data.street import StreetScene
+from dwnet.flow import FLOW_NAMES, dis_flow, flow_function
 from dwnet.flow.dis import DIS_PRESETS
 from dwnet.flow.estimator import FLOWS, DISFlow, build_flow
 from dwnet.warp import warp
 
 HEIGHT, WIDTH = 96, 128
+
+WEIGHTS = {"raft_small": "DWNET_RAFT_SMALL", "raft_large": "DWNET_RAFT_LARGE", "flownet2": "DWNET_FLOWNET2"}
+"""The environment variable that names a network's weight file."""
 
 
 def textured(seed: int = 0) -> np.ndarray:
@@ -28,6 +39,64 @@ def textured(seed: int = 0) -> np.ndarray:
 
 def tensor(image: np.ndarray) -> torch.Tensor:
     return torch.from_numpy(image).permute(2, 0, 1)[None].float() / 255
+
+
+@pytest.fixture(params=FLOW_NAMES)
+def usable(request: pytest.FixtureRequest) -> str:
+    """The name of a flow that has weights here."""
+    name: str = request.param
+    if name in WEIGHTS and WEIGHTS[name] not in os.environ:
+        pytest.skip(f"{WEIGHTS[name]} names no weight file of {name}")
+    return name
+
+
+def usable_weights(name: str) -> str:
+    return os.environ[WEIGHTS[name]] if name in WEIGHTS else "none"
+
+
+@pytest.mark.parametrize(("dx", "dy"), [(5, 0), (0, -4), (-6, 3)])
+def test_every_flow_finds_a_known_shift(usable: str, dx: int, dy: int) -> None:
+    frame = textured()
+    neighbour = np.roll(frame, (dy, dx), axis=(0, 1))
+    flow = flow_function(usable, weights=usable_weights(usable))(frame, neighbour)
+    assert flow.shape == (2, HEIGHT, WIDTH)
+    assert flow.dtype == np.float32
+    assert np.median(flow[:, 16:-16, 16:-16], axis=(1, 2)) == pytest.approx([dx, dy], abs=0.5)
+
+
+def test_every_flow_finds_the_streets_exact_motion(usable: str) -> None:
+    """Of the pixels both frames show, half are found to 0.6 px, and all together far better than by no flow."""
+    scene = StreetScene(5, width=240, height=160, look="overcast")
+    frame, neighbour = scene.render(60).image, scene.render(59).image
+    exact, visible = scene.flow(60, -1)
+    flow = flow_function(usable, weights=usable_weights(usable))(frame, neighbour)
+    error_px, length_px = (np.hypot(*vectors)[visible] for vectors in (flow - exact, exact))
+    assert length_px.mean() > 3
+    assert np.median(error_px) < 0.6
+    assert error_px.mean() < 0.4 * length_px.mean()
+
+
+def test_no_torch_for_the_flow_that_needs_none() -> None:
+    code = "import sys; from dwnet.flow import flow_function; flow_function('dis'); print('torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"
+
+
+def test_a_networks_flow_of_arrays_is_that_of_tensors(tmp_path: Path) -> None:
+    """From several threads at once, too: torchvision's RAFT works in attributes of its module."""
+    torch.manual_seed(0)
+    weights = tmp_path / "raft.pth"
+    torch.save(build_flow("raft_small", weights="none").get_submodule("network").state_dict(), weights)
+    estimator, function = (build("raft_small", weights=weights) for build in (build_flow, flow_function))
+    pairs = [(textured(seed), textured(seed + 1)) for seed in range(2)]
+    expected = [estimator(tensor(frame), tensor(neighbour))[0].numpy() for frame, neighbour in pairs]
+    with ThreadPoolExecutor(2) as pool:
+        for flow, wanted in zip(pool.map(lambda two: function(*two), pairs), expected, strict=True):
+            np.testing.assert_allclose(flow, wanted, rtol=1e-4, atol=1e-4)
+    with pytest.raises(ValueError, match=r"frame is float64 .*; flow needs two uint8 frames"):
+        function(textured().astype(np.float64), textured())
+    with pytest.raises(ValueError, match=r"neighbour is uint8 of shape \(95, 128, 3\)"):
+        function(textured(), textured()[1:])
 
 
 @pytest.mark.parametrize("preset", list(DIS_PRESETS))
@@ -105,9 +174,24 @@ def test_unknown_names_are_refused() -> None:
         DISFlow(preset="best")
     with pytest.raises(ValueError, match="unknown DIS preset 'best', allowed are ultrafast, fast, medium"):
         dis_flow(textured(), textured(), preset="best")
-    with pytest.raises(ValueError, match="unknown flow 'flownet2', allowed are dis"):
-        build_flow("flownet2")
-    assert isinstance(build_flow("dis"), FLOWS["dis"])
+    for build in (build_flow, flow_function):
+        with pytest.raises(
+            ValueError, match="unknown flow 'pwcnet', allowed are dis, raft_small, raft_large, flownet2"
+        ):
+            build("pwcnet")
+    assert tuple(FLOWS) == FLOW_NAMES
+
+
+def test_dis_takes_no_weights_and_is_not_trained() -> None:
+    for weights in ("published", "none"):
+        assert isinstance(build_flow("dis", weights=weights), DISFlow)
+    for build in (build_flow, flow_function):
+        with pytest.raises(
+            ValueError, match=r"flow 'dis' with weights 'raft.pth': it has no parameters; flows that have"
+        ):
+            build("dis", weights="raft.pth")
+    with pytest.raises(ValueError, match="flow 'dis' to be trained: it has no parameters"):
+        build_flow("dis", trainable=True)
 
 
 def test_a_tiny_frame_leaves_the_next_flow_as_it_is() -> None:

@@ -1,6 +1,8 @@
 """Optical flow estimators, all behind one interface: `estimator(frame, neighbour) -> flow_px`."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -42,19 +44,62 @@ class DISFlow(FlowEstimator):
         return _batched_dis_flow(frame, neighbour, preset=self.preset)
 
 
-FLOWS = {"dis": DISFlow}
-"""Name and class of every flow estimator."""
-
-
-def build_flow(name: str) -> FlowEstimator:
+def build_flow(name: str, *, weights: str | Path = "published", trainable: bool = False) -> FlowEstimator:
     """The flow estimator called `name`.
 
+    Args:
+        name: a key of `FLOWS`.
+        weights: "published" (RAFT: torchvision downloads its own), "none" (random: for what a checkpoint is then loaded
+            into), or a weight file. DIS has none, and takes both words as the same.
+        trainable: True trains it jointly; False freezes it: no gradient, and evaluation mode even under `train()`.
+
     Raises:
-        ValueError: for a name that is not in `FLOWS`.
+        ValueError: for a name that is not in `FLOWS`; weights that cannot be fetched, read or do not fit; or DIS with a
+            weight file or to be trained.
     """
     if name not in FLOWS:
         raise ValueError(f"unknown flow {name!r}, allowed are {', '.join(FLOWS)}")
-    return FLOWS[name]()
+    return FLOWS[name](weights, trainable)
+
+
+def _dis(weights: str | Path, trainable: bool) -> FlowEstimator:
+    if trainable or str(weights) not in ("published", "none"):
+        asked = "to be trained" if trainable else f"with weights {str(weights)!r}"
+        raise ValueError(f"flow 'dis' {asked}: it has no parameters; flows that have are {', '.join(NETWORK_FLOWS)}")
+    return DISFlow()
+
+
+# Networks are imported when one is asked for: the default flow needs none of them.
+
+
+def _raft_small(weights: str | Path, trainable: bool) -> FlowEstimator:
+    from dwnet.flow.raft import RAFTFlow
+
+    return RAFTFlow("small", weights=weights, trainable=trainable)
+
+
+def _raft_large(weights: str | Path, trainable: bool) -> FlowEstimator:
+    from dwnet.flow.raft import RAFTFlow
+
+    return RAFTFlow("large", weights=weights, trainable=trainable)
+
+
+def _flownet2(weights: str | Path, trainable: bool) -> FlowEstimator:
+    from dwnet.flow.flownet2 import FlowNet2Flow
+
+    return FlowNet2Flow(weights=weights, trainable=trainable)
+
+
+FLOWS: Mapping[str, Callable[[str | Path, bool], FlowEstimator]] = {
+    "dis": _dis,
+    "raft_small": _raft_small,
+    "raft_large": _raft_large,
+    "flownet2": _flownet2,
+}
+"""How each flow estimator is built from weights and trainable, by name."""
+
+NETWORK_FLOWS = tuple(name for name in FLOWS if name != "dis")
+"""Those that have weights."""
 
 
 def _batched_dis_flow(frame: Tensor, neighbour: Tensor, *, preset: str) -> Tensor:

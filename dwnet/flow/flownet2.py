@@ -1,0 +1,133 @@
+"""FlowNet2 (Ilg et al., CVPR 2017) in pure PyTorch, for the weights that NVIDIA publishes."""
+
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from dwnet.flow.flownet2_networks import FlowNetC, FlowNetFusion, FlowNetS, FlowNetSD
+from dwnet.flow.network import NetworkFlow
+from dwnet.flow.weights import load_strictly, read_weights
+from dwnet.warp import pixel_grid, sample
+
+FLOW_UNIT = 20.0
+"""FlowNetC and FlowNetS give flows in units of 20 px; FlowNetSD in units of 1/20 px."""
+
+NOT_DOWNLOADED = (
+    "FlowNet2's published weights are not downloaded: NVIDIA gives FlowNet2_checkpoint.pth.tar, under its own licence, "
+    "through the Google Drive link in the README of github.com/NVIDIA/flownet2-pytorch. Give the path of that file"
+)
+
+
+class FlowNet2(nn.Module):
+    """The whole network: 162,518,834 parameters in 220 tensors, with the names of NVIDIA's checkpoint."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.flownetc = FlowNetC()
+        self.flownets_1 = FlowNetS()
+        self.flownets_2 = FlowNetS()
+        self.flownets_d = FlowNetSD()
+        self.flownetfusion = FlowNetFusion()
+
+    def forward(self, frame: Tensor, neighbour: Tensor) -> Tensor:
+        """The flow from `frame` to `neighbour`.
+
+        Args:
+            frame: (B, 3, H, W) float as `subtract_mean` gives it; H and W multiples of 64.
+            neighbour: the same.
+
+        Returns:
+            (B, 2, H, W), (dx, dy) in pixels.
+        """
+        coarse = _four_times(self.flownetc(frame, neighbour) * FLOW_UNIT, mode="bilinear")
+        better = self.flownets_1(_with_error(frame, neighbour, coarse)) * FLOW_UNIT
+        # Bilinear before, nearest from here on: NVIDIA's weights were trained so.
+        large = self.flownets_2(_with_error(frame, neighbour, _four_times(better, mode="bilinear"))) * FLOW_UNIT
+        large = _four_times(large, mode="nearest")
+        small = self.flownets_d(torch.cat((frame, neighbour), dim=1)) / FLOW_UNIT
+        small = _four_times(small, mode="nearest")
+        lengths = [channel_norm(flow) for flow in (small, large)]
+        errors = [channel_norm(frame - resample(neighbour, flow)) for flow in (small, large)]
+        return self.flownetfusion(torch.cat((frame, small, large, *lengths, *errors), dim=1))
+
+
+class FlowNet2Flow(NetworkFlow):
+    """FlowNet2 as a flow estimator, for images of any size.
+
+    Args:
+        weights: "none" (random), or a file: NVIDIA's FlowNet2_checkpoint.pth.tar as it is, or a state dict with its
+            names (.pth or .safetensors). "published" is refused, with where to get them.
+        trainable: whether it is trained jointly.
+
+    Raises:
+        ValueError: for "published", or a file that is missing, unreadable or of another network.
+    """
+
+    multiple = 64
+    min_side_px = 64
+
+    def __init__(self, *, weights: str | Path = "published", trainable: bool = False) -> None:
+        if str(weights) == "published":
+            raise ValueError(NOT_DOWNLOADED)
+        if str(weights) == "none":
+            network = FlowNet2()
+        else:
+            state = read_weights(weights)
+            with torch.device("meta"):  # 620 MB: neither drawn at random first, nor held twice
+                network = FlowNet2()
+            load_strictly(network, state, source=f"flow weights {Path(weights).name}", name="FlowNet2")
+        super().__init__(network, trainable=trainable)
+
+    def normalise(self, frame: Tensor, neighbour: Tensor) -> tuple[Tensor, Tensor]:  # noqa: D102
+        return subtract_mean(frame, neighbour)
+
+    def estimate(self, frame: Tensor, neighbour: Tensor) -> Tensor:  # noqa: D102
+        return self.network(frame, neighbour)
+
+
+def subtract_mean(frame: Tensor, neighbour: Tensor) -> tuple[Tensor, Tensor]:
+    """FlowNet2's input: each image pair less the mean of every channel over both its frames.
+
+    NVIDIA's code takes 0..255 and divides by 255 at the end; for images of 0..1, both factors cancel.
+
+    Args:
+        frame: (B, 3, H, W) float, RGB, 0..1.
+        neighbour: the same.
+    """
+    mean = (frame.mean(dim=(2, 3), keepdim=True) + neighbour.mean(dim=(2, 3), keepdim=True)) / 2
+    return frame - mean, neighbour - mean
+
+
+def resample(source: Tensor, flow_px: Tensor) -> Tensor:
+    """NVIDIA's Resample2d: bilinear samples of `source` along the flow; beyond the border, the border's pixels.
+
+    Args:
+        source: (B, C, H, W) float.
+        flow_px: (B, 2, H, W) float, in pixels.
+
+    Returns:
+        (B, C, H, W). No gradient reaches the flow where it leads outside.
+    """
+    height, width = source.shape[-2:]
+    positions = pixel_grid(height, width, device=source.device) + flow_px
+    limits = positions.new_tensor((width - 1, height - 1))[:, None, None]
+    # One row and column more on each side: at the border itself, `sample` would mix in a 0 from outside.
+    return sample(F.pad(source, (1, 1, 1, 1), mode="replicate"), positions.clamp(min=0).minimum(limits) + 1)
+
+
+def channel_norm(source: Tensor) -> Tensor:
+    """NVIDIA's ChannelNorm: every pixel's length, (B, C, H, W) to (B, 1, H, W); the gradient at length 0 is 0."""
+    return torch.linalg.vector_norm(source, dim=1, keepdim=True)
+
+
+def _four_times(flow_px: Tensor, *, mode: str) -> Tensor:
+    """The flow at four times the size, in the same unit."""
+    return F.interpolate(flow_px, scale_factor=4, mode=mode)
+
+
+def _with_error(frame: Tensor, neighbour: Tensor, flow_px: Tensor) -> Tensor:
+    """FlowNetS's input, (B, 12, H, W): both frames, the warped neighbour, the flow in its unit, and the error left."""
+    warped = resample(neighbour, flow_px)
+    return torch.cat((frame, neighbour, warped, flow_px / FLOW_UNIT, channel_norm(frame - warped)), dim=1)

@@ -1,0 +1,94 @@
+"""RAFT (Teed and Deng, ECCV 2020) by torchvision."""
+
+from pathlib import Path
+from typing import Any, Literal, Self
+
+from torch import Tensor, nn
+from torchvision.models.optical_flow import (
+    Raft_Large_Weights,
+    Raft_Small_Weights,
+    raft_large,
+    raft_small,
+)
+
+from dwnet.flow.network import NetworkFlow
+from dwnet.flow.weights import load_strictly, read_weights
+
+RAFTSize = Literal["small", "large"]
+
+_BUILDERS = {"small": raft_small, "large": raft_large}
+_PUBLISHED = {"small": Raft_Small_Weights.DEFAULT, "large": Raft_Large_Weights.DEFAULT}
+
+
+class RAFTFlow(NetworkFlow):
+    """torchvision's RAFT as a flow estimator, for images of any size. Its last prediction is the flow.
+
+    Trained jointly, its batch norm (RAFT-large's context encoder) keeps its statistics: RAFT's authors freeze it in
+    fine-tuning too, and pairs of a segmentation batch are few.
+
+    Args:
+        size: "small" (990,162 parameters) or "large" (5,257,536).
+        weights: "published" (torchvision downloads its default ones), "none" (random), or a file with torchvision's
+            tensor names (.pth or .safetensors).
+        trainable: whether it is trained jointly.
+        updates: iterations of the recurrent update.
+
+    Raises:
+        ValueError: if weights cannot be fetched, a file is missing, unreadable or of another network, or there is no
+            such size, or less than one update.
+    """
+
+    multiple = 8
+    min_side_px = 128
+
+    def __init__(
+        self,
+        size: RAFTSize,
+        *,
+        weights: str | Path = "published",
+        trainable: bool = False,
+        updates: int = 12,
+    ) -> None:
+        if size not in _BUILDERS:
+            raise ValueError(f"unknown RAFT size {size!r}, allowed are {', '.join(_BUILDERS)}")
+        if updates < 1:
+            raise ValueError(f"RAFT makes at least 1 update, found {updates}")
+        network = _BUILDERS[size]()
+        if str(weights) == "published":
+            load_strictly(network, _published(size), source="torchvision's weights", name=f"RAFT-{size}")
+        elif str(weights) != "none":
+            state = read_weights(weights)
+            load_strictly(
+                network, state, source=f"flow weights {Path(weights).name}", name=f"torchvision's RAFT-{size}"
+            )
+        super().__init__(network, trainable=trainable)
+        self.updates = updates
+
+    def train(self, mode: bool = True) -> Self:  # noqa: D102
+        super().train(mode)
+        for module in self.network.modules():
+            if isinstance(module, nn.modules.batchnorm._BatchNorm):
+                module.eval()
+        return self
+
+    def normalise(self, frame: Tensor, neighbour: Tensor) -> tuple[Tensor, Tensor]:  # noqa: D102
+        return 2 * frame - 1, 2 * neighbour - 1
+
+    def estimate(self, frame: Tensor, neighbour: Tensor) -> Tensor:  # noqa: D102
+        flow = self.network(frame, neighbour, num_flow_updates=self.updates)[-1]
+        # torchvision keeps the correlations of all pairs of pixels: gigabytes, and a module that cannot be copied.
+        corr_block: Any = self.network.get_submodule("corr_block")
+        corr_block.corr_pyramid = []
+        return flow
+
+
+def _published(size: RAFTSize) -> dict[str, Tensor]:
+    weights = _PUBLISHED[size]
+    try:
+        return dict(weights.get_state_dict(progress=False, check_hash=True))
+    except (OSError, RuntimeError) as error:  # no network, or a download that broke off
+        reason = str(error).splitlines()[0][:160] if str(error) else type(error).__name__
+        raise ValueError(
+            f"torchvision's weights of RAFT-{size} cannot be fetched ({reason}); allowed are also 'none' or a weight "
+            f"file ({weights.url})"
+        ) from error

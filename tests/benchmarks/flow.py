@@ -1,0 +1,81 @@
+"""What the flows cost: FlowNet2's correlation against the plain loop over 441 shifts, and every flow per image pair.
+
+    python tests/benchmarks/flow.py > flow.md
+
+Weights are random: they change no cost. On a CPU a run takes many minutes, and RAFT-large at 1024 x 2048 over 16 GB
+of memory; --quick, at a fraction of the size, takes seconds.
+"""
+
+from collections.abc import Callable
+
+import torch
+import torch.nn.functional as F
+import tyro
+from measure import described, devices, markdown, side_by_side
+from torch import Tensor
+
+from dwnet.flow.correlation import correlation
+from dwnet.flow.estimator import FLOWS, FlowEstimator, build_flow
+
+REACH = 20
+"""FlowNet2's farthest displacement, in pixels of the map; its step is 2."""
+
+
+def plain_correlation(first: Tensor, second: Tensor) -> Tensor:
+    """The loop: one product and one mean per displacement."""
+    height, width = first.shape[-2:]
+    padded = F.pad(second, (REACH,) * 4)
+    shifts = range(0, 2 * REACH + 1, 2)
+    maps = [(first * padded[..., y : y + height, x : x + width]).mean(dim=1) for y in shifts for x in shifts]
+    return torch.stack(maps, dim=1)
+
+
+def correlations(size: tuple[int, int], device: torch.device, rounds: int) -> str:
+    """Forward and backward at 256 channels, as in FlowNetC."""
+    generator = torch.Generator().manual_seed(0)
+    first, second = (torch.randn(1, 256, *size, generator=generator).to(device).requires_grad_() for _ in range(2))
+    upstream = torch.randn(1, 441, *size, generator=generator).to(device)
+
+    def gradients(function: Callable[[Tensor, Tensor], Tensor]) -> tuple[Tensor, ...]:
+        return torch.autograd.grad(function(first, second), (first, second), upstream)
+
+    variants = {"loop over 441 shifts": plain_correlation, "products along rows": correlation}
+    runs = {name: lambda function=function: gradients(function) for name, function in variants.items()}
+    measured = side_by_side(runs, rounds=rounds, device=device)
+    return markdown(f"correlation, 1 x 256 x {size[0]} x {size[1]}, forward + backward", measured)
+
+
+def pairs(size: tuple[int, int], device: torch.device, rounds: int, estimators: dict[str, FlowEstimator]) -> str:
+    """One pair of images, without gradient; DIS runs on the CPU whatever the device."""
+    generator = torch.Generator().manual_seed(0)
+    coarse = torch.rand(2, 1, 3, size[0] // 8, size[1] // 8, generator=generator)
+    frame, neighbour = (F.interpolate(image, size=size, mode="bicubic").clamp(0, 1).to(device) for image in coarse)
+
+    def flow(estimator: FlowEstimator) -> Tensor:
+        with torch.inference_mode():
+            return estimator(frame, neighbour)
+
+    runs = {name: lambda estimator=estimator: flow(estimator) for name, estimator in estimators.items()}
+    measured = side_by_side(runs, rounds=rounds, device=device)
+    return markdown(f"flow of one {size[1]} x {size[0]} pair", measured)
+
+
+def main(quick: bool = False, rounds: int = 5, large_rounds: int = 1) -> None:
+    """Prints Markdown tables.
+
+    Args:
+        quick: maps and images a fraction of the size, to see that all of it runs.
+        rounds: of each measurement.
+        large_rounds: of the 1024 x 2048 pairs, which take most of the time.
+    """
+    for device in devices():
+        print(f"{described(device)}\n", flush=True)
+        for size in [(8, 8)] if quick else [(48, 64), (96, 96)]:  # of 480 x 360 padded, and of a 768 x 768 crop
+            print(correlations(size, device, rounds), end="\n\n", flush=True)
+        estimators = {name: build_flow(name, weights="none").to(device) for name in FLOWS}
+        for size, times in [((64, 64), 1)] if quick else [((360, 480), rounds), ((1024, 2048), large_rounds)]:
+            print(pairs(size, device, times, estimators), end="\n\n", flush=True)
+
+
+if __name__ == "__main__":
+    tyro.cli(main)

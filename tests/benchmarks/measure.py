@@ -1,0 +1,117 @@
+"""Side-by-side measurement in one process: variants take turns, so that what slows the machine slows them all.
+
+Time is wall-clock, with the GPU synchronised before and after. Memory is the most that PyTorch's allocator held above
+the start: on a GPU `torch.cuda.max_memory_allocated`, on a CPU the allocations that PyTorch's profiler reports. Scratch
+memory that libraries take by themselves (MKL, cuDNN's outside the allocator, OpenCV) is in neither.
+"""
+
+import json
+import platform
+import statistics
+import tempfile
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+Run = Callable[[], object]
+
+
+@dataclass(frozen=True)
+class Measured:
+    """One variant beside the others."""
+
+    name: str
+    median_ms: float
+    ratio: float
+    """To the first variant: median over the rounds of this round's ratio."""
+    peak_mib: float
+    """Most memory above the start, in MiB."""
+
+
+def side_by_side(variants: Mapping[str, Run], *, rounds: int, device: torch.device) -> list[Measured]:
+    """Measures variants in turns; the first is what the others are compared with.
+
+    Args:
+        variants: by name. Each is run once for its memory, which also warms it up, and then once in every round.
+        rounds: how often.
+        device: what they run on.
+    """
+    if not variants or rounds < 1:
+        raise ValueError(f"measuring needs a variant and a round, found {len(variants)} and {rounds}")
+    peaks = {name: peak_bytes(run, device) for name, run in variants.items()}
+    seconds: dict[str, list[float]] = {name: [] for name in variants}
+    for _ in range(rounds):
+        for name, run in variants.items():
+            seconds[name].append(_seconds(run, device))
+    first = next(iter(seconds.values()))
+    return [
+        Measured(
+            name=name,
+            median_ms=1000 * statistics.median(times),
+            ratio=statistics.median(own / base for own, base in zip(times, first, strict=True)),
+            peak_mib=peaks[name] / 2**20,
+        )
+        for name, times in seconds.items()
+    ]
+
+
+def peak_bytes(run: Run, device: torch.device) -> int:
+    """The most memory, above what was held before, that PyTorch held on the device while `run` ran."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+        before = torch.cuda.memory_allocated(device)
+        torch.cuda.reset_peak_memory_stats(device)
+        run()
+        torch.cuda.synchronize(device)
+        return torch.cuda.max_memory_allocated(device) - before
+    activities = [torch.profiler.ProfilerActivity.CPU]
+    with tempfile.TemporaryDirectory() as folder:
+        with torch.profiler.profile(activities=activities, profile_memory=True) as profile:
+            run()
+        trace = Path(folder) / "trace.json"
+        profile.export_chrome_trace(str(trace))
+        events = json.loads(trace.read_text())["traceEvents"]
+    changes = [event for event in events if event.get("name") == "[memory]"]
+    held = peak = 0
+    for event in sorted(changes, key=lambda event: float(event["ts"])):
+        held += event["args"]["Bytes"]
+        peak = max(peak, held)
+    return peak
+
+
+def markdown(title: str, measured: list[Measured]) -> str:
+    """A table of what `side_by_side` gives."""
+    lines = [f"| {title} | median ms | ratio | peak MiB |", "|---|---|---|---|"]
+    lines += [f"| {m.name} | {m.median_ms:.1f} | {m.ratio:.3f} | {m.peak_mib:.0f} |" for m in measured]
+    return "\n".join(lines)
+
+
+def devices() -> list[torch.device]:
+    """What there is to measure on: the CPU, and the GPU where there is one."""
+    return [torch.device("cpu")] + ([torch.device("cuda")] if torch.cuda.is_available() else [])
+
+
+def described(device: torch.device) -> str:
+    """The device and PyTorch, in words."""
+    if device.type == "cuda":
+        return f"{torch.cuda.get_device_name(device)}, torch {torch.__version__}"
+    names = [
+        line.partition(":")[2].strip()
+        for line in (Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").is_file() else [])
+        if line.startswith("model name")
+    ]
+    name = names[0] if names else platform.processor() or platform.machine()
+    return f"{name}, {torch.get_num_threads()} thread(s), torch {torch.__version__}"
+
+
+def _seconds(run: Run, device: torch.device) -> float:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    start = time.perf_counter()
+    run()
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    return time.perf_counter() - start
