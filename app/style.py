@@ -2,13 +2,14 @@
 
 import gradio as gr
 
-METHOD_NAMES = {"baseline": "Baseline", "static_warp": "Static warp", "dwnet": "DWNet"}
+METHOD_NAMES = {"baseline": "Baseline", "keyframe": "Key frames", "static_warp": "Static warp", "dwnet": "DWNet"}
 METHOD_NOTES = {
     "baseline": "Every frame on its own.",
+    "keyframe": "Runs on every n-th frame; the others get its features along the flow.",
     "static_warp": "Adds the last frame's features along the flow.",
     "dwnet": "Warps in training only; runs like the baseline.",
 }
-METHOD_COLOURS = {"baseline": "#7c8798", "static_warp": "#d9822b", "dwnet": "#0f9d8a"}
+METHOD_COLOURS = {"baseline": "#7c8798", "keyframe": "#3f78c9", "static_warp": "#d9822b", "dwnet": "#0f9d8a"}
 OTHER_COLOURS = ("#7a5bd0", "#c2478a", "#4a8f3c")
 
 SANS = ("ui-sans-serif", "system-ui", "sans-serif")

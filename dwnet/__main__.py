@@ -13,6 +13,8 @@ from dwnet.data.command import data_check, data_frames
 from dwnet.files import written_whole
 from dwnet.progress import Progress
 
+FlowName = Literal["dis", "raft_small", "raft_large", "flownet2"]
+
 
 def export(
     checkpoint: tyro.conf.Positional[Path],
@@ -38,7 +40,8 @@ def export(
         print(
             f"{report.path}: {report.bytes / 1e6:.1f} MB, {report.nodes} nodes, {report.parameters:,} parameters; "
             f"against PyTorch: float32 graph differs by {report.exact_difference:.1e}, "
-            f"with half-precision weights by {report.stored_difference:.1e} of the largest output{agreement}"
+            f"with {report.weights}-precision weights by {report.stored_difference:.1e} of the largest output"
+            f"{agreement}"
         )
 
 
@@ -49,6 +52,8 @@ def evaluate(
     split: Literal["train", "val", "test"] = "val",
     max_gap: int = 5,
     ground_truth: bool = False,
+    flow: FlowName = "dis",
+    flow_weights: str = "published",
     json_file: Annotated[Path | None, tyro.conf.arg(name="json")] = None,
 ) -> None:
     """Print mIoU, IoU per class, flicker and temporal consistency of models on CamVid, in Markdown.
@@ -59,12 +64,16 @@ def evaluate(
         split: which part of it.
         max_gap: raw frames between two labelled frames that still count as consecutive.
         ground_truth: adds a row for the labels themselves: what the flicker metric says of a perfect prediction.
+        flow: what flicker is measured along, and methods warp by.
+        flow_weights: of the flow: published, or a file.
         json_file: also write all numbers here.
     """
     from dwnet.data import CamVid
     from dwnet.evaluate import GroundTruth, Predictor, load_predictor, markdown
     from dwnet.evaluate import evaluate as run
+    from dwnet.flow.arrays import flow_function
 
+    along = flow_function(flow, weights=flow_weights)
     frames = CamVid(data, split)
     predictors: list[tuple[str, Predictor]] = []
     for path in models:
@@ -81,11 +90,12 @@ def evaluate(
     evaluations = []
     for name, predictor in predictors:
         progress = Progress(name)
-        evaluations.append(run(name, predictor, frames, max_gap=max_gap, progress=progress))
+        evaluations.append(run(name, predictor, frames, max_gap=max_gap, flow=along, progress=progress))
         progress.close()
     print(f"CamVid {split}, {len(frames)} frames, {frames.layout}; whole images, no test-time augmentation;")
+    named = "DIS flow (medium)" if flow == "dis" else f"{flow} flow"
     pairs = next((e.flicker.frames for e in evaluations if e.flicker is not None), 0)
-    print(f"flicker along DIS flow (medium), {pairs} pairs at most {max_gap} raw frames apart, occlusions left out.\n")
+    print(f"flicker along {named}, {pairs} pairs at most {max_gap} raw frames apart, occlusions left out.\n")
     print(markdown(evaluations, frames.classes.classes))
     if json_file is not None:
         with written_whole(json_file) as temporary:
@@ -100,6 +110,8 @@ def compare(
     max_side: int = 480,
     every: int = 1,
     limit: int | None = None,
+    flow: FlowName = "dis",
+    flow_weights: str = "published",
 ) -> None:
     """Compare exported networks on a clip, as the page does: side-by-side MP4, CSV a frame, JSON report.
 
@@ -110,19 +122,31 @@ def compare(
         max_side: the frames' longer side is reduced to this, in pixels.
         every: takes every n-th frame.
         limit: at most so many frames.
+        flow: what flicker is measured along, and methods warp by.
+        flow_weights: of the flow: published, or a file.
     """
     from dwnet.compare import ComparisonFiles, load_networks
     from dwnet.compare import compare as run
 
     progress, frame = Progress(clip.name), None
     networks = load_networks(models)
-    for frame in run(clip, networks, output_dir=output, max_side=max_side, every=every, limit=limit):
+    for frame in run(
+        clip,
+        networks,
+        output_dir=output,
+        flow=flow,
+        flow_weights=flow_weights,
+        max_side=max_side,
+        every=every,
+        limit=limit,
+    ):
         progress(frame.compared, frame.expected or frame.compared)
     progress.close()
     assert frame is not None  # `run` refuses a clip without frames
-    print("| method | flips % | temporal consistency % | median ms per frame |\n|---|---|---|---|")
+    print("| method | flips % | temporal consistency % | median ms per frame | mean ms |\n|---|---|---|---|---|")
     for method, summary in frame.summaries.items():
-        cells = [summary.flips_percent, summary.temporal_consistency_percent, summary.latency_ms_median]
+        cells = [summary.flips_percent, summary.temporal_consistency_percent]
+        cells += [summary.latency_ms_median, summary.latency_ms_mean]
         print(f"| {method} | {' | '.join('-' if cell is None else f'{cell:.2f}' for cell in cells)} |")
     files = ComparisonFiles.beside(output, Path(clip.name))
     print(f"\n{frame.compared} frames; {files.video}, {files.csv}, {files.json}")

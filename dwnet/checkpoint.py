@@ -59,12 +59,12 @@ class Checkpoint:
             torch.save({"format": FORMAT, **content}, temporary)
 
     def build(self) -> Method:
-        """The trained method, on the CPU, in evaluation mode.
+        """The trained method, on the CPU, in evaluation mode. Nothing is downloaded: all weights are the checkpoint's.
 
         Raises:
             CheckpointError: if the weights belong to another architecture.
         """
-        method = self.method.build(self.network.build(len(self.classes.classes)))
+        method = self.method.build(self.network.build(len(self.classes.classes)), load_flow=False)
         load_weights(method, self.weights, source=self.source)
         return method.eval()
 

@@ -6,7 +6,7 @@ frames are written as they come, in a temporary folder; only a comparison that e
 
 import shutil
 import tempfile
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator
 from contextlib import ExitStack, closing
 from dataclasses import replace
 from itertools import islice
@@ -14,15 +14,14 @@ from pathlib import Path
 
 import numpy as np
 
-from dwnet.compare_frame import Comparator, ComparedFrame, FlowFunction, MethodFrame
+from dwnet.compare_frame import Comparator, ComparedFrame, MethodFrame
 from dwnet.compare_networks import Networks, load_networks
 from dwnet.compare_report import ComparisonFiles, FrameTable, MethodSummary, write_json
-from dwnet.flow import dis_flow
+from dwnet.flow.arrays import FLOW_NAMES, flow_function
 from dwnet.video import VideoWriter, open_video, prefetch
 from dwnet.visualize import caption, grid
 
 __all__ = [
-    "FLOWS",
     "ComparedFrame",
     "ComparisonFiles",
     "MethodFrame",
@@ -31,9 +30,6 @@ __all__ = [
     "compare",
     "load_networks",
 ]
-
-FLOWS: Mapping[str, FlowFunction] = {"dis": dis_flow}
-"""Every flow that a comparison can use."""
 
 PREFETCHED_FRAMES = 8
 """Decoded ahead, at most."""
@@ -45,6 +41,7 @@ def compare(
     *,
     output_dir: str | Path,
     flow: str = "dis",
+    flow_weights: str | Path = "published",
     max_side: int = 480,
     every: int = 1,
     limit: int | None = None,
@@ -64,7 +61,9 @@ def compare(
         clip: a video file.
         networks: what to compare; several comparisons may share them.
         output_dir: where the files go; made if missing.
-        flow: a key of `FLOWS`.
+        flow: what methods warp by and flips are counted along, one of `dwnet.flow.arrays.FLOW_NAMES`; all but dis
+            import PyTorch.
+        flow_weights: of the flow: "published" or a file.
         max_side: the frames' longer side is reduced to this, in pixels.
         every: takes every n-th frame of the clip.
         limit: at most so many frames are compared; None takes all.
@@ -78,6 +77,7 @@ def compare(
     """
     settings = {
         "flow": flow,
+        "flow_weights": Path(flow_weights).name,
         "max_side": max_side,
         "every": every,
         "limit": limit,
@@ -91,7 +91,7 @@ def compare(
     try:
         with ExitStack() as stack:
             reader = stack.enter_context(open_video(clip, max_side=max_side))
-            comparison = Comparator(networks, FLOWS[flow], opacity)
+            comparison = Comparator(networks, flow_function(flow, weights=flow_weights), opacity)
             written = ComparisonFiles.beside(scratch, Path(clip_name or clip.name))
             table = stack.enter_context(FrameTable(written.csv, tuple(networks.segmenters)))
             # Files that lie about their rate must not make a video that no browser plays.
@@ -142,8 +142,8 @@ def compare(
 
 
 def _check_settings(*, flow: str, max_side: int, every: int, limit: int | None, opacity: float) -> None:
-    if flow not in FLOWS:
-        raise ValueError(f"unknown flow {flow!r}; allowed: {', '.join(FLOWS)}")
+    if flow not in FLOW_NAMES:
+        raise ValueError(f"unknown flow {flow!r}; allowed: {', '.join(FLOW_NAMES)}")
     if not 64 <= max_side <= 4096:
         raise ValueError(f"max_side is 64 to 4096 px, found {max_side}")
     if every < 1:

@@ -1,7 +1,7 @@
 """One frame of a comparison: every method's labels, time and flips, and the flow they are counted along."""
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,13 +10,11 @@ import numpy as np
 
 from dwnet.compare_networks import Networks
 from dwnet.compare_report import FrameTable, LatencyMeter, MethodSummary, report
+from dwnet.flow.arrays import FlowFunction
 from dwnet.metrics import FlickerMeter, occlusion_mask
-from dwnet.runtime import OnnxNetwork, OnnxSegmenter, OnnxStaticWarp
+from dwnet.runtime import OnnxNetwork, OnnxSegmenter
 from dwnet.video import VideoFrame
 from dwnet.visualize import overlay
-
-FlowFunction = Callable[[np.ndarray, np.ndarray], np.ndarray]
-"""Two uint8 (H, W, 3) frames -> float32 (2, H, W): the flow from the first to the second, in pixels."""
 
 SCENE_CUT_DIFFERENCE = 25.0
 """Mean absolute difference (0..255) of two 16x12 thumbnails from which the second starts another scene.
@@ -73,16 +71,13 @@ class Comparator:
 
     Args:
         networks: what to compare; several comparators may share them.
-        flow: the flow that static warp uses and flips are counted along.
+        flow: the flow that methods warp by and flips are counted along.
         opacity: of the colours over the frame, 0..1.
     """
 
     def __init__(self, networks: Networks, flow: FlowFunction, opacity: float) -> None:
         self.networks = networks
-        self._segmenters = {
-            method: network.fresh() if isinstance(network, OnnxStaticWarp) else network
-            for method, network in networks.segmenters.items()
-        }
+        self._segmenters = {method: network.fresh() for method, network in networks.segmenters.items()}
         self.flow = flow
         self.opacity = opacity
         self.compared = 0
@@ -100,27 +95,31 @@ class Comparator:
         scene_cut = self._previous is not None and _is_scene_cut(self._previous.image, image)
         self.scene_cuts += scene_cut
         previous = None if scene_cut else self._previous
-        coarse_flow, refined_flow, visible, flow_ms = None, None, None, 0.0
+        coarse_flow, refined_flow, visible, coarse_ms = None, None, None, 0.0
         if previous is not None:
-            start = time.perf_counter()
-            coarse_flow = self.flow(image, previous.image)
-            flow_ms = 1000 * (time.perf_counter() - start)
+            coarse_flow, coarse_ms = self._timed_flow(image, previous.image)
             visible = occlusion_mask(coarse_flow, self.flow(previous.image, image))
             if self.networks.flow_refinement is not None:
                 refined_flow = self.networks.flow_refinement.refine(image, previous.image, coarse_flow)
         methods = {}
         for method, network in self._segmenters.items():
-            labels, latency_ms = self._segment(network, image, coarse_flow)
-            method_flow_ms = flow_ms if isinstance(network, OnnxStaticWarp) else 0.0
-            latency_ms += method_flow_ms
+            if previous is None:
+                network.reset()
+            flow_px, flow_ms = None, 0.0
+            if previous is not None and network.reference is previous.image:
+                flow_px, flow_ms = coarse_flow, coarse_ms
+            elif network.reference is not None:
+                flow_px, flow_ms = self._timed_flow(image, network.reference)
+            labels, latency_ms = self._segment(network, image, flow_px)
+            latency_ms += flow_ms
             self._latency[method].update(latency_ms)
-            self._flow_ms_total[method] += method_flow_ms
+            self._flow_ms_total[method] += flow_ms
             flips_percent = None
             if previous is not None and coarse_flow is not None:
                 before = previous.methods[method].labels
                 flips_percent = self._flicker[method].update(before, labels, coarse_flow, visible)
             painted = overlay(image, labels, self.networks.palette, opacity=self.opacity)
-            methods[method] = MethodFrame(labels, painted, latency_ms, method_flow_ms, flips_percent)
+            methods[method] = MethodFrame(labels, painted, latency_ms, flow_ms, flips_percent)
         self.compared += 1
         self._previous = ComparedFrame(
             index=frame.index,
@@ -168,24 +167,25 @@ class Comparator:
         )
 
     def _segment(
-        self, network: OnnxSegmenter | OnnxStaticWarp, image: np.ndarray, flow_px: np.ndarray | None
+        self, network: OnnxSegmenter, image: np.ndarray, flow_px: np.ndarray | None
     ) -> tuple[np.ndarray, float]:
         """Labels, and the milliseconds from image to labels without the flow."""
         start = time.perf_counter()
-        if isinstance(network, OnnxStaticWarp):
-            if flow_px is None:
-                network.reset()
-            labels = network.labels(image, flow_px)
-        else:
-            labels = network.labels(image)
+        labels = network.labels(image, flow_px)
         return labels, 1000 * (time.perf_counter() - start)
+
+    def _timed_flow(self, image: np.ndarray, reference: np.ndarray) -> tuple[np.ndarray, float]:
+        """The flow from the frame to one before, and its milliseconds."""
+        start = time.perf_counter()
+        flow_px = self.flow(image, reference)
+        return flow_px, 1000 * (time.perf_counter() - start)
 
     def _warm_up(self, image: np.ndarray) -> None:
         """Run everything once: the first run at a new size allocates, and would be measured as the method's time."""
         still = self.flow(image, image)
         for network in self._segmenters.values():
-            self._segment(network, image, None)
-            if isinstance(network, OnnxStaticWarp):
+            network.labels(image)
+            if network.reference is not None:
                 network.labels(image, still)
 
     def _summary(self, method: str) -> MethodSummary:

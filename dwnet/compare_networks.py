@@ -9,12 +9,11 @@ from dwnet.runtime import (
     NetworkFileError,
     OnnxFlowRefinement,
     OnnxSegmenter,
-    OnnxStaticWarp,
     check_same_classes,
     load,
 )
 
-METHOD_ORDER = ("baseline", "static_warp", "dwnet")
+METHOD_ORDER = ("baseline", "keyframe", "static_warp", "dwnet")
 """How the known methods are shown; others follow."""
 
 
@@ -22,7 +21,7 @@ METHOD_ORDER = ("baseline", "static_warp", "dwnet")
 class Networks:
     """The networks of one comparison; `load_networks` reads them from a folder."""
 
-    segmenters: Mapping[str, OnnxSegmenter | OnnxStaticWarp]
+    segmenters: Mapping[str, OnnxSegmenter]
     """By method, the baseline among them, all with the same classes."""
     flow_refinement: OnnxFlowRefinement | None
     """For the refined flow that is shown; no method uses it at inference."""
@@ -58,7 +57,7 @@ def load_networks(folder: str | Path, *, threads: int | None = None) -> Networks
     paths = sorted(folder.glob("*.onnx"))
     if not paths:
         raise NetworkFileError(f"no .onnx file in {folder}; `dwnet export CHECKPOINT` writes one per method")
-    segmenters: dict[str, OnnxSegmenter | OnnxStaticWarp] = {}
+    segmenters: dict[str, OnnxSegmenter] = {}
     refinement: OnnxFlowRefinement | None = None
     for path in paths:
         network = load(path, threads=threads)
@@ -66,7 +65,7 @@ def load_networks(folder: str | Path, *, threads: int | None = None) -> Networks
             if refinement is not None:
                 raise NetworkFileError(f"{refinement.info.path} and {path} both refine the flow; allowed: one of them")
             refinement = network
-        elif isinstance(network, OnnxSegmenter | OnnxStaticWarp):
+        elif isinstance(network, OnnxSegmenter):
             method = network.info.method
             if method in segmenters:
                 raise NetworkFileError(

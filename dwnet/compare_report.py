@@ -20,9 +20,10 @@ BASELINE = "baseline"
 """The method that every other one is set against."""
 
 LATENCY_CONTAINS = (
-    "One frame: uint8 image to class ids (scaling, padding, ONNX Runtime, argmax), plus the flow to the previous frame "
-    "where the method needs it. Not in it: the first run of each network, reading and resizing the video, overlays, "
-    "metrics, the video file. The reader, the encoder and the page share the same CPUs meanwhile."
+    "One frame: uint8 image to class ids (scaling, padding, ONNX Runtime, argmax), plus the flow to a frame before "
+    "where the method needs it. Key-frame propagation runs its network on some frames only: its mean says what it "
+    "costs, its median what most frames do. Not in it: the first run of each network, reading and resizing the video, "
+    "overlays, metrics, the video file. The reader, the encoder and the page share the same CPUs meanwhile."
 )
 FLIPS_MEANS = (
     "Per cent of pixels whose class differs from the one where the flow leads to in the previous compared frame; "

@@ -13,9 +13,11 @@ from dwnet.checkpoint import load_checkpoint
 from dwnet.data import CamVid
 from dwnet.data.camvid import FrameName
 from dwnet.flow import dis_flow
-from dwnet.methods import Method, StaticWarpMethod
+from dwnet.flow.arrays import FlowFunction
+from dwnet.methods import KeyframeMethod, Method, StaticWarpMethod
 from dwnet.metrics import FlickerMeter, FlickerResult, SegmentationMeter, SegmentationResult, occlusion_mask
-from dwnet.runtime import OnnxSegmenter, OnnxStaticWarp, load
+from dwnet.reference import ReferenceFrame
+from dwnet.runtime import OnnxSegmenter, load
 from dwnet.segmentation import pad_to_multiple
 from dwnet.warp import resize
 
@@ -24,13 +26,17 @@ Progress = Callable[[int, int], None]
 
 
 class Predictor(Protocol):
-    """Labels the frames of a clip one after another."""
+    """Labels the frames of a clip one after another. `dwnet.runtime.OnnxSegmenter` is one."""
 
     def reset(self) -> None:
         """The next frame starts another clip."""
 
+    @property
+    def reference(self) -> np.ndarray | None:
+        """The frame, as it was given, that the next frame's flow must lead to; None if the next one needs no flow."""
+
     def labels(self, image: np.ndarray, flow_px: np.ndarray | None) -> np.ndarray:
-        """(H, W, 3) uint8 RGB, and the flow (2, H, W) to the frame before or None, to (H, W) uint8 class ids."""
+        """(H, W, 3) uint8 RGB, and the flow (2, H, W) to `reference` or None, to (H, W) uint8 class ids."""
 
 
 @dataclass(frozen=True)
@@ -42,31 +48,20 @@ class Evaluation:
     flicker: FlickerResult | None
 
 
-class OnnxPredictor:
-    """An exported network as a `Predictor`."""
-
-    def __init__(self, network: OnnxSegmenter | OnnxStaticWarp) -> None:
-        self.network = network
-
-    def reset(self) -> None:  # noqa: D102
-        if isinstance(self.network, OnnxStaticWarp):
-            self.network.reset()
-
-    def labels(self, image: np.ndarray, flow_px: np.ndarray | None) -> np.ndarray:  # noqa: D102
-        if isinstance(self.network, OnnxStaticWarp):
-            return self.network.labels(image, flow_px)
-        return self.network.labels(image)
-
-
 class TorchPredictor:
     """A trained method as a `Predictor`, on the device its weights are on."""
 
     def __init__(self, method: Method) -> None:
         self.method = method.eval()
-        self._previous: torch.Tensor | None = None
+        span = {StaticWarpMethod: 1, KeyframeMethod: method.spec.key_interval - 1}.get(type(method), 0)
+        self._reference = ReferenceFrame[torch.Tensor](span)
 
     def reset(self) -> None:  # noqa: D102
-        self._previous = None
+        self._reference.clear()
+
+    @property
+    def reference(self) -> np.ndarray | None:  # noqa: D102
+        return self._reference.image
 
     @torch.no_grad()
     def labels(self, image: np.ndarray, flow_px: np.ndarray | None) -> np.ndarray:  # noqa: D102
@@ -75,15 +70,31 @@ class TorchPredictor:
         height, width = image.shape[:2]
         tensor = torch.from_numpy(image).to(device).permute(2, 0, 1)[None].float() / 255
         tensor = pad_to_multiple(tensor, segmenter.multiple)
-        features = segmenter.features(tensor)
-        if isinstance(self.method, StaticWarpMethod) and flow_px is not None and self._previous is not None:
+        flow = None
+        if flow_px is not None:
             flow = pad_to_multiple(torch.from_numpy(flow_px).to(device)[None], segmenter.multiple)
-            logits = self.method.network.fuse(features, self._previous, flow)
-        else:
-            logits = segmenter.classify(features)
-        self._previous = features
+        logits = self._logits(tensor, image, flow)
         logits = resize(logits, (tensor.shape[-2], tensor.shape[-1]))[0, :, :height, :width]
         return logits.argmax(dim=0).to(torch.uint8).cpu().numpy()
+
+    def _logits(self, tensor: torch.Tensor, image: np.ndarray, flow_px: torch.Tensor | None) -> torch.Tensor:
+        """Logits (1, K, h, w) of the next frame, padded."""
+        method, reference = self.method, self._reference
+        if isinstance(method, KeyframeMethod) and reference.image is not None:
+            assert flow_px is not None
+            logits = method.network.classify(reference.features, flow_px)
+            reference.used()
+            return logits
+        features = method.segmenter.features(tensor)
+        if not isinstance(method, StaticWarpMethod):
+            logits = method.segmenter.classify(features)
+        elif reference.image is None:
+            logits = method.network.classify_first(features)
+        else:
+            assert flow_px is not None
+            logits = method.network.fuse(features, reference.features, flow_px)
+        reference.keep(image, features)
+        return logits
 
 
 class GroundTruth:
@@ -91,6 +102,7 @@ class GroundTruth:
 
     def __init__(self, data: CamVid) -> None:
         self._labels: Iterator[np.ndarray] = (data[i]["labels"].numpy().astype(np.uint8) for i in range(len(data)))
+        self.reference: np.ndarray | None = None
 
     def reset(self) -> None:  # noqa: D102
         pass
@@ -110,20 +122,28 @@ def load_predictor(path: str | Path) -> tuple[Predictor, tuple[str, ...]]:
     """
     if Path(path).suffix == ".onnx":
         network = load(path)
-        if not isinstance(network, OnnxSegmenter | OnnxStaticWarp):
-            raise ValueError(f"{path} is a {network.info.kind} network, allowed are segmenter and static_warp")
-        return OnnxPredictor(network), network.info.classes
+        if not isinstance(network, OnnxSegmenter):
+            raise ValueError(
+                f"{path} is a {network.info.kind} network, allowed are segmenter, static_warp and keyframe"
+            )
+        return network, network.info.classes
     checkpoint = load_checkpoint(path)
     return TorchPredictor(checkpoint.build()), checkpoint.classes.classes
 
 
 def evaluate(
-    name: str, predictor: Predictor, data: CamVid, *, max_gap: int = 5, progress: Progress | None = None
+    name: str,
+    predictor: Predictor,
+    data: CamVid,
+    *,
+    max_gap: int = 5,
+    flow: FlowFunction = dis_flow,
+    progress: Progress | None = None,
 ) -> Evaluation:
     """Runs a model over a split in the order of its frames, whole images at their own size, no test-time augmentation.
 
     Frame pairs of one sequence at most `max_gap` raw frames apart count as consecutive: their flicker is measured along
-    the DIS flow, occluded and out-of-frame pixels left out, and methods that need a previous frame get it. Others start
+    the flow, occluded and out-of-frame pixels left out, and methods that need a frame before get it. Others start
     afresh.
 
     Args:
@@ -131,6 +151,7 @@ def evaluate(
         predictor: the model.
         data: whole frames (no augmentation).
         max_gap: in raw frames.
+        flow: what flicker is measured along, and what methods warp by (`dwnet.flow.arrays.flow_function`).
         progress: told after each frame.
     """
     classes = len(data.classes)
@@ -142,16 +163,20 @@ def evaluate(
         image = (sample["frame"].permute(1, 2, 0).numpy() * 255).round().astype(np.uint8)
         now = FrameName.parse(full_name)
         follows = before is not None and now.sequence == before.sequence and 0 < now.number - before.number <= max_gap
-        flow = dis_flow(image, previous_image) if follows else None
+        flow_px = flow(image, previous_image) if follows else None
         if not follows:
             predictor.reset()
-        labels = predictor.labels(image, flow)
+        reference = predictor.reference
+        if reference is None or reference is previous_image:
+            labels = predictor.labels(image, None if reference is None else flow_px)
+        else:
+            labels = predictor.labels(image, flow(image, reference))
         truth = sample["labels"].numpy()
         counted = labels != IGNORE_LABEL  # ground truth as a predictor has void pixels
         segmentation.update(np.where(counted, labels, 0), np.where(counted, truth, IGNORE_LABEL))
-        if flow is not None:
-            visible = occlusion_mask(flow, dis_flow(previous_image, image))
-            flicker.update(previous_labels, labels, flow, visible)
+        if flow_px is not None:
+            visible = occlusion_mask(flow_px, flow(previous_image, image))
+            flicker.update(previous_labels, labels, flow_px, visible)
         before, previous_image, previous_labels = now, image, labels
         if progress is not None:
             progress(index + 1, len(data.names))

@@ -3,6 +3,7 @@
 from typing import Literal, get_args
 
 import torch
+import torch.distributed as dist
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -23,9 +24,9 @@ def segmentation_loss(logits: Tensor, labels: Tensor) -> Tensor:
     Returns:
         A scalar; 0 where no pixel is labelled.
     """
-    logits = resize(_at_least_float32(logits), (labels.shape[-2], labels.shape[-1]))
+    logits = resize(at_least_float32(logits), (labels.shape[-2], labels.shape[-1]))
     summed = F.cross_entropy(logits, labels.long(), ignore_index=IGNORE_LABEL, reduction="sum")
-    return summed / (labels != IGNORE_LABEL).sum().clamp(min=1)
+    return summed / _shared_count((labels != IGNORE_LABEL).sum())
 
 
 def feature_consistency(features: Tensor, warped: Tensor, valid: Tensor | None = None) -> Tensor:
@@ -42,18 +43,21 @@ def feature_consistency(features: Tensor, warped: Tensor, valid: Tensor | None =
         valid: (B, 1, H, W) bool; pixels that are False take part in no pair, and N counts the others. Default: all.
 
     Returns:
-        A scalar: the mean over the batch of Eq. 5.
+        A scalar: the mean of Eq. 5 over the images of the batch that have valid pixels; 0 where none has.
     """
     with torch.autocast(features.device.type, enabled=False):
         # Eq. 4: with rows of unit length, a_ij is a plain product.
-        x = _unit_columns(_at_least_float32(features).flatten(2))
-        y = _unit_columns(_at_least_float32(warped).flatten(2))
+        x = _unit_columns(at_least_float32(features).flatten(2))
+        y = _unit_columns(at_least_float32(warped).flatten(2))
         batch, channels, pixels = x.shape
         counts = torch.full((batch,), pixels, device=x.device, dtype=x.dtype)
+        images = torch.full((), batch, device=x.device)
         if valid is not None:
             keep = valid.flatten(2).to(x.dtype)
             x, y = x * keep, y * keep
-            counts = keep.sum(dim=(1, 2)).clamp(min=1)
+            counts = keep.sum(dim=(1, 2))
+            images = (counts > 0).sum()
+            counts = counts.clamp(min=1)
         s, d = x + y, x - y  # (B, C, N)
         if pixels < 2 * channels:
             z = s.transpose(1, 2) @ d
@@ -62,7 +66,7 @@ def feature_consistency(features: Tensor, warped: Tensor, valid: Tensor | None =
             st = s.transpose(1, 2)
             sd = s @ d.transpose(1, 2)
             squares = 0.5 * ((s @ st) * (d @ d.transpose(1, 2)) + sd * sd.transpose(1, 2)).sum(dim=(1, 2))
-        return (squares / counts.square()).mean()
+        return (squares / counts.square()).sum() / _shared_count(images)
 
 
 def _unit_columns(x: Tensor) -> Tensor:
@@ -71,8 +75,23 @@ def _unit_columns(x: Tensor) -> Tensor:
     return torch.where(length > 1e-12, x / length.clamp(min=1e-12), 0)
 
 
-def _at_least_float32(x: Tensor) -> Tensor:
+def at_least_float32(x: Tensor) -> Tensor:
+    """The same in float32, or in float64 where it is that."""
     return x.to(torch.promote_types(x.dtype, torch.float32))
+
+
+def _shared_count(count: Tensor) -> Tensor:
+    """What a sum is divided by to be a mean: `count`, in several processes the mean of all their counts, at least 1.
+
+    Processes average their gradients. With one divisor for all, that average is the gradient of one process with the
+    whole batch; with a divisor for each, the pixels of a process with few labels would weigh more.
+    """
+    count = count.detach().to(torch.float64 if count.dtype == torch.float64 else torch.float32)
+    processes = 1
+    if dist.is_available() and dist.is_initialized():
+        count, processes = count.clone(), dist.get_world_size()
+        dist.all_reduce(count)
+    return count.clamp(min=1) / processes
 
 
 def occlusion_weight(frame: Tensor, neighbour: Tensor, flow_px: Tensor, *, delta: float = 2.0) -> tuple[Tensor, Tensor]:
@@ -97,7 +116,7 @@ def occlusion_weight(frame: Tensor, neighbour: Tensor, flow_px: Tensor, *, delta
     if delta <= 0:
         raise ValueError(f"delta is {delta}, allowed are numbers above 0")
     with torch.no_grad(), torch.autocast(frame.device.type, enabled=False):
-        frame, neighbour = _at_least_float32(frame), _at_least_float32(neighbour)
+        frame, neighbour = at_least_float32(frame), at_least_float32(neighbour)
         warped, valid = warp(neighbour, flow_px.to(frame.dtype))
         std = frame.new_tensor(IMAGENET_STD).view(3, 1, 1)  # the mean cancels in the difference
         error = ((frame - warped) / std).abs().sum(dim=1, keepdim=True)
@@ -129,12 +148,12 @@ def prediction_consistency(
             f"weight has shape {tuple(weight.shape)} and valid {tuple(valid.shape)}, allowed is (B, 1, H, W) "
             f"for logits of shape {tuple(logits.shape)}"
         )
-    p, q = _at_least_float32(logits), _at_least_float32(warped_logits)
+    p, q = at_least_float32(logits), at_least_float32(warped_logits)
     if space == "softmax":
         p, q = p.softmax(dim=1), q.softmax(dim=1)
     squared = (p - q).square().sum(dim=1, keepdim=True)
     counted = valid.to(squared.dtype)
-    return (weight * squared * counted).sum() / counted.sum().clamp(min=1)
+    return (weight * squared * counted).sum() / _shared_count(counted.sum())
 
 
 def total_loss(

@@ -1,17 +1,21 @@
-"""The three methods compared, each as one training module: a batch in, its losses out; and the logits it predicts."""
+"""The methods compared, each as one training module: a batch in, its losses out; and the logits it predicts."""
 
+import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor, nn
 
+from dwnet import IGNORE_LABEL
 from dwnet.fgconv import FlowGuidedConv2d
 from dwnet.flow.estimator import FlowEstimator, build_flow
-from dwnet.fusion import StaticWarpSegmenter
+from dwnet.fusion import FUSIONS, FusionName, StaticWarpSegmenter
+from dwnet.keyframe import KeyframeSegmenter
 from dwnet.losses import (
     Space,
+    at_least_float32,
     feature_consistency,
     occlusion_weight,
     prediction_consistency,
@@ -21,9 +25,9 @@ from dwnet.losses import (
 from dwnet.model import DWNet
 from dwnet.refine import FlowRefinement
 from dwnet.segmentation import Segmenter, pad_to_multiple
-from dwnet.warp import resize
+from dwnet.warp import inside, pixel_grid, resize
 
-MethodName = Literal["baseline", "static_warp", "dwnet"]
+MethodName = Literal["baseline", "static_warp", "keyframe", "dwnet"]
 
 Losses = dict[str, Tensor]
 """Scalars by name; "total" is what is minimised."""
@@ -31,12 +35,25 @@ Losses = dict[str, Tensor]
 
 @dataclass(frozen=True)
 class MethodSpec:
-    """Which method trains the segmenter, and its switches (Tables 1 to 4)."""
+    """Which method trains the segmenter, and its switches: every row of Tables 1 to 4 (`tests/test_tables.py` has all).
+
+    "Static warp" is two things there. In training (Tables 1 to 3) it is dwnet without FG-Conv: the plainly warped
+    features supervise through the losses. At inference (Table 4) it is static_warp: they are fused into F_t.
+    """
 
     name: MethodName = "dwnet"
-    """baseline: single frames. static_warp: fusion with the warped previous features. dwnet: the paper's method."""
+    """baseline: single frames. static_warp: fusion with the warped previous features. keyframe: the last key frame's
+    features, warped. dwnet: the paper's method."""
     flow: str = "dis"
-    """Flow estimator: dis."""
+    """Flow estimator: dis, raft_small, raft_large or flownet2."""
+    flow_weights: str = "published"
+    """Of the flow estimator: published, none (random), or a file; dis has none to load."""
+    train_flow: bool = False
+    """Train the flow estimator jointly, in a group of its own (section 4.1.3); not with dis, which learns nothing."""
+    fusion: FusionName = "weighted_sum"
+    """static_warp: how F_t and the warped features become one (Table 4; per_channel is NetWarp's)."""
+    key_interval: int = 5
+    """keyframe: every n-th frame is a key frame."""
     fg_conv: bool = True
     """dwnet: FG-Conv; False is the plain warp of Eq. 1."""
     kernel_size: int = 3
@@ -60,21 +77,51 @@ class MethodSpec:
     auxiliary_weight: float = 0.4
     """All: weight of the auxiliary heads' cross-entropy."""
 
-    def build(self, segmenter: Segmenter) -> "Method":
-        """The training module of this method around a segmenter."""
+    def __post_init__(self) -> None:
+        if self.fusion not in get_args(FusionName):
+            raise ValueError(f"unknown fusion {self.fusion!r}, allowed are {', '.join(get_args(FusionName))}")
+        for name in ("feature_weight", "prediction_weight", "auxiliary_weight"):
+            if not 0 <= getattr(self, name) < math.inf:
+                raise ValueError(f"{name} is {getattr(self, name)}, allowed are numbers of at least 0")
+        if not 0 < self.delta < math.inf:
+            raise ValueError(f"delta is {self.delta}, allowed are numbers above 0")
+        if self.key_interval < 1:
+            raise ValueError(f"key_interval is {self.key_interval}, allowed are whole numbers of at least 1")
+        if self.train_flow and self.name == "baseline":
+            raise ValueError("train_flow: method 'baseline' has no flow to train")
+        if self.train_flow and self.name == "dwnet" and self.feature_weight == self.prediction_weight == 0:
+            raise ValueError(
+                "train_flow: feature_weight and prediction_weight are 0, and no other loss reaches the flow"
+            )
+
+    def build(self, segmenter: Segmenter, *, load_flow: bool = True) -> "Method":
+        """The training module of this method around a segmenter.
+
+        Args:
+            segmenter: any `Segmenter`.
+            load_flow: False leaves the flow estimator's weights random, for a checkpoint that brings them.
+
+        Raises:
+            ValueError: for a name or number that is not allowed.
+        """
         if self.name not in METHODS:
             raise ValueError(f"unknown method {self.name!r}, allowed are {', '.join(METHODS)}")
-        return METHODS[self.name](segmenter, self)
+        method = METHODS[self.name](segmenter, self)
+        if method.needs_neighbour:
+            weights = self.flow_weights if load_flow else "none"
+            method.flow = build_flow(self.flow, weights=weights, trainable=self.train_flow)
+        return method
 
 
 class Method(nn.Module, ABC):
     """What the trainer sees of a method.
 
-    A batch is a collated `dwnet.data.PairSample`: "frame" and "neighbour" (B, 3, H, W), "labels" (B, H, W).
+    A batch is a collated `dwnet.data.PairSample`: "frame" and "neighbour" (B, 3, H, W), "labels" (B, H, W), and
+    possibly "paired" (B,) bool, False where "neighbour" is only the frame itself.
     """
 
     needs_neighbour: bool
-    """Whether training batches must hold "neighbour"."""
+    """Whether training batches must hold "neighbour", and the method a flow to it."""
     needs_neighbour_to_predict: bool = False
     """Whether inference needs the neighbouring frame too."""
 
@@ -82,6 +129,7 @@ class Method(nn.Module, ABC):
         super().__init__()
         self.spec = spec
         self.flow: FlowEstimator | None = None
+        """From the frame to the neighbour; `MethodSpec.build` sets it where it is needed."""
 
     @property
     @abstractmethod
@@ -95,6 +143,10 @@ class Method(nn.Module, ABC):
     def predict(self, batch: dict[str, Any]) -> Tensor:
         """Logits (B, K, H, W) of the batch's frames, of any size."""
         return self.segmenter(batch["frame"])
+
+    def _flow_px(self, frame: Tensor, neighbour: Tensor) -> Tensor:
+        assert self.flow is not None
+        return self.flow(frame, neighbour)
 
     def _cross_entropy(self, logits: Tensor, auxiliary: tuple[Tensor, ...], labels: Tensor) -> Losses:
         main = segmentation_loss(logits, labels)
@@ -124,33 +176,65 @@ class BaselineMethod(Method):
 
 
 class StaticWarpMethod(Method):
-    """Table 4, "sum": trained and used with the previous frame's features warped by the plain flow."""
+    """Table 4, "sum" and "concatenate": trained and used with the previous features warped by the plain flow."""
 
     needs_neighbour = True
     needs_neighbour_to_predict = True
 
     def __init__(self, segmenter: Segmenter, spec: MethodSpec) -> None:
         super().__init__(segmenter, spec)
-        self.network = StaticWarpSegmenter(segmenter)
-        self.flow = build_flow(spec.flow)
+        self.network = StaticWarpSegmenter(segmenter, fusion=FUSIONS[spec.fusion](segmenter.channels))
 
     @property
     def segmenter(self) -> Segmenter:  # noqa: D102
         return self.network.segmenter
 
     def forward(self, batch: dict[str, Any]) -> Losses:  # noqa: D102
-        assert self.flow is not None
-        flow = self.flow(batch["frame"], batch["neighbour"])
+        flow = self._flow_px(batch["frame"], batch["neighbour"])
         logits, auxiliary = self.network(batch["frame"], batch["neighbour"], flow)
         return self._cross_entropy(logits, auxiliary, batch["labels"])
 
     def predict(self, batch: dict[str, Any]) -> Tensor:  # noqa: D102
-        assert self.flow is not None
         height, width = batch["frame"].shape[-2:]
         frame = pad_to_multiple(batch["frame"], self.segmenter.multiple)
         previous = pad_to_multiple(batch["neighbour"], self.segmenter.multiple)
         features, previous_features = self.segmenter.features(torch.cat((frame, previous))).chunk(2)
-        logits = self.network.fuse(features, previous_features, self.flow(frame, previous))
+        logits = self.network.fuse(features, previous_features, self._flow_px(frame, previous))
+        return resize(logits, (frame.shape[-2], frame.shape[-1]))[..., :height, :width]
+
+
+class KeyframeMethod(Method):
+    """Deep Feature Flow: the neighbour is the key frame, whose warped features are supervised on the labelled frame.
+
+    Deviation: DFF also trains on labelled frames that are key frames themselves. Here k is never 0 (section 3.1), and
+    the network learns through the warp alone.
+    """
+
+    needs_neighbour = True
+    needs_neighbour_to_predict = True
+
+    def __init__(self, segmenter: Segmenter, spec: MethodSpec) -> None:
+        super().__init__(segmenter, spec)
+        self.network = KeyframeSegmenter(segmenter)
+
+    @property
+    def segmenter(self) -> Segmenter:  # noqa: D102
+        return self.network.segmenter
+
+    def forward(self, batch: dict[str, Any]) -> Losses:  # noqa: D102
+        frame, labels = batch["frame"], batch["labels"]
+        flow = self._flow_px(frame, batch["neighbour"])
+        logits, auxiliary = self.network(batch["neighbour"], flow)
+        height, width = labels.shape[-2:]
+        seen = inside(pixel_grid(height, width, device=flow.device) + flow, height, width)[:, 0]
+        return self._cross_entropy(logits, auxiliary, torch.where(seen, labels, IGNORE_LABEL))
+
+    def predict(self, batch: dict[str, Any]) -> Tensor:
+        """Logits (B, K, H, W) of the batch's frames, of any size, with its neighbours as key frames."""
+        height, width = batch["frame"].shape[-2:]
+        frame = pad_to_multiple(batch["frame"], self.segmenter.multiple)
+        key = pad_to_multiple(batch["neighbour"], self.segmenter.multiple)
+        logits = self.network.classify(self.segmenter.features(key), self._flow_px(frame, key))
         return resize(logits, (frame.shape[-2], frame.shape[-1]))[..., :height, :width]
 
 
@@ -167,34 +251,35 @@ class DWNetMethod(Method):
             refinement=FlowRefinement(kernel_size=taps, residual=spec.residual_refinement) if spec.refinement else None,
             fg_conv=FlowGuidedConv2d(segmenter.channels, kernel_size=taps) if spec.fg_conv else None,
         )
-        self.flow = build_flow(spec.flow)
 
     @property
     def segmenter(self) -> Segmenter:  # noqa: D102
         return self.network.segmenter
 
     def forward(self, batch: dict[str, Any]) -> Losses:  # noqa: D102
-        assert self.flow is not None
         spec, frame, neighbour = self.spec, batch["frame"], batch["neighbour"]
-        coarse = self.flow(frame, neighbour)
+        coarse = self._flow_px(frame, neighbour)
         output = self.network(frame, neighbour, coarse)
         losses = self._cross_entropy(output.logits, output.auxiliary_logits, batch["labels"])
 
         target, target_logits = output.features, output.logits
         if spec.detach_target:
             target, target_logits = target.detach(), target_logits.detach()
+        valid = output.valid
+        if "paired" in batch:  # single frames in the batch: nothing to be consistent with
+            valid = valid & batch["paired"].view(-1, 1, 1, 1)
         feature = prediction = torch.zeros_like(losses["total"])
         if spec.feature_weight > 0:
-            feature = losses["feature"] = feature_consistency(target, output.warped_features, output.valid)
+            feature = losses["feature"] = feature_consistency(target, output.warped_features, valid)
         if spec.prediction_weight > 0:
             size = (frame.shape[-2], frame.shape[-1])
             weight, image_valid = occlusion_weight(frame, neighbour, coarse, delta=spec.delta)
             prediction = losses["prediction"] = prediction_consistency(
-                resize(target_logits.float(), size),
-                resize(output.warped_logits.float(), size),
+                resize(at_least_float32(target_logits), size),
+                resize(at_least_float32(output.warped_logits), size),
                 weight=weight if spec.occlusion_mask else torch.ones_like(weight),
                 # Only pixels that no part of the map's margin has been blended into.
-                valid=image_valid & (resize(output.valid.float(), size) > 0.999),
+                valid=image_valid & (resize(valid.float(), size) > 0.999),
                 space=spec.prediction_space,
             )
         losses["total"] = total_loss(
@@ -210,5 +295,6 @@ class DWNetMethod(Method):
 METHODS: dict[str, type[Method]] = {
     "baseline": BaselineMethod,
     "static_warp": StaticWarpMethod,
+    "keyframe": KeyframeMethod,
     "dwnet": DWNetMethod,
 }

@@ -1,61 +1,24 @@
 """Runs exported networks (`dwnet.export`) in ONNX Runtime, one video frame at a time, without PyTorch.
 
-A file says what it is in one metadata entry, `dwnet`: kind, method, classes, palette, stride, normalisation (inside
-the graph), recipe, metrics and commit. `load` checks that entry against the graph and returns the class for its kind.
-Networks take sides in multiples of their `multiple`: frames are padded at the right and at the bottom by repeating the
-edge, and what comes back is cropped, so pixel (x, y) stays pixel (x, y).
+A file says what it is in one metadata entry (`dwnet.network_info`). `load` checks that entry against the graph and
+returns the class for its kind. Networks take sides in multiples of their `multiple`: frames are padded at the right and
+at the bottom by repeating the edge, and what comes back is cropped, so pixel (x, y) stays pixel (x, y).
 """
 
 import hashlib
-import json
 import os
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import Self
 
 import cv2
 import numpy as np
+import onnx
+import onnx.utils
 import onnxruntime
 
-METADATA_KEY = "dwnet"
-METADATA_FORMAT = 1
-
-# The inputs and outputs of every kind of exported network, in order.
-INTERFACES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
-    "segmenter": (("image",), ("logits",)),
-    "static_warp": (("image", "previous_features", "flow"), ("logits", "features")),
-    "flow_refinement": (("frame", "neighbour", "flow"), ("refined_flow",)),
-}
-
-
-class NetworkFileError(ValueError):
-    """A file that is not the exported network it should be; the message names the file and what is allowed."""
-
-
-@dataclass(frozen=True)
-class NetworkInfo:
-    """What an exported network says about itself."""
-
-    path: Path
-    sha256: str
-    """Of the file."""
-    kind: str
-    """A key of `INTERFACES`."""
-    method: str
-    """`baseline`, `static_warp` or `dwnet`."""
-    classes: tuple[str, ...]
-    palette: tuple[tuple[int, int, int], ...]
-    """RGB 0..255 per class."""
-    stride: int
-    """Image pixels per pixel of the feature map."""
-    multiple: int
-    """Height and width of the graph's inputs are multiples of this, in pixels."""
-    channels: int
-    """Of the feature map that enters the classifier."""
-    recipe: Mapping[str, Any]
-    metrics: Mapping[str, Any]
-    commit: str
+from dwnet.network_info import INTERFACES, NetworkFileError, NetworkInfo, read_info
+from dwnet.reference import ReferenceFrame
 
 
 class OnnxNetwork:
@@ -71,76 +34,132 @@ class OnnxNetwork:
 
 
 class OnnxSegmenter(OnnxNetwork):
-    """A per-frame segmenter: `baseline`, or DWNet, which needs nothing more at inference."""
+    """Labels the frames of a clip one after another. Per frame here: `baseline`, and DWNet, which needs no more.
 
-    def logits(self, image: np.ndarray) -> np.ndarray:
-        """uint8 (H, W, 3) RGB frame -> float32 (K, H, W) scores."""
-        height, width = _frame_size(image)
-        (logits,) = self.run({"image": _image_tensor(image, self.info.multiple)})
-        return logits[0, :, :height, :width]
-
-    def labels(self, image: np.ndarray) -> np.ndarray:
-        """uint8 (H, W, 3) RGB frame -> uint8 (H, W) class ids, 0..K-1."""
-        return argmax_labels(self.logits(image))
-
-
-class OnnxStaticWarp(OnnxNetwork):
-    """The static-warp network: it fuses the previous frame's features, warped by the flow, into the current ones.
-
-    It keeps the features of the frame it saw last. `reset()` before another clip, and at a scene cut.
+    Subclasses draw on a frame before, and need the flow to that `reference`. `reset()` before another clip, and at a
+    scene cut.
     """
 
-    def __init__(self, info: NetworkInfo, session: onnxruntime.InferenceSession) -> None:
+    def __init__(self, info: NetworkInfo, session: onnxruntime.InferenceSession, *, span: int = 0) -> None:
         super().__init__(info, session)
-        self._features: np.ndarray | None = None
+        self._reference = ReferenceFrame[np.ndarray](span)
 
-    def fresh(self) -> "OnnxStaticWarp":
+    def fresh(self) -> Self:
         """The same network with a state of its own, so that several clips can be run at a time."""
-        return OnnxStaticWarp(self.info, self.session)
+        return type(self)(self.info, self.session)
 
     def reset(self) -> None:
-        """Forget the previous frame: the next one fuses nothing."""
-        self._features = None
+        """Forget the frames before: the next one is the first of a clip."""
+        self._reference.clear()
+
+    @property
+    def reference(self) -> np.ndarray | None:
+        """The frame that the next frame's flow must lead to, as it was given; None if the next one needs no flow."""
+        return self._reference.image
 
     def logits(self, image: np.ndarray, flow_px: np.ndarray | None = None) -> np.ndarray:
         """Scores of the next frame of the clip.
 
         Args:
             image: uint8 (H, W, 3) RGB.
-            flow_px: float32 (2, H, W), from this frame to the one before, in pixels. Needed unless this is the first
-                frame after `reset()`, where it is not looked at.
+            flow_px: float32 (2, H, W), from this frame to `reference`, in pixels; not looked at where that is None.
 
         Returns:
             float32 (K, H, W).
 
         Raises:
-            ValueError: no flow though there is a previous frame, a flow of another size, or a frame of another size
-                than the one before.
+            ValueError: no flow though there is a reference, a flow of another size, or a frame of another size than
+                the reference.
         """
         height, width = _frame_size(image)
-        tensor = _image_tensor(image, self.info.multiple)
-        padded_height, padded_width = tensor.shape[2:]
-        grid = (padded_height // self.info.stride, padded_width // self.info.stride)
-        if self._features is None:
-            features = np.zeros((1, self.info.channels, *grid), np.float32)
-            # Points outside the image everywhere, so that no previous pixel is valid and nothing is fused.
-            flow = np.full((1, 2, padded_height, padded_width), 4.0 * max(padded_height, padded_width), np.float32)
-        else:
-            features = self._features
-            if features.shape[2:] != grid:
-                raise ValueError(
-                    f"frame of {width}x{height} px after one with a feature map of {features.shape[3]}x"
-                    f"{features.shape[2]} (stride {self.info.stride}): call reset() before a clip of another size"
-                )
-            if flow_px is None:
-                raise ValueError("static warp needs the flow to the previous frame; only the first frame goes without")
-            flow = _flow_tensor(flow_px, (height, width), self.info.multiple)
-        logits, self._features = self.run({"image": tensor, "previous_features": features, "flow": flow})
+        (logits,) = self.run({"image": _image_tensor(image, self.info.multiple)})
         return logits[0, :, :height, :width]
 
     def labels(self, image: np.ndarray, flow_px: np.ndarray | None = None) -> np.ndarray:
         """As `logits`, but uint8 (H, W) class ids, 0..K-1."""
         return argmax_labels(self.logits(image, flow_px))
+
+    def _flow_tensor(self, image: np.ndarray, flow_px: np.ndarray | None) -> np.ndarray:
+        """The flow to the reference, checked and padded."""
+        size = _frame_size(image)
+        reference = self._reference.image
+        assert reference is not None
+        if reference.shape != image.shape:
+            raise ValueError(
+                f"frame of {size[1]}x{size[0]} px after one of {reference.shape[1]}x{reference.shape[0]} px: call "
+                "reset() before a clip of another size"
+            )
+        if flow_px is None:
+            raise ValueError(
+                f"{self.info.kind} needs the flow to its `reference`; only where that is None it goes without"
+            )
+        return _flow_tensor(flow_px, size, self.info.multiple)
+
+
+class OnnxStaticWarp(OnnxSegmenter):
+    """The static-warp network: it fuses the previous frame's features, warped by the flow, into the current ones."""
+
+    def __init__(self, info: NetworkInfo, session: onnxruntime.InferenceSession) -> None:
+        super().__init__(info, session, span=1)
+
+    def logits(self, image: np.ndarray, flow_px: np.ndarray | None = None) -> np.ndarray:  # noqa: D102
+        height, width = _frame_size(image)
+        tensor = _image_tensor(image, self.info.multiple)
+        rows, columns = tensor.shape[2:]
+        if self._reference.image is None:
+            grid = (rows // self.info.stride, columns // self.info.stride)
+            features = np.zeros((1, self.info.channels, *grid), np.float32)
+            # Points outside the image everywhere, so that no previous pixel is valid and nothing is fused.
+            flow = np.full((1, 2, rows, columns), 4.0 * max(rows, columns), np.float32)
+        else:
+            features, flow = self._reference.features, self._flow_tensor(image, flow_px)
+        logits, features = self.run({"image": tensor, "previous_features": features, "flow": flow})
+        self._reference.keep(image, features)
+        return logits[0, :, :height, :width]
+
+
+class OnnxKeyframe(OnnxSegmenter):
+    """Key-frame propagation: the network runs on every `info.key_interval`-th frame, the others get its features.
+
+    `reference` is the last key frame; None says that the next frame is a key frame.
+
+    Args:
+        info: of the file.
+        session: its part for key frames, `image` to `key_logits` and `features`.
+        propagation: its part for the others, `key_features` and `flow` to `logits`.
+    """
+
+    def __init__(
+        self, info: NetworkInfo, session: onnxruntime.InferenceSession, propagation: onnxruntime.InferenceSession
+    ) -> None:
+        super().__init__(info, session, span=info.key_interval - 1)
+        self._propagation = propagation
+
+    @classmethod
+    def open(cls, info: NetworkInfo, content: bytes, options: onnxruntime.SessionOptions) -> Self:
+        """Take the file's graph apart: ONNX Runtime would run the whole of it for every frame."""
+        parts = onnx.utils.Extractor(onnx.load_from_string(content))
+        whole = (
+            parts.extract_model(inputs, outputs)
+            for inputs, outputs in ((["image"], ["key_logits", "features"]), (["key_features", "flow"], ["logits"]))
+        )
+        return cls(info, *(_session(part.SerializeToString(), options) for part in whole))
+
+    def fresh(self) -> Self:  # noqa: D102
+        return type(self)(self.info, self.session, self._propagation)
+
+    def logits(self, image: np.ndarray, flow_px: np.ndarray | None = None) -> np.ndarray:  # noqa: D102
+        height, width = _frame_size(image)
+        if self._reference.image is None:
+            inputs = {"image": _image_tensor(image, self.info.multiple)}
+            logits, features = self.session.run(["key_logits", "features"], inputs)
+            self._reference.keep(image, features)
+        else:
+            flow = self._flow_tensor(image, flow_px)
+            inputs = {"key_features": self._reference.features, "flow": flow}
+            (logits,) = self._propagation.run(["logits"], inputs)
+            self._reference.used()
+        return logits[0, :, :height, :width]
 
 
 class OnnxFlowRefinement(OnnxNetwork):
@@ -187,7 +206,7 @@ def load(path: str | Path, *, kind: str | None = None, threads: int | None = Non
         threads: CPU threads of one run; None takes every CPU this process may use.
 
     Returns:
-        `OnnxSegmenter`, `OnnxStaticWarp` or `OnnxFlowRefinement`, by the file's kind.
+        `OnnxSegmenter`, `OnnxStaticWarp`, `OnnxKeyframe` or `OnnxFlowRefinement`, by the file's kind.
 
     Raises:
         NetworkFileError: no such file, not ONNX, not written by `dwnet export`, or of another kind.
@@ -207,12 +226,14 @@ def load(path: str | Path, *, kind: str | None = None, threads: int | None = Non
     options.log_severity_level = 3  # errors only: an exported graph's unused initialisers are no news
     content = path.read_bytes()
     try:
-        session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+        session = _session(content, options)
     except Exception as error:  # ONNX Runtime's errors share no base class but Exception
         raise NetworkFileError(f"{path} is not an ONNX file that ONNX Runtime can open: {error}") from error
-    info = _read_info(path, hashlib.sha256(content).hexdigest(), session)
+    info = read_info(path, hashlib.sha256(content).hexdigest(), session)
     if kind is not None and info.kind != kind:
         raise NetworkFileError(f"{path} holds a network of kind {info.kind!r}; expected {kind!r}")
+    if info.kind == "keyframe":
+        return OnnxKeyframe.open(info, content, options)
     network_class = {
         "segmenter": OnnxSegmenter,
         "static_warp": OnnxStaticWarp,
@@ -255,60 +276,8 @@ def available_cpus() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def _read_info(path: Path, sha256: str, session: onnxruntime.InferenceSession) -> NetworkInfo:
-    entry = session.get_modelmeta().custom_metadata_map.get(METADATA_KEY)
-    if entry is None:
-        raise NetworkFileError(f"{path} is ONNX, but has no {METADATA_KEY!r} metadata; `dwnet export` writes it")
-    try:
-        meta = json.loads(entry)
-        if meta["format"] != METADATA_FORMAT:
-            raise NetworkFileError(f"{path} has metadata format {meta['format']!r}; allowed: {METADATA_FORMAT}")
-        info = NetworkInfo(
-            path=path,
-            sha256=sha256,
-            kind=str(meta["kind"]),
-            method=str(meta["method"]),
-            classes=tuple(str(name) for name in meta["classes"]),
-            palette=tuple((int(red), int(green), int(blue)) for red, green, blue in meta["palette"]),
-            stride=int(meta["stride"]),
-            multiple=int(meta.get("multiple", meta["stride"])),
-            channels=int(meta["channels"]),
-            recipe=meta.get("recipe") or {},
-            metrics=meta.get("metrics") or {},
-            commit=str(meta.get("commit", "")),
-        )
-    except NetworkFileError:
-        raise
-    except (KeyError, TypeError, ValueError) as error:
-        raise NetworkFileError(f"{path} has unreadable {METADATA_KEY!r} metadata: {error!r}") from error
-    _check_info(info, session)
-    return info
-
-
-def _check_info(info: NetworkInfo, session: onnxruntime.InferenceSession) -> None:
-    if info.kind not in INTERFACES:
-        raise NetworkFileError(f"{info.path} is of kind {info.kind!r}; allowed: {', '.join(INTERFACES)}")
-    found = (tuple(i.name for i in session.get_inputs()), tuple(o.name for o in session.get_outputs()))
-    for direction, found_names, names in zip(("inputs", "outputs"), found, INTERFACES[info.kind], strict=True):
-        if sorted(found_names) != sorted(names):
-            raise NetworkFileError(
-                f"{info.path} has the {direction} {', '.join(found_names)}; a {info.kind} has {', '.join(names)}"
-            )
-    if not 1 <= len(info.classes) <= 255 or len(info.palette) != len(info.classes):
-        raise NetworkFileError(
-            f"{info.path} names {len(info.classes)} classes and {len(info.palette)} colours; "
-            "allowed: 1 to 255 classes with one colour each"
-        )
-    if info.stride < 1 or info.channels < 1 or info.multiple < 1 or info.multiple % info.stride:
-        raise NetworkFileError(
-            f"{info.path} has stride {info.stride}, multiple {info.multiple} and {info.channels} channels; all start "
-            "at 1, and the stride divides the multiple"
-        )
-    outputs = {output.name: output.shape for output in session.get_outputs()}
-    if "logits" in outputs:
-        scores = outputs["logits"][1]  # an int, or a name where the graph leaves it open
-        if isinstance(scores, int) and scores != len(info.classes):
-            raise NetworkFileError(f"{info.path} scores {scores} classes, but names {len(info.classes)}")
+def _session(model: bytes, options: onnxruntime.SessionOptions) -> onnxruntime.InferenceSession:
+    return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
 
 
 def _frame_size(image: np.ndarray) -> tuple[int, int]:

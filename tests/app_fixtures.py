@@ -115,6 +115,37 @@ def write_static_warp(path: Path) -> Path:
     return _save(path, graph, metadata("static_warp", "static_warp"))
 
 
+def write_keyframe(path: Path, key_interval: int = 3) -> Path:
+    """Key frames: logits = image, features = pooled image. Others: logits = the key frame's features + dx of the flow.
+
+    It does not warp either: dx tells the tests which flow it was handed, and changes no label.
+    """
+    nodes = [
+        helper.make_node("Identity", ["image"], ["key_logits"]),
+        _pool("image", "features"),
+        helper.make_node("Resize", ["key_features", "", "scales"], ["before"], mode="nearest"),
+        helper.make_node("Slice", ["flow", "zero", "one", "axis"], ["dx"]),
+        helper.make_node("Add", ["before", "dx"], ["logits"]),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "keyframe",
+        [
+            _value("image", FLOAT_IMAGE),
+            _value("key_features", ["M", 3, "h", "w"]),
+            _value("flow", ["M", 2, "Y", "X"]),
+        ],
+        [
+            _value("logits", ["M", 3, "Y", "X"]),
+            _value("key_logits", FLOAT_IMAGE),
+            _value("features", ["N", 3, "i", "j"]),
+        ],
+        [_constant("scales", [1, 1, STRIDE, STRIDE])]
+        + [numpy_helper.from_array(np.array([n]), name) for name, n in (("zero", 0), ("one", 1), ("axis", 1))],
+    )
+    return _save(path, graph, metadata("keyframe", "keyframe", key_interval=key_interval))
+
+
 def write_flow_refinement(path: Path) -> Path:
     """refined_flow = the flow at 1/16 of the size, in pixels there, plus (frame - neighbour) of red and green."""
     nodes = [

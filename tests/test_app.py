@@ -233,6 +233,22 @@ def test_table_states_differences_from_the_baseline() -> None:
     assert rows[5] == ["Red", "1.00", "%", "2.00", "%", "+100", "%", "1.00", "%", "+0", "%"]
     assert rows[6] == ["Green", "–", "–", "1.00", "%"]
     assert "mIoU" not in html
+    assert "on average" not in html
+
+
+def test_a_key_frame_network_is_shown_with_its_mean_time() -> None:
+    """Its median leaves the key frames out: 4 of 5 frames take 10 ms, one 60."""
+    classes = (1.0, None, 8.0)
+    found = {
+        "baseline": MethodSummary(4.0, classes, None, 50.0, 50.0, 0.0),
+        "keyframe": MethodSummary(3.0, classes, None, 10.0, 20.0, 8.0),
+    }
+    html = table_html(CLASSES, tuple(found), found)
+    assert "Key frames" in html
+    rows = [re.sub(r"<[^>]+>", " ", row).split() for row in re.findall(r"<tr.*?</tr>", html)]
+    assert rows[2] == ["Time", "per", "frame", "50.0", "ms", "10.0", "ms", "-80", "%"]
+    assert rows[3] == ["on", "average", "50.0", "ms", "20.0", "ms", "-60", "%"]
+    assert 'data-panel="keyframe"' in panels_html(tuple(found))
 
 
 def test_text_from_files_is_escaped() -> None:

@@ -69,6 +69,14 @@ def test_the_method_comes_back_ready_to_predict(saved: Checkpoint, tmp_path: Pat
         assert torch.equal(method.predict({"frame": x}), original.predict({"frame": x}))
 
 
+def test_a_checkpoint_from_before_an_option_existed_loads_with_its_default(saved: Checkpoint, tmp_path: Path) -> None:
+    old = content(saved, tmp_path / "old.pt")
+    for option in ("fusion", "key_interval", "flow_weights", "train_flow"):
+        del old["method"][option]
+    torch.save(old, tmp_path / "old.pt")
+    assert load_checkpoint(tmp_path / "old.pt").method == saved.method
+
+
 def test_a_commit_is_filled_in(saved: Checkpoint, monkeypatch: pytest.MonkeyPatch) -> None:
     assert isinstance(Checkpoint(NETWORK, saved.method, CAMVID_11, {}).commit, str)
 

@@ -14,7 +14,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from app_fixtures import metadata, models, textured_frame, write_clip, write_models, write_segmenter
+from app_fixtures import (
+    metadata,
+    models,
+    textured_frame,
+    write_clip,
+    write_keyframe,
+    write_models,
+    write_segmenter,
+)
 
 import dwnet.compare as compare_module
 from dwnet.compare import ComparedFrame, ComparisonFiles, Networks, compare, load_networks
@@ -103,7 +111,7 @@ def test_static_warp_pays_for_its_flow_and_the_others_do_not(
         threading.Event().wait(0.05)
         return np.zeros((2, *frame.shape[:2]), np.float32)
 
-    monkeypatch.setattr(compare_module, "FLOWS", {"dis": slow_flow})
+    monkeypatch.setattr(compare_module, "flow_function", lambda name, *, weights: slow_flow)
     frames = run(blinking, networks, tmp_path, limit=3)
     assert frames[0].methods["static_warp"].flow_ms == 0
     for frame in frames[1:]:
@@ -118,6 +126,60 @@ def test_static_warp_pays_for_its_flow_and_the_others_do_not(
     assert summary["baseline"].latency_ms_mean == pytest.approx(
         sum(frame.methods["baseline"].latency_ms for frame in frames) / 3
     )
+
+
+def test_key_frames_cost_no_flow_and_the_others_the_one_to_their_key_frame(
+    blinking: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The clip turns green at frame 3. With key frames 0, 2, 4 the labels turn with frame 4."""
+    folder = write_models(tmp_path / "models")
+    write_keyframe(folder / "keyframe.onnx", key_interval=2)
+    asked: list[tuple[int, int]] = []
+
+    def slow_flow(frame: np.ndarray, neighbour: np.ndarray) -> np.ndarray:
+        asked.append((id(frame), id(neighbour)))
+        threading.Event().wait(0.02)
+        return np.zeros((2, *frame.shape[:2]), np.float32)
+
+    monkeypatch.setattr(compare_module, "flow_function", lambda name, *, weights: slow_flow)
+    networks = load_networks(folder, threads=1)
+    assert list(networks.segmenters) == ["baseline", "keyframe", "static_warp", "dwnet"]
+    for interval, expected in ((2, [False, True] * 3), (3, [False, True, True] * 2)):
+        write_keyframe(folder / "keyframe.onnx", key_interval=interval)
+        asked.clear()
+        frames = run(blinking, load_networks(folder, threads=1), tmp_path / "out")
+        assert [frame.methods["keyframe"].flow_ms > 0 for frame in frames] == expected
+        for frame in frames:
+            key = frame.methods["keyframe"]
+            assert key.flow_ms == 0 or 20 <= key.flow_ms <= key.latency_ms
+        # The flow to the previous frame is computed once for all; one to a key frame before that, apart (frames 2 and 5
+        # at an interval of 3). Warming up takes one; the occlusion check one for each pair.
+        assert len(asked) == 1 + 2 * 5 + (2 if interval == 3 else 0)
+        pairs = {(id(frames[i].image), id(frames[i - 2].image)) for i in (2, 5)}
+        assert pairs <= set(asked) if interval == 3 else not pairs & set(asked)
+        labels = [int(np.unique(frame.methods["keyframe"].labels)[0]) for frame in frames]
+        assert labels == ([0, 0, 0, 0, 1, 1] if interval == 2 else [0, 0, 0, 1, 1, 1])
+    found = json.loads(ComparisonFiles.beside(tmp_path / "out", blinking).json.read_text())
+    assert found["methods"]["keyframe"]["flow_ms_mean"] > 0
+    assert {"kind": "keyframe", "method": "keyframe"}.items() <= found["models"][1].items()
+
+
+def test_another_flow_is_used_and_named(
+    blinking: Path, networks: Networks, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+
+    def record(name: str, *, weights: str | Path) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
+        asked.append((name, weights))
+        return lambda frame, neighbour: np.full((2, *frame.shape[:2]), 0.25, np.float32)
+
+    monkeypatch.setattr(compare_module, "flow_function", record)
+    frames = run(blinking, networks, tmp_path, flow="flownet2", flow_weights=tmp_path / "flownet2.pth", limit=2)
+    assert asked == [("flownet2", tmp_path / "flownet2.pth")]
+    assert frames[1].coarse_flow_px is not None
+    assert (frames[1].coarse_flow_px == 0.25).all()
+    settings = json.loads(ComparisonFiles.beside(tmp_path, blinking).json.read_text())["settings"]
+    assert (settings["flow"], settings["flow_weights"]) == ("flownet2", "flownet2.pth")
 
 
 def test_nothing_is_compared_across_a_scene_cut(networks: Networks, tmp_path: Path) -> None:
@@ -261,7 +323,7 @@ def test_a_failure_midway_leaves_nothing_and_older_files_alone(
 ) -> None:
     older = ComparisonFiles.beside(tmp_path, blinking).csv
     older.write_text("from an earlier run")
-    monkeypatch.setattr(compare_module, "FLOWS", {"dis": failing(5)})
+    monkeypatch.setattr(compare_module, "flow_function", lambda name, *, weights: failing(5))
     with pytest.raises(RuntimeError, match="no flow today"):
         run(blinking, networks, tmp_path)
     assert list(tmp_path.iterdir()) == [older]

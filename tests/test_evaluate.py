@@ -12,13 +12,14 @@ import cv2
 import numpy as np
 import onnx
 import pytest
-from app_fixtures import metadata, write_segmenter
+from app_fixtures import metadata, write_keyframe, write_segmenter
 from onnx import TensorProto, helper, numpy_helper
 
 from dwnet import IGNORE_LABEL
 from dwnet.__main__ import main
 from dwnet.data import CAMVID_11, CamVid
 from dwnet.evaluate import Evaluation, GroundTruth, evaluate, load_predictor, markdown
+from dwnet.runtime import OnnxKeyframe, load
 
 HEIGHT, WIDTH = 48, 64
 # Three frames two raw frames apart, one of the same sequence far off, and one of another sequence.
@@ -61,15 +62,18 @@ class Scripted:
 
     def __init__(self, answers: list[np.ndarray]) -> None:
         self.answers, self.log, self.flows = answers, "", list[np.ndarray | None]()
+        self.reference: np.ndarray | None = None
 
     def reset(self) -> None:
         self.log += "R"
+        self.reference = None
 
     def labels(self, image: np.ndarray, flow_px: np.ndarray | None) -> np.ndarray:
         assert image.dtype == np.uint8
         assert image.shape == (HEIGHT, WIDTH, 3)
         self.log += "." if flow_px is None else "f"
         self.flows.append(flow_px)
+        self.reference = image
         return self.answers[len(self.flows) - 1]
 
 
@@ -128,6 +132,41 @@ def test_flow_goes_to_consecutive_frames_only_and_the_others_start_afresh(root: 
     none = Scripted(answers())
     assert evaluate("scripted", none, CamVid(root, "val"), max_gap=1).flicker is None
     assert "f" not in none.log
+
+
+def test_a_keyframe_network_gets_the_flow_to_its_key_frame(tmp_path: Path) -> None:
+    """The picture moves right by 2 px a frame; with key frames 0 and 3 the third frame's flow is twice the second's."""
+    data = CamVid(write_camvid(tmp_path / "data", (0, 2, 4, 6, 6)), "val")
+    network = load(write_keyframe(tmp_path / "keyframe.onnx", key_interval=3))
+    assert isinstance(network, OnnxKeyframe)
+    flows: list[np.ndarray | None] = []
+
+    class Watched(OnnxKeyframe):
+        def labels(self, image: np.ndarray, flow_px: np.ndarray | None = None) -> np.ndarray:
+            assert (flow_px is None) == (self.reference is None)
+            flows.append(flow_px)
+            return super().labels(image, flow_px)
+
+    watched = Watched(network.info, network.session, network._propagation)
+    evaluate("keyframe", watched, data)
+    assert [flow is None for flow in flows] == [True, False, False, True, True]  # the last two follow nothing
+    for flow, expected in zip(flows[1:3], (-2, -4), strict=True):
+        assert flow is not None
+        assert np.median(flow[:, 8:-8, 12:-12], axis=(1, 2)) == pytest.approx([expected, 0], abs=0.4)
+
+
+def test_another_flow_is_used_for_all(root: Path) -> None:
+    predictor, asked = Scripted(answers()), list[tuple[int, ...]]()
+
+    def flow(frame: np.ndarray, neighbour: np.ndarray) -> np.ndarray:
+        asked.append(frame.shape)
+        return np.full((2, HEIGHT, WIDTH), 1e4, np.float32)  # leads out of the frame
+
+    result = evaluate("scripted", predictor, CamVid(root, "val"), flow=flow)
+    assert asked == [(HEIGHT, WIDTH, 3)] * 4  # there and back for two pairs
+    assert all(found is None or (found == 1e4).all() for found in predictor.flows)
+    assert result.flicker is not None
+    assert (result.flicker.pixels, result.flicker.flips_percent) == (0, None)
 
 
 def test_the_flow_points_from_the_current_frame_to_the_one_before(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """Exported files compute what PyTorch computes, at other batches and sizes too, say what they are, and of a DWNet hold
-nothing but the baseline's graph. Four exports in all, shared by the whole file.
+nothing but the baseline's graph. Four exports of a real network, shared by the whole file; the fusions and key frames
+are exported around a tiny one.
 """
 
 import contextlib
@@ -7,7 +8,7 @@ import io
 import json
 import os
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -16,17 +17,18 @@ import onnxruntime
 import pytest
 import torch
 import torch.nn.functional as F
+from references import TinySegmenter
 from torch import nn
 
 from dwnet import export
 from dwnet.__main__ import main
 from dwnet.checkpoint import Checkpoint, load_checkpoint
 from dwnet.data.classes import ClassSet
-from dwnet.evaluate import load_predictor
+from dwnet.evaluate import TorchPredictor, load_predictor
 from dwnet.export import ExportError, ExportReport, export_checkpoint
 from dwnet.methods import DWNetMethod, Method, MethodSpec, StaticWarpMethod
 from dwnet.refine import centre_tap
-from dwnet.runtime import OnnxFlowRefinement, OnnxSegmenter, OnnxStaticWarp, load
+from dwnet.runtime import OnnxFlowRefinement, OnnxKeyframe, OnnxSegmenter, OnnxStaticWarp, load
 from dwnet.segmentation import NetworkSpec, pad_to_multiple
 from dwnet.warp import resize
 
@@ -224,6 +226,87 @@ def test_static_warp_over_two_frames_is_pytorchs(exported: Exported) -> None:
     np.testing.assert_allclose(network.logits(first), found[0], atol=1e-4)
 
 
+class TinyCheckpoint(Checkpoint):
+    """A checkpoint around `TinySegmenter`."""
+
+    def build(self) -> Method:
+        method = self.method.build(TinySegmenter(channels=8, stride=16))
+        method.load_state_dict(self.weights)
+        return method.eval()
+
+
+def tiny_checkpoint(spec: MethodSpec) -> TinyCheckpoint:
+    """All numbers off their initial values."""
+    torch.manual_seed(0)
+    method = spec.build(TinySegmenter(channels=8, stride=16))
+    with torch.no_grad():
+        for parameter in method.parameters():
+            parameter.add_(0.3 * torch.randn_like(parameter))
+        body = method.segmenter.get_submodule("body").weight
+        body.sub_(body.mean(dim=(1, 2, 3), keepdim=True))  # so that an even grey is no feature, and classes differ
+        method.segmenter.get_submodule("classifier").bias.zero_()
+    return TinyCheckpoint(NETWORK, spec, CLASSES, method.state_dict(), recipe={"method": asdict(spec)}, commit="0" * 40)
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [
+        MethodSpec(name="static_warp", fusion="concatenation"),
+        MethodSpec(name="static_warp", fusion="per_channel"),
+        MethodSpec(name="keyframe", key_interval=3),
+    ],
+    ids=["concatenation", "per_channel", "keyframe"],
+)
+def test_networks_with_a_memory_run_a_clip_as_pytorch_does(spec: MethodSpec, tmp_path: Path) -> None:
+    """From a first frame without predecessor on, through a reset, at a size that is no multiple of the stride."""
+    checkpoint = tiny_checkpoint(spec)
+    (report,) = export_checkpoint(checkpoint, tmp_path / "clip.onnx")
+    assert report.exact_difference <= 1e-4
+    network = load(tmp_path / "clip.onnx", threads=1)
+    assert isinstance(network, OnnxStaticWarp if spec.name == "static_warp" else OnnxKeyframe)
+    assert network.info.recipe["method"]["fusion"] == spec.fusion
+    assert network.info.key_interval == (spec.key_interval if spec.name == "keyframe" else 1)
+    model = onnx.load(tmp_path / "clip.onnx")
+    assert [node.op_type for node in model.graph.node].count("GridSample") == 1
+    expected = TorchPredictor(checkpoint.build())
+    images = [frame(seed=seed) for seed in range(7)]
+    for index, image in enumerate(images):
+        if index == 5:
+            network.reset()
+            expected.reset()
+        assert network.reference is expected.reference
+        flow = None
+        if network.reference is not None:
+            flow = (smooth(1, 2, 50, 70, seed=index).numpy()[0] - 0.5).astype(np.float32) * 60
+        assert (flow is None) == (
+            index in ((0, 5) if spec.name == "static_warp" or spec.key_interval > 4 else (0, 3, 5))
+        )
+        found, wanted = network.labels(image, flow), expected.labels(image, flow)
+        assert (found == wanted).mean() > 0.97, index
+        assert len(np.unique(wanted)) == 3
+        own = checkpoint.build().segmenter(tensor(image)).argmax(dim=1)[0].numpy()
+        as_plain = spec.name == "keyframe" and flow is None
+        assert bool((wanted == own).mean() > 0.99) == as_plain, index
+
+
+def test_a_flow_estimator_is_rebuilt_from_the_checkpoint_alone(tmp_path: Path) -> None:
+    """Without the weight file it was trained from, and without a download."""
+    torch.manual_seed(0)
+    trained_spec = MethodSpec(name="dwnet", flow="raft_small", flow_weights="none", train_flow=True)
+    method = trained_spec.build(NETWORK.build(len(CLASSES.classes)))
+    spec = replace(trained_spec, flow_weights=str(tmp_path / "gone.pth"))
+    Checkpoint(NETWORK, spec, CLASSES, method.state_dict()).save(tmp_path / "last.pt")
+    built = load_checkpoint(tmp_path / "last.pt").build()
+    assert built.spec == spec
+    assert built.flow is not None
+    assert method.flow is not None
+    own, theirs = built.flow.state_dict(), method.flow.state_dict()
+    assert own.keys() == theirs.keys()
+    assert all(torch.equal(own[name], theirs[name]) for name in own)
+    # What is exported is the segmenter: no number of the flow is in it.
+    assert not any("flow" in name for name, _ in export.PerFrameGraph(built.segmenter).named_parameters())
+
+
 def test_the_refinement_export_is_the_centre_tap_in_pixels_of_the_frame(exported: Exported) -> None:
     network = load(exported.folder / "refinement.onnx", kind="flow_refinement", threads=1)
     assert isinstance(network, OnnxFlowRefinement)
@@ -285,7 +368,7 @@ def test_checkpoint_and_export_predict_the_same_labels(exported: Exported, name:
 
 
 def test_a_refinement_network_labels_nothing(exported: Exported) -> None:
-    with pytest.raises(ValueError, match="flow_refinement network, allowed are segmenter and static_warp"):
+    with pytest.raises(ValueError, match="flow_refinement network, allowed are segmenter, static_warp and keyframe"):
         load_predictor(exported.folder / "refinement.onnx")
 
 

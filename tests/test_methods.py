@@ -1,4 +1,4 @@
-"""The three methods as training modules: their losses are those of the equations put together by hand, every switch of
+"""The methods as training modules: their losses are those of the equations put together by hand, every switch of
 Tables 1 to 4 does what it says, and prediction needs what the method says it needs.
 """
 
@@ -10,11 +10,14 @@ import torch
 import torch.nn.functional as F
 from references import TinySegmenter
 
+from dwnet import methods as module
+from dwnet.flow.estimator import FlowEstimator
 from dwnet.losses import feature_consistency, occlusion_weight, prediction_consistency, segmentation_loss
-from dwnet.methods import DWNetMethod, Method, MethodSpec
-from dwnet.warp import resize
+from dwnet.methods import METHODS, DWNetMethod, KeyframeMethod, Method, MethodSpec
+from dwnet.warp import inside, pixel_grid, resize
 
 SPEC = MethodSpec(name="dwnet", kernel_size=3)
+NAMES = tuple(METHODS)
 
 
 def batch(height: int = 32, width: int = 48) -> dict[str, Any]:
@@ -115,7 +118,7 @@ def test_a_weight_of_zero_leaves_its_loss_out_of_the_gradient(name: str) -> None
     assert on.network.fg_conv.weight.grad.any()
 
 
-@pytest.mark.parametrize("name", ["baseline", "static_warp", "dwnet"])
+@pytest.mark.parametrize("name", NAMES)
 def test_training_reaches_every_parameter_and_repeats_exactly(name: str) -> None:
     data = batch()
     method = build(replace(SPEC, name=name), auxiliary=True).train()  # type: ignore[arg-type]
@@ -169,8 +172,8 @@ def test_detached_targets_get_no_gradient_from_the_consistency_losses() -> None:
 
 
 def test_predictions_are_of_the_frames_size_at_any_size() -> None:
-    for name in ("baseline", "static_warp", "dwnet"):
-        method = build(replace(SPEC, name=name))
+    for name in NAMES:
+        method = build(replace(SPEC, name=name))  # type: ignore[arg-type]
         data = {key: value[..., :30, :45] for key, value in batch().items()}  # no multiples of the stride 4
         with torch.no_grad():
             logits = method.predict(data)
@@ -193,17 +196,18 @@ def test_static_warp_predicts_from_both_frames() -> None:
 def test_what_each_method_needs() -> None:
     needs = {
         name: (method.needs_neighbour, method.needs_neighbour_to_predict, method.flow is not None)
-        for name in ("baseline", "static_warp", "dwnet")
-        for method in [build(replace(SPEC, name=name))]
+        for name in NAMES
+        for method in [build(replace(SPEC, name=name))]  # type: ignore[arg-type]
     }
     assert needs == {
         "baseline": (False, False, False),
         "static_warp": (True, True, True),
+        "keyframe": (True, True, True),
         "dwnet": (True, False, True),
     }
 
 
-@pytest.mark.parametrize("name", ["baseline", "static_warp", "dwnet"])
+@pytest.mark.parametrize("name", NAMES)
 def test_bf16_autocast_trains(name: str) -> None:
     data = batch()
     method = build(replace(SPEC, name=name), auxiliary=True).train()  # type: ignore[arg-type]
@@ -217,13 +221,188 @@ def test_bf16_autocast_trains(name: str) -> None:
     assert all(torch.isfinite(p.grad).all() for p in method.parameters() if p.grad is not None)
 
 
+# Key frames
+
+
+def test_keyframe_is_supervised_through_the_warp_where_the_key_frame_shows_the_pixel() -> None:
+    data = batch()
+    method = build(replace(SPEC, name="keyframe"), auxiliary=True)
+    assert isinstance(method, KeyframeMethod)
+    flow = torch.zeros(2, 2, 32, 48)
+    flow[:, 0] = 20  # the rightmost 20 columns leave the key frame
+    method.flow = Given(flow)
+    losses = method(data)
+    logits, (auxiliary,) = method.network(data["neighbour"], flow)
+    labels = torch.where(inside(pixel_grid(32, 48) + flow, 32, 48)[:, 0], data["labels"], 255)
+    assert (labels[:, :, 28:] == 255).all()
+    assert torch.equal(labels[:, :, :28], data["labels"][:, :, :28])
+    assert losses["segmentation"].item() == pytest.approx(segmentation_loss(logits, labels).item())
+    assert losses["auxiliary"].item() == pytest.approx(segmentation_loss(auxiliary, labels).item())
+    moved = method(data | {"frame": torch.rand_like(data["frame"])})
+    assert torch.equal(moved["total"], losses["total"])  # but for its flow and labels, the frame is not looked at
+
+
+def test_keyframe_predicts_from_the_key_frame() -> None:
+    method, data = build(replace(SPEC, name="keyframe")), batch()
+    with torch.no_grad():
+        logits = method.predict(data)
+        assert not torch.allclose(logits, method.segmenter(data["frame"]), atol=1e-3)
+        same = method.predict({"frame": data["frame"], "neighbour": data["frame"]})
+        assert torch.allclose(same, method.segmenter(data["frame"]), atol=1e-4)  # nothing moved
+
+
+# Flow estimators
+
+
+class Given(FlowEstimator):
+    """Always the same flow, which is a parameter."""
+
+    def __init__(self, flow: torch.Tensor) -> None:
+        super().__init__()
+        self.flow_px = torch.nn.Parameter(flow)
+
+    def forward(self, frame: torch.Tensor, neighbour: torch.Tensor) -> torch.Tensor:
+        return self.flow_px
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"name": "static_warp"},
+        {"name": "static_warp", "fusion": "concatenation"},
+        {"name": "static_warp", "fusion": "per_channel"},
+        {"name": "keyframe"},
+        {"fg_conv": False, "refinement": False},
+        {"fg_conv": False},
+        {"refinement": False},
+        {},
+        {"residual_refinement": False},
+        {"feature_weight": 0.0},
+        {"prediction_weight": 0.0},
+        {"prediction_weight": 0.0, "detach_target": True},
+    ],
+)
+def test_gradients_reach_a_trained_flow(changes: dict[str, Any]) -> None:
+    """Through the warp, the FRM and FG-Conv; in double precision, against differences in ten places of the flow."""
+    method = build(replace(SPEC, **changes)).double()
+    data = {key: value.double() if value.is_floating_point() else value for key, value in batch().items()}
+    generator = torch.Generator().manual_seed(3)
+    method.flow = Given(4 * torch.rand(2, 2, 32, 48, generator=generator, dtype=torch.float64) - 1.7)
+    parameter = method.flow.flow_px
+
+    def consistency() -> torch.Tensor:
+        losses = method(data)  # Eq. 7's M is a constant to the gradient, but not to differences
+        return losses["feature"] if "prediction" in losses and "feature" in losses else losses["total"]
+
+    if changes.get("feature_weight") == 0:
+        method.spec = replace(method.spec, occlusion_mask=False)
+    consistency().backward()
+    assert parameter.grad is not None
+    assert parameter.grad.abs().max() > 0
+    largest = parameter.grad.abs().flatten().topk(200).indices[::20]
+    for index in largest:
+        with torch.no_grad():
+            values = []
+            for step in (1e-6, -1e-6):
+                parameter.view(-1)[index] += step
+                values.append(consistency().item())
+                parameter.view(-1)[index] -= step
+        slope = (values[0] - values[1]) / 2e-6
+        assert parameter.grad.flatten()[index].item() == pytest.approx(slope, rel=1e-3, abs=1e-9)
+
+
+def test_the_mask_passes_no_gradient_to_the_flow() -> None:
+    data = batch()
+    flow = torch.full((2, 2, 32, 48), 0.3, requires_grad=True)
+    weight, _ = occlusion_weight(data["frame"], data["neighbour"], flow)
+    assert not weight.requires_grad
+    # In the whole loss: with frames' own logits as the warped ones, Eq. 6 could only change the flow through M.
+    method = build(replace(SPEC, feature_weight=0.0, fg_conv=False, refinement=False))
+    method.flow = Given(flow.detach())
+    with torch.no_grad():
+        for parameter in method.segmenter.parameters():
+            parameter.zero_()
+        method.segmenter.get_submodule("classifier").bias.copy_(torch.tensor([1.0, 2.0, 3.0]))  # type: ignore[union-attr]
+    method(data)["total"].backward()
+    assert method.flow.flow_px.grad is not None
+    assert not method.flow.flow_px.grad.any()
+
+
+def test_a_real_flow_network_trains_jointly() -> None:
+    torch.manual_seed(0)
+    generator = torch.Generator().manual_seed(0)
+    data = {name: torch.rand(1, 3, 128, 128, generator=generator) for name in ("frame", "neighbour")}
+    data["labels"] = torch.randint(0, 3, (1, 128, 128), generator=generator)
+    for trained in (True, False):
+        spec = replace(SPEC, flow="raft_small", flow_weights="none", train_flow=trained)
+        method = spec.build(TinySegmenter()).train()
+        assert method.flow is not None
+        method(data)["total"].backward()
+        for name, parameter in method.flow.named_parameters():
+            assert parameter.requires_grad is trained, name
+            assert (parameter.grad is not None) is trained, name
+        moved = sum(float(p.grad.abs().sum()) for p in method.flow.parameters() if p.grad is not None)
+        assert (moved > 0) is trained
+
+
+def test_what_the_flow_is_built_from(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+
+    def record(name: str, *, weights: str, trainable: bool) -> FlowEstimator:
+        asked.append((name, weights, trainable))
+        return Given(torch.zeros(1))
+
+    monkeypatch.setattr(module, "build_flow", record)
+    spec = replace(SPEC, flow="flownet2", flow_weights="flownet2.pth", train_flow=True)
+    spec.build(TinySegmenter())
+    spec.build(TinySegmenter(), load_flow=False)
+    MethodSpec(name="baseline", flow="flownet2").build(TinySegmenter())  # it needs none, and builds none
+    assert asked == [("flownet2", "flownet2.pth", True), ("flownet2", "none", True)]
+
+
 def test_unknown_names_and_numbers_are_refused() -> None:
     segmenter = TinySegmenter()
-    with pytest.raises(ValueError, match="unknown method 'netwarp', allowed are baseline, static_warp, dwnet"):
+    with pytest.raises(
+        ValueError, match="unknown method 'netwarp', allowed are baseline, static_warp, keyframe, dwnet"
+    ):
         MethodSpec(name="netwarp").build(segmenter)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="unknown flow 'raft', allowed are dis"):
         MethodSpec(flow="raft").build(segmenter)
     with pytest.raises(ValueError, match="kernel_size is 4, allowed are odd numbers"):
         MethodSpec(kernel_size=4).build(segmenter)
-    with pytest.raises(ValueError, match="delta is 0"):
-        MethodSpec(delta=0).build(segmenter)(batch())
+    with pytest.raises(ValueError, match="unknown fusion 'mean', allowed are weighted_sum, concatenation, per_channel"):
+        MethodSpec(fusion="mean")  # type: ignore[arg-type]
+    for changes, message in (
+        ({"delta": 0}, "delta is 0, allowed are numbers above 0"),
+        ({"feature_weight": -1}, "feature_weight is -1, allowed are numbers of at least 0"),
+        ({"prediction_weight": float("nan")}, "prediction_weight is nan"),
+        ({"auxiliary_weight": float("inf")}, "auxiliary_weight is inf"),
+        ({"key_interval": 0}, "key_interval is 0, allowed are whole numbers of at least 1"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            MethodSpec(**changes)
+
+
+def test_a_flow_that_nothing_would_train_is_refused() -> None:
+    with pytest.raises(ValueError, match="train_flow: method 'baseline' has no flow to train"):
+        MethodSpec(name="baseline", flow="raft_small", train_flow=True)
+    with pytest.raises(ValueError, match="train_flow: feature_weight and prediction_weight are 0"):
+        MethodSpec(flow="raft_small", train_flow=True, feature_weight=0, prediction_weight=0)
+    with pytest.raises(ValueError, match="flow 'dis' to be trained: it has no parameters"):
+        MethodSpec(train_flow=True).build(TinySegmenter())
+    with pytest.raises(ValueError, match=r"flow 'dis' with weights 'dis\.pth': it has no parameters"):
+        MethodSpec(flow_weights="dis.pth").build(TinySegmenter())
+
+
+def test_frames_that_have_no_neighbour_enter_the_cross_entropy_alone() -> None:
+    torch.manual_seed(0)
+    data = batch()
+    method = MethodSpec(name="dwnet").build(TinySegmenter()).double()
+    data = {key: value.double() if value.is_floating_point() else value for key, value in data.items()}
+    first = {key: value[:1] for key, value in data.items()}
+    whole, alone = method({**data, "paired": torch.tensor([True, False])}), method(first)
+    for name in ("feature", "prediction"):
+        assert torch.allclose(whole[name], alone[name], rtol=1e-6), name
+    assert torch.allclose(whole["segmentation"], method(data)["segmentation"])
+    none = method({**data, "paired": torch.tensor([False, False])})
+    assert none["feature"] == none["prediction"] == 0

@@ -20,7 +20,8 @@ FLAGS = """
 --data.root --data.neighbours --data.max-offset --data.crop --data.scale --data.workers
 --network.segmenter --network.backbone --network.output-stride --network.channels --network.dropout
 --network.auxiliary --network.no-auxiliary
---method.name --method.flow --method.fg-conv --method.no-fg-conv --method.kernel-size --method.refinement
+--method.name --method.flow --method.flow-weights --method.train-flow --method.no-train-flow --method.fusion
+--method.key-interval --method.fg-conv --method.no-fg-conv --method.kernel-size --method.refinement
 --method.no-refinement --method.residual-refinement --method.no-residual-refinement --method.feature-weight
 --method.prediction-weight --method.occlusion-mask --method.no-occlusion-mask --method.delta
 --method.prediction-space --method.detach-target --method.no-detach-target --method.auxiliary-weight
@@ -111,6 +112,13 @@ def test_unknown_recipe(arguments: list[str], message: str) -> None:
         ("--data.crop 64", "--data.crop"),
         ("--precision fp8", "'fp8'.*--precision"),
         ("--method.name warp", "'warp'.*--method.name"),
+        ("--method.fusion mean", "'mean'.*--method.fusion"),
+        ("--method.delta 0", r"delta is 0\.0, allowed are numbers above 0"),
+        ("--method.key-interval 0", "key_interval is 0, allowed are whole numbers of at least 1"),
+        (
+            "--method.train-flow --method.feature-weight 0 --method.prediction-weight 0",
+            "train_flow: feature_weight and prediction_weight are 0",
+        ),
         ("--epochs 0", "epochs is 0, allowed are whole numbers of at least 1"),
         ("--log-every 0", "log_every is 0, allowed are whole numbers of at least 1"),
         ("--seed -1", "seed is -1, allowed are whole numbers from 0"),
@@ -188,6 +196,18 @@ def test_parameter_groups(method: str) -> None:
     assert {group["lr"] for group in decayed} == {0.02, 0.2, 1e-5}
     assert len(decayed) == 3
     assert build_optimiser(built, spec).defaults["momentum"] == 0.9
+
+
+def test_a_flow_network_has_its_own_rate_when_it_trains_and_none_when_it_does_not() -> None:
+    network = NetworkSpec(backbone="mobilenetv2", channels=16).build(3)
+    for trained in (True, False):
+        spec = MethodSpec(flow="raft_small", flow_weights="none", train_flow=trained)
+        built = spec.build(network)
+        freeze_unused(built)
+        assert built.flow is not None
+        flow = {id(parameter) for parameter in built.flow.parameters()}
+        rates = [g["lr"] for g in parameter_groups(built, OptimiserSpec()) for p in g["params"] if id(p) in flow]
+        assert rates == [1e-5] * (len(flow) if trained else 0)
 
 
 def test_unused_auxiliary_head_is_frozen() -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from app_fixtures import CLASSES, PALETTE, metadata, models, write_segmenter
+from app_fixtures import CLASSES, PALETTE, metadata, models, write_keyframe, write_segmenter
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
@@ -15,6 +15,7 @@ from hypothesis.extra.numpy import arrays
 from dwnet.runtime import (
     NetworkFileError,
     OnnxFlowRefinement,
+    OnnxKeyframe,
     OnnxSegmenter,
     OnnxStaticWarp,
     argmax_labels,
@@ -82,12 +83,76 @@ def test_static_warp_first_frame_fuses_nothing_then_carries_one_frame(models: Pa
 def test_static_warp_refuses_what_it_cannot_fuse(models: Path) -> None:
     network = load(models / "static_warp.onnx", threads=1)
     network.labels(random_image(32, 32))
-    with pytest.raises(ValueError, match="only the first frame goes without"):
+    with pytest.raises(ValueError, match="static_warp needs the flow to its `reference`"):
         network.labels(random_image(32, 32))
     with pytest.raises(ValueError, match=r"flow of shape \(2, 16, 16\).*32x32 px.*expected \(2, 32, 32\)"):
         network.labels(random_image(32, 32), np.zeros((2, 16, 16), np.float32))
     with pytest.raises(ValueError, match=r"frame of 64x32 px.*call reset\(\)"):
         network.labels(random_image(32, 64), np.zeros((2, 32, 64), np.float32))
+
+
+def test_reference_is_the_frame_that_the_flow_must_lead_to(models: Path) -> None:
+    image = random_image(32, 32)
+    for name, expected in (("baseline", None), ("static_warp", image)):
+        network = load(models / f"{name}.onnx", threads=1)
+        assert isinstance(network, OnnxSegmenter)
+        assert network.reference is None
+        network.labels(image)
+        assert network.reference is expected
+        assert network.fresh().reference is None
+        network.reset()
+        assert network.reference is None
+
+
+def test_keyframe_runs_on_key_frames_and_propagates_their_features(tmp_path: Path) -> None:
+    network = load(write_keyframe(tmp_path / "keyframe.onnx", key_interval=3), kind="keyframe", threads=1)
+    assert isinstance(network, OnnxKeyframe)
+    assert network.info.key_interval == 3
+    images = [random_image(20, 40, seed) for seed in range(5)]
+    expected_references = [None, images[0], images[0], None, images[3]]
+    for dx, (image, reference) in enumerate(zip(images, expected_references, strict=True)):
+        assert network.reference is reference
+        flow = np.full((2, 20, 40), dx, np.float32)
+        found = network.logits(image, None if reference is None else flow)
+        assert found.shape == (3, 20, 40)
+        if reference is None:
+            np.testing.assert_allclose(found, image.transpose(2, 0, 1) / 255, atol=1e-6)
+        else:
+            padded = np.pad(reference, ((0, 12), (0, 8), (0, 0)), mode="edge") / 255
+            pooled = padded.reshape(2, 16, 3, 16, 3).mean((1, 3))
+            expected = pooled.repeat(16, 0).repeat(16, 1)[:20, :40].transpose(2, 0, 1) + dx
+            np.testing.assert_allclose(found, expected, atol=1e-5)
+    other = network.fresh()
+    assert other.reference is None
+    assert network.reference is images[3]
+    network.reset()
+    np.testing.assert_array_equal(network.labels(images[1]), images[1].argmax(2))
+
+
+def test_keyframe_refuses_what_it_cannot_propagate(tmp_path: Path) -> None:
+    network = load(write_keyframe(tmp_path / "keyframe.onnx"), threads=1)
+    assert isinstance(network, OnnxKeyframe)
+    network.labels(random_image(32, 32))
+    with pytest.raises(ValueError, match="keyframe needs the flow to its `reference`"):
+        network.labels(random_image(32, 32))
+    with pytest.raises(ValueError, match=r"flow of shape \(2, 16, 16\).*32x32 px.*expected \(2, 32, 32\)"):
+        network.labels(random_image(32, 32), np.zeros((2, 16, 16), np.float32))
+    with pytest.raises(ValueError, match=r"frame of 64x32 px after one of 32x32 px: call reset\(\)"):
+        network.labels(random_image(32, 64), np.zeros((2, 32, 64), np.float32))
+
+
+def test_every_frame_is_a_key_frame_at_interval_1(tmp_path: Path) -> None:
+    network = load(write_keyframe(tmp_path / "keyframe.onnx", key_interval=1), threads=1)
+    assert isinstance(network, OnnxKeyframe)
+    for seed in range(3):
+        image = random_image(16, 16, seed)
+        np.testing.assert_array_equal(network.labels(image), image.argmax(2))
+        assert network.reference is None
+
+
+def test_keyframe_file_with_a_wrong_interval(tmp_path: Path) -> None:
+    with pytest.raises(NetworkFileError, match=r"wrong\.onnx has a key_interval of 0; it starts at 1"):
+        load(write_keyframe(tmp_path / "wrong.onnx", key_interval=0))
 
 
 def test_refined_flow_comes_back_in_pixels_of_the_frame(models: Path) -> None:

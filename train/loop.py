@@ -61,7 +61,7 @@ class Trainer:
             raise ValueError(
                 f"data.crop is {recipe.data.crop}, allowed are multiples of {segmenter.multiple} for this network"
             )
-        method = recipe.method.build(segmenter)
+        method = recipe.method.build(segmenter, load_flow=not resume)
         if checkpoint is not None:
             load_weights(method, checkpoint.weights, source=f"checkpoint {self.files.last}")
         freeze_unused(method)

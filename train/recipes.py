@@ -100,7 +100,8 @@ def _variant(recipe: Recipe, name: str, method: MethodSpec) -> Recipe:
     return replace(recipe, name=name, method=method)
 
 
-# Table 7's network and data, as the paper trains it (section 4.1.3), but for the flow estimator.
+# Table 7's network and data, as the paper trains it (section 4.1.3), but for the flow estimator, whose weights cannot
+# be fetched: `--method.flow flownet2 --method.flow-weights FILE --method.train-flow` makes it the paper's.
 camvid_resnet101 = Recipe(
     name="camvid_resnet101",
     network=NetworkSpec(backbone="resnet101", output_stride=8),
@@ -127,6 +128,7 @@ RECIPES: dict[str, Recipe] = {
     for recipe in (
         _variant(base, f"{base.name}_baseline", replace(base.method, name="baseline")),
         _variant(base, f"{base.name}_static_warp", replace(base.method, name="static_warp")),
+        _variant(base, f"{base.name}_keyframe", replace(base.method, name="keyframe")),
         _variant(base, f"{base.name}_dwnet", replace(base.method, name="dwnet")),
     )
 }
