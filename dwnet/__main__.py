@@ -205,6 +205,36 @@ def camvid_frames(
     )
 
 
+def hub_save(checkpoint: tyro.conf.Positional[Path], folder: tyro.conf.Positional[Path], /) -> None:
+    """Write what inference needs of a checkpoint as a folder for the Hugging Face hub.
+
+    Args:
+        checkpoint: a file that training wrote.
+        folder: new, empty, or written by this command before.
+    """
+    from dwnet.checkpoint import load_checkpoint
+    from dwnet.hub import PretrainedSegmenter
+
+    PretrainedSegmenter.from_checkpoint(load_checkpoint(checkpoint)).save_pretrained(folder)
+    print(f"{folder}: written")
+
+
+def hub_push(
+    checkpoint: tyro.conf.Positional[Path], repository: tyro.conf.Positional[str], /, private: bool = False
+) -> None:
+    """Push what inference needs of a checkpoint to the Hugging Face hub.
+
+    Args:
+        checkpoint: a file that training wrote.
+        repository: owner/name; made if it is missing.
+        private: of a repository that this command makes.
+    """
+    from dwnet.checkpoint import load_checkpoint
+    from dwnet.hub import PretrainedSegmenter
+
+    print(PretrainedSegmenter.from_checkpoint(load_checkpoint(checkpoint)).push_to_hub(repository, private=private))
+
+
 COMMANDS: dict[str, Callable[..., None]] = {
     "export": export,
     "evaluate": evaluate,
@@ -215,6 +245,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
 
 GROUPS: dict[str, dict[str, Callable[..., None]]] = {
     "data": {"check": data_check, "frames": data_frames},
+    "hub": {"save": hub_save, "push": hub_push},
 }
 """Commands of two words."""
 

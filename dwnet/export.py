@@ -4,6 +4,7 @@ Batch, height and width are dynamic; height and width are multiples of what the 
 and crops). Weights are stored in half precision where the output bears it, and computed with in float32.
 """
 
+import copy
 import dataclasses
 import json
 import logging
@@ -22,13 +23,15 @@ from onnx import numpy_helper
 from torch import Tensor, nn
 
 from dwnet.checkpoint import Checkpoint
-from dwnet.files import written_whole
-from dwnet.methods import DWNetMethod, KeyframeMethod, Method, StaticWarpMethod
+from dwnet.data.classes import ClassSet
+from dwnet.files import code_commit, written_whole
+from dwnet.methods import DWNetMethod, KeyframeMethod, Method, MethodName, StaticWarpMethod
 from dwnet.network_info import METADATA_FORMAT, METADATA_KEY
 from dwnet.normalise import IMAGENET_MEAN, IMAGENET_STD
 from dwnet.refine import STRIDE as REFINEMENT_STRIDE
 from dwnet.refine import FlowRefinement, centre_tap
 from dwnet.segmentation import Segmenter
+from dwnet.segmentation.pspnet import adaptive_average_pool
 from dwnet.warp import resize
 
 OPSET = 18
@@ -128,6 +131,15 @@ class RefinementGraph(nn.Module):
         return centre_tap(self.refinement(frame, neighbour, flow))
 
 
+class ExportablePool(nn.AdaptiveAvgPool2d):
+    """PyTorch's adaptive pooling in a form that exports with dynamic sizes; PyTorch's own bakes the traced size in."""
+
+    def forward(self, x: Tensor) -> Tensor:  # noqa: D102
+        sizes = {self.output_size} if isinstance(self.output_size, int) else set(self.output_size)
+        bins = sizes.pop()
+        return super().forward(x) if sizes or bins in (1, None) else adaptive_average_pool(x, bins)
+
+
 def export_checkpoint(
     checkpoint: Checkpoint, path: str | Path, *, refinement: str | Path | None = None
 ) -> list[ExportReport]:
@@ -176,6 +188,41 @@ def export_checkpoint(
         graph_of_flow = RefinementGraph(method.network.refinement)
         reports.append(_export(graph_of_flow, pairs[0], pairs, metadata, Path(refinement)))
     return reports
+
+
+def export_segmenter(
+    segmenter: Segmenter, path: str | Path, *, classes: ClassSet, method: MethodName = "dwnet"
+) -> ExportReport:
+    """Exports any per-frame segmenter, such as an adapter around a network of another package (`dwnet.adapters`).
+
+    The segmenter itself stays as it is, on its device and in its mode: a copy is exported.
+
+    Args:
+        segmenter: what runs on each frame.
+        path: the ONNX file.
+        classes: names and palette of its K classes.
+        method: what trained it.
+
+    Raises:
+        ValueError: if there are not as many classes as the segmenter scores.
+        ExportError: if the graph differs from PyTorch.
+    """
+    if len(classes) != segmenter.num_classes:
+        raise ValueError(
+            f"class set {classes.name!r} has {len(classes)} classes, the segmenter scores {segmenter.num_classes}; "
+            "allowed is the same number"
+        )
+    own = copy.deepcopy(segmenter).cpu().float()
+    for module in own.modules():
+        if isinstance(module, nn.AdaptiveAvgPool2d):
+            module.__class__ = ExportablePool
+    # Large enough for the deepest map of another package's network to have a few pixels; and far apart, so that no
+    # size can have been built into the graph.
+    rows = max(6, -(-128 // own.multiple)) * own.multiple
+    checks = [(_smooth_noise(2, 3, rows, rows + own.multiple),), (_smooth_noise(1, 3, 2 * rows + own.multiple, rows),)]
+    metadata = _interface("segmenter", classes, stride=own.stride, multiple=own.multiple, channels=own.channels)
+    metadata |= {"method": method, "normalisation": {"inside_graph": True}, "commit": code_commit()}
+    return _export(PerFrameGraph(own), checks[0], checks, metadata, Path(path))
 
 
 def _graph(method: Method) -> tuple[str, nn.Module, list[tuple[Tensor, ...]]]:
@@ -305,21 +352,28 @@ def _compare(graph: nn.Module, model: onnx.ModelProto, checks: list[tuple[Tensor
 
 def _metadata(checkpoint: Checkpoint, kind: str, *, stride: int, multiple: int, channels: int) -> dict[str, Any]:
     return {
-        "format": METADATA_FORMAT,
-        "kind": kind,
+        **_interface(kind, checkpoint.classes, stride=stride, multiple=multiple, channels=channels),
         "method": checkpoint.method.name,
         "key_interval": checkpoint.method.key_interval if kind == "keyframe" else 1,
         "network": dataclasses.asdict(checkpoint.network),
-        "classes": list(checkpoint.classes.classes),
-        "palette": [list(colour) for colour in checkpoint.classes.palette],
-        "stride": stride,
-        "multiple": multiple,
-        "channels": channels,
         "normalisation": {"mean": IMAGENET_MEAN, "std": IMAGENET_STD, "inside_graph": True},
         "recipe": checkpoint.recipe,
         "iteration": checkpoint.iteration,
         "metrics": checkpoint.metrics,
         "commit": checkpoint.commit,
+    }
+
+
+def _interface(kind: str, classes: ClassSet, *, stride: int, multiple: int, channels: int) -> dict[str, Any]:
+    """The part of the metadata that is about the graph alone."""
+    return {
+        "format": METADATA_FORMAT,
+        "kind": kind,
+        "classes": list(classes.classes),
+        "palette": [list(colour) for colour in classes.palette],
+        "stride": stride,
+        "multiple": multiple,
+        "channels": channels,
     }
 
 

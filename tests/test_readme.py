@@ -67,6 +67,8 @@ def test_python_examples_run():
     blocks = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
     assert len(blocks) >= 2
     for block in blocks:
+        if "transformers" in block:  # tests/test_adapters_readme.py
+            continue
         subprocess.run([sys.executable, "-c", block], cwd=ROOT, check=True, timeout=120)
 
 

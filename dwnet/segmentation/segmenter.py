@@ -27,7 +27,7 @@ class Segmenter(nn.Module, ABC):
 
     @abstractmethod
     def classify(self, features: Tensor) -> Tensor:
-        """The shared classifier: (B, C, h, w) features to (B, K, h, w) logits."""
+        """The shared classifier: (B, C, h, w) features to (B, K, h, w) logits, of the features' size or finer."""
 
     def features_and_auxiliary(self, image: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
         """F_t and the logits (B, K, h, w) of auxiliary heads, for training. Without such heads, an empty tuple."""

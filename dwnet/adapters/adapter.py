@@ -1,0 +1,172 @@
+"""What all adapters share: a network of somebody else's, seen as a `Segmenter`."""
+
+from abc import abstractmethod
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from dwnet.normalise import IMAGENET_MEAN, IMAGENET_STD
+from dwnet.segmentation import Segmenter
+
+_DROPOUTS = (nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.AlphaDropout, nn.FeatureAlphaDropout)
+_STOCHASTIC_DEPTHS = ("DropPath", "StochasticDepth")  # each package has a class of its own, named so
+_TRIAL_SIDE = 128  # pixels; no side of a trial image is smaller, so that the deepest map still has a few pixels
+_LARGEST_MULTIPLE = 64
+
+
+class Adapter(Segmenter):
+    """A network of another package as a `Segmenter`, cut in front of its last convolution.
+
+    The network is held as it is, not copied, renamed or changed: `adapter.model is model`, the adapter has no weights
+    of its own, and after training the model is what its own package loads, saves and runs. The adapter's answer is the
+    model's own, for images whose sides are multiples of `multiple`; others it pads (`Segmenter.forward`).
+
+    `stride`, `multiple`, `channels` and `num_classes` are found by running the model on a few small images, in
+    evaluation mode and without gradient.
+
+    Args:
+        model: the network; where it is on a GPU or in half precision, it stays so.
+        mean: subtracted from images of 0..1, RGB; what the model was trained with (in transformers the image
+            processor's `image_mean`). A model that normalises inside takes zeros, and ones as `std`.
+        std: what the difference is divided by; 1/255 for a model that takes 0..255.
+        multiple: image sides come in multiples of it; None finds the smallest that the model can take.
+        dropout: False holds the model's dropout and stochastic depth layers in evaluation mode while the adapter
+            trains: they would draw different masks for I_t and I_{t+k}, and Eq. 5 and Eq. 6 would measure those. True
+            leaves them as they are. Dropout that a model calls as a function is not reached.
+
+    Attributes:
+        model: the network that was given.
+
+    Raises:
+        ValueError: if a number is not allowed, or the model gives no feature map, no scores of two classes or more, or
+            cannot run on a small image.
+    """
+
+    wraps: ClassVar[tuple[str, ...]] = ()
+    """Classes it is for, as "package.Class"; their subclasses are too."""
+    mean: Tensor
+    std: Tensor
+
+    def __init__(
+        self,
+        model: nn.Module,
+        *,
+        mean: Sequence[float] = IMAGENET_MEAN,
+        std: Sequence[float] = IMAGENET_STD,
+        multiple: int | None = None,
+        dropout: bool = False,
+    ) -> None:
+        super().__init__()
+        if len(mean) != 3 or len(std) != 3 or not all(value > 0 for value in std):
+            raise ValueError(f"mean {tuple(mean)}, std {tuple(std)}: allowed are three numbers each, std above 0")
+        if multiple is not None and multiple < 1:
+            raise ValueError(f"multiple is {multiple}, allowed are 1 and above")
+        # Any: what a model of another package is made of, no type of ours can say.
+        self.model: Any = model
+        self.dropout = dropout
+        like = next(model.parameters(), torch.empty(0))
+        for name, values in (("mean", mean), ("std", std)):
+            buffer = torch.tensor(values, dtype=like.dtype, device=like.device).view(3, 1, 1)
+            self.register_buffer(name, buffer, persistent=False)
+        self._measure(multiple)
+        self.train(model.training)
+
+    @abstractmethod
+    def encode(self, image: Tensor) -> Any:
+        """What `decode` and `auxiliary` share, of a normalised image (B, 3, H, W)."""
+
+    @abstractmethod
+    def decode(self, encoded: Any) -> Tensor:
+        """F_t, (B, C, H / stride, W / stride), of what `encode` gave."""
+
+    def auxiliary(self, encoded: Any) -> tuple[Tensor, ...]:
+        """The logits (B, K, h', w') of the model's auxiliary heads, of what `encode` gave."""
+        return ()
+
+    def features(self, image: Tensor) -> Tensor:  # noqa: D102
+        return self.decode(self.encode(self._normalise(image)))
+
+    def features_and_auxiliary(self, image: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:  # noqa: D102
+        encoded = self.encode(self._normalise(image))
+        return self.decode(encoded), self.auxiliary(encoded)
+
+    def train(self, mode: bool = True) -> "Adapter":
+        """Sets the mode of the model; see `dropout`."""
+        super().train(mode)
+        if not self.dropout:
+            for module in self.model.modules():
+                if isinstance(module, _DROPOUTS) or type(module).__name__.endswith(_STOCHASTIC_DEPTHS):
+                    module.eval()
+        return self
+
+    def _normalise(self, image: Tensor) -> Tensor:
+        return (image - self.mean) / self.std
+
+    def _measure(self, multiple: int | None) -> None:
+        """Sets `stride`, `multiple`, `channels` and `num_classes`."""
+        name = type(self.model).__name__
+        sides = _sides(multiple or _LARGEST_MULTIPLE, counts=(2, 3))
+        try:
+            features, logits = self._try(sides)
+        except Exception as error:  # whatever a model of another package raises
+            raise ValueError(
+                f"{name} cannot run on an image of {sides[0]} x {sides[1]} pixels ({_first_line(error)}); `multiple` "
+                "names what its sides must be multiples of"
+            ) from error
+        stride = sides[0] // features.shape[2] if features.ndim == 4 else 0
+        if stride == 0 or features.shape[2] * stride != sides[0] or features.shape[3] * stride != sides[1]:
+            raise ValueError(
+                f"{name}: the features of an image of {sides[0]} x {sides[1]} pixels are of shape "
+                f"{tuple(features.shape)}; allowed is a map (1, C, {sides[0]} / stride, {sides[1]} / stride)"
+            )
+        if logits.ndim != 4 or logits.shape[1] < 2:
+            raise ValueError(
+                f"{name}: the logits are of shape {tuple(logits.shape)}; allowed is (1, K, h, w) with K of at least 2"
+            )
+        self.stride, self.channels, self.num_classes = stride, features.shape[1], logits.shape[1]
+        self.multiple = multiple or self._smallest_multiple()
+
+    def _smallest_multiple(self) -> int:
+        for multiple in (self.stride * 2**power for power in range(_LARGEST_MULTIPLE.bit_length())):
+            if multiple >= _LARGEST_MULTIPLE:
+                break
+            # Odd numbers of it: no multiple of anything larger.
+            height, width = _sides(multiple, counts=(1, 3))
+            try:
+                features, _ = self._try((height, width))
+            except Exception:  # whatever a model of another package raises
+                continue
+            if tuple(features.shape[2:]) == (height // self.stride, width // self.stride):
+                return multiple
+        return max(_LARGEST_MULTIPLE, self.stride)
+
+    def _try(self, sides: tuple[int, int]) -> tuple[Tensor, Tensor]:
+        image = torch.full((1, 3, *sides), 0.5, dtype=self.mean.dtype, device=self.mean.device)
+        with _evaluating(self.model), torch.no_grad():
+            features = self.features(image)
+            return features, self.classify(features)
+
+
+def _sides(multiple: int, *, counts: tuple[int, int]) -> tuple[int, int]:
+    """Two image sides of at least `_TRIAL_SIDE` pixels: `counts` times `multiple`, times the same odd number."""
+    often = -(-_TRIAL_SIDE // (multiple * counts[0])) | 1
+    return multiple * counts[0] * often, multiple * counts[1] * often
+
+
+@contextmanager
+def _evaluating(model: nn.Module) -> Iterator[None]:
+    """Evaluation mode, and afterwards each module's own mode again: parts of the model may be frozen."""
+    modes = [(module, module.training) for module in model.modules()]
+    model.eval()
+    try:
+        yield
+    finally:
+        for module, mode in modes:
+            module.training = mode
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0][:160]

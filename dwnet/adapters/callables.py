@@ -1,0 +1,49 @@
+"""Any other network, given as two functions."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from torch import Tensor, nn
+
+from dwnet.adapters.adapter import Adapter
+from dwnet.normalise import IMAGENET_MEAN, IMAGENET_STD
+
+
+class CallableAdapter(Adapter):
+    """A network cut by two functions, which get the network as their first argument.
+
+    So a copy of the adapter (a moving average of the weights, say) cuts its own copy of the network, not the original.
+
+    Args:
+        model: any network.
+        features: (model, normalised image (B, 3, H, W)) to F_t (B, C, H / stride, W / stride), the map that enters the
+            last convolution.
+        classify: (model, F_t) to logits (B, K, h, w), at the size of F_t or resized to a finer one.
+        mean: as in `Adapter`.
+        std: as in `Adapter`.
+        multiple: as in `Adapter`.
+        dropout: as in `Adapter`.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        *,
+        features: Callable[[Any, Tensor], Tensor],
+        classify: Callable[[Any, Tensor], Tensor],
+        mean: Sequence[float] = IMAGENET_MEAN,
+        std: Sequence[float] = IMAGENET_STD,
+        multiple: int | None = None,
+        dropout: bool = False,
+    ) -> None:
+        self._cut = (features, classify)  # first: `Adapter` tries them
+        super().__init__(model, mean=mean, std=std, multiple=multiple, dropout=dropout)
+
+    def encode(self, image: Tensor) -> Tensor:  # noqa: D102
+        return self._cut[0](self.model, image)
+
+    def decode(self, encoded: Tensor) -> Tensor:  # noqa: D102
+        return encoded
+
+    def classify(self, features: Tensor) -> Tensor:  # noqa: D102
+        return self._cut[1](self.model, features)

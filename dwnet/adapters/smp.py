@@ -1,0 +1,66 @@
+"""segmentation_models_pytorch."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from torch import Tensor, nn
+
+from dwnet.adapters.adapter import Adapter
+from dwnet.normalise import IMAGENET_MEAN, IMAGENET_STD
+
+
+class SmpAdapter(Adapter):
+    """Encoder and decoder are the features, the segmentation head with its upsampling is the classifier.
+
+    The upsampling is theirs (`align_corners=True`), so that the logits are the model's own: they lie at the image's
+    size, not at that of F_t. A classification head (`aux_params`) is left alone.
+
+    Raises:
+        ValueError: as `Adapter`; and for a model with an activation, whose outputs are no logits.
+    """
+
+    wraps = tuple(
+        f"segmentation_models_pytorch.{name}"
+        for name in (
+            "DeepLabV3",
+            "DeepLabV3Plus",
+            "FPN",
+            "Linknet",
+            "MAnet",
+            "PAN",
+            "PSPNet",
+            "Segformer",
+            "UPerNet",
+            "Unet",
+            "UnetPlusPlus",
+        )
+    )
+
+    def __init__(
+        self,
+        model: nn.Module,
+        *,
+        mean: Sequence[float] = IMAGENET_MEAN,
+        std: Sequence[float] = IMAGENET_STD,
+        multiple: int | None = None,
+        dropout: bool = False,
+    ) -> None:
+        *_, activation = model.get_submodule("segmentation_head").modules()
+        if not isinstance(activation, nn.Identity):
+            raise ValueError(
+                f"{type(model).__name__} ends in the activation {type(activation).__name__}; the losses need logits: "
+                "build it with activation=None"
+            )
+        network: Any = model
+        if multiple is None and network.requires_divisible_input_shape:
+            multiple = network.encoder.output_stride  # their own rule, where trying would find a smaller one
+        super().__init__(model, mean=mean, std=std, multiple=multiple, dropout=dropout)
+
+    def encode(self, image: Tensor) -> list[Tensor]:  # noqa: D102
+        return self.model.encoder(image)
+
+    def decode(self, encoded: list[Tensor]) -> Tensor:  # noqa: D102
+        return self.model.decoder(encoded)
+
+    def classify(self, features: Tensor) -> Tensor:  # noqa: D102
+        return self.model.segmentation_head(features)
