@@ -73,8 +73,24 @@ class Callbacks:
         }
         return {method: float(value) for method, value in stated.items() if isinstance(value, int | float)}
 
+    def choose(self, clip: str | None, request: gr.Request) -> tuple[Any, ...]:
+        """Another clip was chosen: what the page shows of the last one goes, unless a comparison is running.
+
+        Returns:
+            Note, panels, status, curve, table and whether the results are seen.
+        """
+        if (request.session_hash or "") in self._stops:
+            return (self.describe(clip)[0], *(gr.skip() for _ in range(5)))
+        return (
+            *self.describe(clip),
+            status_html("Ready. Press Compare." if clip else "No clip chosen."),
+            curve_html(FlickerCurve(self.methods)),
+            table_html(self.networks.classes, self.methods, None, self.miou_percent),
+            gr.update(visible=False),
+        )
+
     def describe(self, clip: str | None) -> tuple[str, str]:
-        """A clip was chosen: a note on it, and the panels with its first frame."""
+        """A note on a clip, and the panels with its first frame."""
         refined = self.networks.flow_refinement is not None
         if not clip:
             return note_html("Choose a clip: MP4, MOV, MKV, AVI or WebM."), panels_html(self.methods, refined=refined)
@@ -129,7 +145,7 @@ class Callbacks:
         """
         if not clip:
             yield Update(status=status_html("No clip chosen."), **AT_REST)
-            raise gr.Error("Choose a clip first.")
+            raise gr.Error("Choose a clip first.", print_exception=False)
         page = request.session_hash or ""
         stop = self._stops.setdefault(page, threading.Event())
         folder = Path(tempfile.mkdtemp(dir=self.workspace))
@@ -139,7 +155,7 @@ class Callbacks:
             # Before the error: Gradio starts no following event after one, and the buttons would stay as they are.
             yield Update(status=status_html("Nothing was compared."), **AT_REST)
             if isinstance(error, ValueError | OSError):
-                raise gr.Error(_message(error, clip)) from error
+                raise gr.Error(_message(error, clip), print_exception=False) from error
             raise
         finally:
             if self._stops.get(page) is stop:  # else Compare was pressed again meanwhile
@@ -170,7 +186,7 @@ class Callbacks:
             files = ComparisonFiles.beside(folder, Path(clip))
             yield json.loads(files.json.read_text("utf-8")), [str(files.video), str(files.csv), str(files.json)]
         except (ValueError, OSError) as error:
-            raise gr.Error(_message(error, clip)) from error
+            raise gr.Error(_message(error, clip), print_exception=False) from error
         finally:
             shutil.rmtree(folder, ignore_errors=True)
 
@@ -240,7 +256,9 @@ class Callbacks:
             return
         warning = json.loads(files.json.read_text("utf-8"))["clip"]["warning"]
         done = status_html(
-            f"{stopped}{frame.compared} frames compared.{f' {warning}.' if warning else ''}", _duration(seconds), 1.0
+            f"{stopped}{frame.compared} frames compared.{f' {warning}.' if warning else ''}",
+            _duration(seconds),
+            frame.compared / max(frame.expected or 1, frame.compared) if stopped else 1.0,
         )
         yield paint(frame, done)._replace(
             results=gr.update(visible=True),
@@ -273,8 +291,8 @@ class _Pace:
 
 
 def _message(error: Exception, clip: str) -> str:
-    """The error with the clip's name in place of where the server keeps it."""
-    text = str(error)
+    """The error with the clip's name in place of where the server keeps it, and without what a page cannot take."""
+    text = str(error).replace(" or a folder of images", "")
     for path in (str(Path(clip).resolve()), clip):
         text = text.replace(path, Path(clip).name)
     return text

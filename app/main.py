@@ -81,9 +81,9 @@ def build(callbacks: Callbacks, sample: Path | None) -> gr.Blocks:
         settings = [clip, max_side, every, limit, opacity]
         outputs = Update(status, pictures, curve, table, results, video, video_file, csv_file, json_file, start, stop)
         clip.change(
-            callbacks.describe,
+            callbacks.choose,
             clip,
-            [clip_note, pictures],
+            [clip_note, pictures, status, curve, table, results],
             show_progress="hidden",
             queue=False,
             api_visibility="private",

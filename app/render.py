@@ -17,6 +17,8 @@ from dwnet.visualize import flow_legend, flow_to_rgb
 JPEG_QUALITY = 85
 DEFAULT_SIZE = (480, 270)
 WHEEL_SIZE_PX = 97
+RARE_PERCENT = 0.1
+"""Of a class with a smaller share of the pixels, no difference is shown: a handful of pixels decides it."""
 MIN_FLOW_SCALE_PX = 2.0
 """The flow's full colour stands for no less than this, so that noise on a still picture stays pale."""
 
@@ -141,20 +143,46 @@ def table_html(
 
     found = summaries or {}
     rows.append(row("Flips per frame", {m: s.flips_percent for m, s in found.items()}, "%", 2))
-    rows.append(row("Time per frame", {m: s.latency_ms_median for m, s in found.items()}, "ms", 1))
+    rows.append(_time_row(methods, found))
     if "keyframe" in methods:  # whose median leaves its key frames out
         rows.append(row("on average", {m: s.latency_ms_mean for m, s in found.items()}, "ms", 1))
-    rows.append(row("of which flow", {m: s.flow_ms_mean or None for m, s in found.items()}, "ms", 1))
+    rows.append(row("Flow, where needed", {m: s.flow_ms_median or None for m, s in found.items()}, "ms", 1))
     if miou_percent:
-        rows.append(row("mIoU (validation)", dict(miou_percent), "%", 1, compare=False))
+        rows.append(row("mIoU in training", dict(miou_percent), "%", 1, compare=False))
     rows.append(f'<tr class="dw-part"><th>Flips per class</th>{"<th></th>" * len(methods)}</tr>')
     for class_id, name in enumerate(classes):
-        rows.append(row(name, {m: s.class_flips_percent[class_id] for m, s in found.items()}, "%", 2))
+        share = found[BASELINE].class_share_percent[class_id] if BASELINE in found else None
+        label = name if share is None else f"{name} · {share:.1f} % of pixels"
+        flips = {m: s.class_flips_percent[class_id] for m, s in found.items()}
+        rows.append(row(label, flips, "%", 2, compare=share is not None and share >= RARE_PERCENT))
+    miou = " mIoU: on the validation data of the models' training, not on this clip." if miou_percent else ""
     return (
         '<div class="dw-card"><h2>All frames so far</h2><p>Small figures: relative to the baseline. Time: median on '
-        "this machine, with the flow where a method needs it. Steady alone proves nothing: a constant answer never "
-        f'flips.</p><div class="dw-scroll"><table class="dw-table">{"".join(rows)}</table></div></div>'
+        f"this machine, with the flow where a method needs it, and the range of the middle half of the frames.{miou} "
+        f'Steady alone proves nothing: a constant answer never flips.</p><div class="dw-scroll"><table class="dw-table">{"".join(rows)}</table></div></div>'
     )
+
+
+def _time_row(methods: Sequence[str], found: Mapping[str, MethodSummary]) -> str:
+    """Medians with their quartiles; a difference only where the middle halves of both methods' times lie apart."""
+    cells = []
+    for method in methods:
+        if method not in found:
+            cells.append(f"<td>{_number(None, 'ms', 1)}</td>")
+            continue
+        own, reference = found[method], found.get(BASELINE)
+        low, high = own.latency_ms_quartiles
+        difference = ""
+        if reference is not None and method != BASELINE:
+            apart = low > reference.latency_ms_quartiles[1] or high < reference.latency_ms_quartiles[0]
+            difference = (
+                _difference(method, own.latency_ms_median, reference.latency_ms_median)
+                if apart
+                else ' <small class="dw-muted" title="The middle halves of the times overlap">same</small>'
+            )
+        spread = f' <small class="dw-muted">{low:.0f}–{high:.0f}</small>'
+        cells.append(f"<td>{_number(own.latency_ms_median, 'ms', 1)}{spread}{difference}</td>")
+    return f"<tr><td>Time per frame</td>{''.join(cells)}</tr>"
 
 
 def status_html(text: str, detail: str = "", share: float = 0.0) -> str:

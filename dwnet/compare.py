@@ -86,6 +86,7 @@ def compare(
     _check_settings(flow=flow, max_side=max_side, every=every, limit=limit, opacity=opacity)
     clip, output_dir = Path(clip), Path(output_dir)
     stop = stop or (lambda: False)
+    new_folder = not output_dir.exists()
     output_dir.mkdir(parents=True, exist_ok=True)
     scratch = Path(tempfile.mkdtemp(prefix=".comparison-", dir=output_dir))
     try:
@@ -118,14 +119,17 @@ def compare(
             if stopped:
                 return
             raise ValueError(
-                f"{name} has {comparison.compared} frame(s) to compare (every: {every}, limit: {limit or 'none'}); "
+                f"{name} has {comparison.compared or 'no'} frame{'' if comparison.compared == 1 else 's'} to compare "
+                f"(every: {every}, limit: {limit or 'none'}); "
                 f"flicker needs two or more{f'. {warning}' if warning else ''}"
             )
         info = reader.info
         facts = {
             "name": name,
-            "width_px": info.width,
-            "height_px": info.height,
+            "width_px": info.source_width,
+            "height_px": info.source_height,
+            "compared_width_px": info.width,
+            "compared_height_px": info.height,
             "fps": info.fps,
             "frames": info.frames,
             "duration_seconds": info.duration_seconds,
@@ -139,6 +143,8 @@ def compare(
             source.replace(target)
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
+        if new_folder and not any(output_dir.iterdir()):
+            output_dir.rmdir()
 
 
 def _check_settings(*, flow: str, max_side: int, every: int, limit: int | None, opacity: float) -> None:

@@ -23,7 +23,8 @@ LATENCY_CONTAINS = (
     "One frame: uint8 image to class ids (scaling, padding, ONNX Runtime, argmax), plus the flow to a frame before "
     "where the method needs it. Key-frame propagation runs its network on some frames only: its mean says what it "
     "costs, its median what most frames do. Not in it: the first run of each network, reading and resizing the video, "
-    "overlays, metrics, the video file. The reader, the encoder and the page share the same CPUs meanwhile."
+    "overlays, metrics, the video file. Methods take turns at being a frame's first. The reader, the encoder and the "
+    "page share the same CPUs meanwhile."
 )
 FLIPS_MEANS = (
     "Per cent of pixels whose class differs from the one where the flow leads to in the previous compared frame; "
@@ -41,9 +42,15 @@ class MethodSummary:
     """The same per class, by the current label; None for a class with no comparable pixel."""
     temporal_consistency_percent: float | None
     """mIoU between the previous labels, moved along the flow, and the current ones (`metrics.FlickerMeter`)."""
+    class_share_percent: tuple[float, ...]
+    """Share of each class in the comparable pixels: how much its flips are worth."""
     latency_ms_median: float
     """Per frame, with flow where the method needs it; within half a per cent (see `LatencyMeter`)."""
+    latency_ms_quartiles: tuple[float, float]
+    """A quarter of the frames took less than the first, a quarter more than the second."""
     latency_ms_mean: float
+    flow_ms_median: float
+    """The flow alone, of the frames that needed one; 0 where the method needs none."""
     flow_ms_mean: float
     """The part of the mean that is flow; 0 where the method needs none."""
 
@@ -76,9 +83,14 @@ class LatencyMeter:
     @property
     def median_ms(self) -> float:
         """The (lower) median, within half a per cent; NaN before the first latency."""
+        return self.quantile_ms(0.5)
+
+    def quantile_ms(self, share: float) -> float:
+        """The latency that `share`, 0..1, of all reach at most, within half a per cent; NaN before the first one."""
         if not self.count:
             return math.nan
-        bin_index = int(np.searchsorted(np.cumsum(self._counts), (self.count + 1) // 2))
+        rank = max(math.ceil(share * self.count), 1)
+        bin_index = int(np.searchsorted(np.cumsum(self._counts), rank))
         return self.LOWEST_MS * self.BIN_RATIO ** (bin_index + 0.5)
 
 
@@ -167,9 +179,17 @@ def report(
     methods = {}
     for method, summary in summaries.items():
         per_class = {
-            name: {"flips_percent": flips, "relative_to_baseline_percent": relative_percent(flips, reference)}
-            for name, flips, reference in zip(
-                classes, summary.class_flips_percent, baseline.class_flips_percent, strict=True
+            name: {
+                "flips_percent": flips,
+                "relative_to_baseline_percent": relative_percent(flips, reference),
+                "share_of_pixels_percent": share,
+            }
+            for name, flips, reference, share in zip(
+                classes,
+                summary.class_flips_percent,
+                baseline.class_flips_percent,
+                summary.class_share_percent,
+                strict=True,
             )
         }
         methods[method] = {
@@ -177,7 +197,9 @@ def report(
             "flips_relative_to_baseline_percent": relative_percent(summary.flips_percent, baseline.flips_percent),
             "temporal_consistency_percent": summary.temporal_consistency_percent,
             "latency_ms_median": summary.latency_ms_median,
+            "latency_ms_quartiles": list(summary.latency_ms_quartiles),
             "latency_ms_mean": summary.latency_ms_mean,
+            "flow_ms_median": summary.flow_ms_median,
             "flow_ms_mean": summary.flow_ms_mean,
             "latency_relative_to_baseline_percent": relative_percent(
                 summary.latency_ms_median, baseline.latency_ms_median

@@ -154,7 +154,7 @@ def _check_file(path: Path) -> None:
     with path.open("rb") as file:
         head = file.read(64)
     if not head:
-        raise VideoError(f"{path}: is empty (0 bytes); allowed is {READABLE}")
+        raise VideoError(f"{path}: an empty file (0 bytes); allowed is {READABLE}")
     # A playlist would make FFmpeg open other files, or addresses, that it names.
     if head.lstrip(b"\xef\xbb\xbf \r\n\t").startswith(_PLAYLISTS):
         raise VideoError(f"{path}: is a playlist or a text, not a video; allowed is {READABLE}")

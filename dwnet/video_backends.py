@@ -57,6 +57,10 @@ class VideoInfo:
     """Which backend reads it."""
     codec: str | None
     """For example ``h264``; None if unknown."""
+    source_width: int
+    """In pixels, after rotation, before `max_side`."""
+    source_height: int
+    """In pixels, after rotation, before `max_side`."""
 
 
 @dataclass(frozen=True)
@@ -138,6 +142,8 @@ def probe_decord(path: Path, max_side: int | None, header: "Container | None") -
         duration_seconds=round(end_seconds - float(starts_seconds[0]), 6),
         reader="decord",
         codec=header.codec if header else None,
+        source_width=width,
+        source_height=height,
     )
 
 
@@ -282,7 +288,16 @@ def probe_pyav(path: Path, max_side: int | None, header: Container | None) -> Vi
     height, width = first.image.shape[:2]
     check_side(path, width, height)
     size = target_size(width, height, max_side)
-    return VideoInfo(*size, header.fps, header.frames, header.duration_seconds, "pyav", header.codec)
+    return VideoInfo(
+        *size,
+        fps=header.fps,
+        frames=header.frames,
+        duration_seconds=header.duration_seconds,
+        reader="pyav",
+        codec=header.codec,
+        source_width=width,
+        source_height=height,
+    )
 
 
 def read_pyav(path: Path, size: tuple[int, int] | None, *, skip: int = 0) -> Generator[VideoFrame, None, None]:
@@ -343,7 +358,16 @@ def probe_images(folder: Path, max_side: int | None, fps: float) -> VideoInfo:
     height, width = _read_image(files[0]).shape[:2]
     check_side(files[0], width, height)
     size = target_size(width, height, max_side)
-    return VideoInfo(*size, fps, len(files), len(files) / fps, "images", files[0].suffix[1:].lower())
+    return VideoInfo(
+        *size,
+        fps=fps,
+        frames=len(files),
+        duration_seconds=len(files) / fps,
+        reader="images",
+        codec=files[0].suffix[1:].lower(),
+        source_width=width,
+        source_height=height,
+    )
 
 
 def read_images(folder: Path, size: tuple[int, int], fps: float) -> Iterator[VideoFrame]:

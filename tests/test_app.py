@@ -183,6 +183,19 @@ def test_choosing_a_clip_describes_it(callbacks: Callbacks, clip: Path, tmp_path
     assert "dw-bad" in note
     assert "empty.mp4" in note
     assert str(tmp_path) not in note
+    assert "folder" not in note  # which a page cannot take
+
+
+def test_another_clip_clears_what_the_last_one_left_unless_a_comparison_runs(callbacks: Callbacks, clip: Path) -> None:
+    _, panels, status, curve, table, results = callbacks.choose(str(clip), PAGE)
+    assert "Ready. Press Compare." in status
+    assert curve == curve_html(FlickerCurve(callbacks.methods))
+    assert "ms" not in re.sub(r"<[^>]+>", " ", table).split()
+    assert results == gr.update(visible=False)
+    assert set(pictures(panels)) == {"input"}
+    assert "No clip chosen." in callbacks.choose(None, PAGE)[2]
+    callbacks.press(PAGE)
+    assert callbacks.choose(str(clip), PAGE)[1:] == (gr.skip(),) * 5
 
 
 def test_curve_averages_neighbours_instead_of_growing() -> None:
@@ -216,22 +229,43 @@ def test_curve_points_lie_where_the_axis_says() -> None:
     assert "2.0 s" in svg
 
 
-def test_table_states_differences_from_the_baseline() -> None:
-    def summary(flips: float | None, latency_ms: float, flow_ms: float, classes: tuple) -> MethodSummary:
-        return MethodSummary(flips, classes, None, latency_ms, latency_ms, flow_ms)
+def summary(
+    flips: float | None, latency_ms: float, flow_ms: float, classes: tuple, mean_ms: float | None = None
+) -> MethodSummary:
+    return MethodSummary(
+        flips_percent=flips,
+        class_flips_percent=classes,
+        temporal_consistency_percent=None,
+        class_share_percent=(60.0, 39.95, 0.05),
+        latency_ms_median=latency_ms,
+        latency_ms_quartiles=(0.9 * latency_ms, 1.1 * latency_ms),
+        latency_ms_mean=latency_ms if mean_ms is None else mean_ms,
+        flow_ms_median=flow_ms,
+        flow_ms_mean=flow_ms,
+    )
 
+
+def table_rows(html: str) -> list[list[str]]:
+    return [re.sub(r"<[^>]+>", " ", row).split() for row in re.findall(r"<tr.*?</tr>", html)]
+
+
+def test_table_states_differences_from_the_baseline() -> None:
     found = {
         "baseline": summary(4.0, 50.0, 0.0, (1.0, None, 8.0)),
         "static_warp": summary(3.0, 75.0, 20.0, (2.0, None, 4.0)),
-        "dwnet": summary(None, 50.1, 0.0, (1.0, 1.0, 8.0)),
+        "dwnet": summary(None, 55.0, 0.0, (1.0, 1.0, 8.0)),
     }
     html = table_html(CLASSES, METHODS, found)
-    rows = [re.sub(r"<[^>]+>", " ", row).split() for row in re.findall(r"<tr.*?</tr>", html)]
+    rows = table_rows(html)
     assert rows[1] == ["Flips", "per", "frame", "4.00", "%", "3.00", "%", "-25", "%", "–"]
-    assert rows[2] == ["Time", "per", "frame", "50.0", "ms", "75.0", "ms", "+50", "%", "50.1", "ms", "+0", "%"]
-    assert rows[3] == ["of", "which", "flow", "–", "20.0", "ms", "–"]
-    assert rows[5] == ["Red", "1.00", "%", "2.00", "%", "+100", "%", "1.00", "%", "+0", "%"]
-    assert rows[6] == ["Green", "–", "–", "1.00", "%"]
+    # 67.5 to 82.5 ms lie above 45 to 55; 49.5 to 60.5 overlap with them, and are no difference.
+    times = ["50.0", "ms", "45–55", "75.0", "ms", "68–82", "+50", "%", "55.0", "ms", "50–61", "same"]
+    assert rows[2] == ["Time", "per", "frame", *times]
+    assert rows[3] == ["Flow,", "where", "needed", "–", "20.0", "ms", "–"]
+    share = ["·", "60.0", "%", "of", "pixels"]
+    assert rows[5] == ["Red", *share, "1.00", "%", "2.00", "%", "+100", "%", "1.00", "%", "+0", "%"]
+    assert rows[6][-4:] == ["–", "–", "1.00", "%"]
+    assert rows[7][-6:] == ["8.00", "%", "4.00", "%", "8.00", "%"]  # one pixel in 2000: no difference is shown
     assert "mIoU" not in html
     assert "on average" not in html
 
@@ -240,13 +274,13 @@ def test_a_key_frame_network_is_shown_with_its_mean_time() -> None:
     """Its median leaves the key frames out: 4 of 5 frames take 10 ms, one 60."""
     classes = (1.0, None, 8.0)
     found = {
-        "baseline": MethodSummary(4.0, classes, None, 50.0, 50.0, 0.0),
-        "keyframe": MethodSummary(3.0, classes, None, 10.0, 20.0, 8.0),
+        "baseline": summary(4.0, 50.0, 0.0, classes),
+        "keyframe": summary(3.0, 10.0, 8.0, classes, mean_ms=20.0),
     }
     html = table_html(CLASSES, tuple(found), found)
     assert "Key frames" in html
-    rows = [re.sub(r"<[^>]+>", " ", row).split() for row in re.findall(r"<tr.*?</tr>", html)]
-    assert rows[2] == ["Time", "per", "frame", "50.0", "ms", "10.0", "ms", "-80", "%"]
+    rows = table_rows(html)
+    assert rows[2] == ["Time", "per", "frame", "50.0", "ms", "45–55", "10.0", "ms", "9–11", "-80", "%"]
     assert rows[3] == ["on", "average", "50.0", "ms", "20.0", "ms", "-60", "%"]
     assert 'data-panel="keyframe"' in panels_html(tuple(found))
 

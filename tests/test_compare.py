@@ -332,13 +332,13 @@ def test_a_failure_midway_leaves_nothing_and_older_files_alone(
 
 @pytest.mark.parametrize(
     ("settings", "message"),
-    [({}, r"one\.mp4 has 1 frame\(s\)"), ({"clip_name": "street.mov"}, r"street\.mov has 1 frame\(s\)")],
+    [({}, r"one\.mp4 has 1 frame"), ({"clip_name": "street.mov"}, r"street\.mov has 1 frame")],
 )
 def test_one_frame_is_not_enough(networks: Networks, tmp_path: Path, settings: dict, message: str) -> None:
     clip = write_clip(tmp_path / "one.mp4", [textured_frame()])
     with pytest.raises(ValueError, match=message + ".*flicker needs two or more"):
         run(clip, networks, tmp_path / "out", **settings)
-    assert list((tmp_path / "out").iterdir()) == []
+    assert not (tmp_path / "out").exists()
 
 
 def test_every_and_limit_choose_frames(blinking: Path, networks: Networks, tmp_path: Path) -> None:
@@ -347,7 +347,7 @@ def test_every_and_limit_choose_frames(blinking: Path, networks: Networks, tmp_p
     assert frames[0].expected == 2
     with open_video(ComparisonFiles.beside(tmp_path, blinking).video) as reader:
         assert reader.info.fps == pytest.approx(5)
-    with pytest.raises(ValueError, match=r"1 frame\(s\) to compare \(every: 6, limit: none\)"):
+    with pytest.raises(ValueError, match=r"1 frame to compare \(every: 6, limit: none\)"):
         run(blinking, networks, tmp_path, every=6)
 
 
@@ -383,7 +383,7 @@ def test_a_file_that_is_no_video(networks: Networks, tmp_path: Path) -> None:
     text.write_text("Dear diary, this is not a video.\n" * 50)
     with pytest.raises(VideoError, match=r"notes\.mp4"):
         run(text, networks, tmp_path / "out")
-    assert list((tmp_path / "out").iterdir()) == []
+    assert not (tmp_path / "out").exists()
 
 
 def test_memory_does_not_grow_with_the_clip(

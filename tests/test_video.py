@@ -332,7 +332,7 @@ def write(path: Path, content: bytes) -> Path:
     ("make", "message"),
     [
         (lambda tmp: tmp / "none.mp4", r"none.mp4: there is no such file; allowed is a video"),
-        (lambda tmp: write(tmp / "empty.mp4", b""), r"empty.mp4: is empty \(0 bytes\); allowed is a video"),
+        (lambda tmp: write(tmp / "empty.mp4", b""), r"empty.mp4: an empty file \(0 bytes\); allowed is a video"),
         (lambda tmp: write(tmp / "text.mp4", b"hello"), r"text.mp4: is not a video, or is damaged \(5 bytes"),
         (lambda tmp: write(tmp / "text.txt", b"hello\n" * 500), r"text.txt: is (a text|not a video)"),
         (lambda tmp: write(tmp / "list.mp4", b"#EXTM3U\n/etc/passwd\n"), r"list.mp4: is a playlist"),
