@@ -159,7 +159,8 @@ def table_html(
     return (
         '<div class="dw-card"><h2>All frames so far</h2><p>Small figures: relative to the baseline. Time: median on '
         f"this machine, with the flow where a method needs it, and the range of the middle half of the frames.{miou} "
-        f'Steady alone proves nothing: a constant answer never flips.</p><div class="dw-scroll"><table class="dw-table">{"".join(rows)}</table></div></div>'
+        'Steady alone proves nothing: a constant answer never flips.</p><div class="dw-scroll"><table class="dw-table">'
+        f"{''.join(rows)}</table></div></div>"
     )
 
 

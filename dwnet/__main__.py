@@ -10,9 +10,12 @@ from typing import Annotated, Literal
 import tyro
 
 from dwnet.data.command import data_check, data_frames
+from dwnet.data.street.command import street
 from dwnet.files import written_whole
+from dwnet.flicker.command import flicker
 from dwnet.progress import Progress
 
+TITLES = {"camvid": "CamVid", "cityscapes": "Cityscapes", "street": "Street"}
 FlowName = Literal["dis", "raft_small", "raft_large", "flownet2"]
 
 
@@ -48,33 +51,41 @@ def export(
 def evaluate(
     models: tyro.conf.Positional[tuple[Path, ...]],
     /,
-    data: Path = Path("data/camvid"),
+    data: Path | None = None,
+    kind: Literal["camvid", "cityscapes", "own", "street"] = "camvid",
     split: Literal["train", "val", "test"] = "val",
     max_gap: int = 5,
     ground_truth: bool = False,
-    flow: FlowName = "dis",
+    along: FlowName = "dis",
     flow_weights: str = "published",
+    flow: bool = False,
     json_file: Annotated[Path | None, tyro.conf.arg(name="json")] = None,
 ) -> None:
-    """Print mIoU, IoU per class, flicker and temporal consistency of models on CamVid, in Markdown.
+    """Print mIoU, IoU per class, flicker and temporal consistency of models, in Markdown.
 
     Args:
         models: exported networks (.onnx) or checkpoints.
-        data: folder of the data set.
+        data: folder of the data set; by default data/KIND.
+        kind: which data set; the street is rendered and has no folder.
         split: which part of it.
         max_gap: raw frames between two labelled frames that still count as consecutive.
         ground_truth: adds a row for the labels themselves: what the flicker metric says of a perfect prediction.
-        flow: what flicker is measured along, and methods warp by.
-        flow_weights: of the flow: published, or a file.
+        along: the flow that flicker is measured along, and methods warp by.
+        flow_weights: of that flow: published, or a file.
+        flow: instead, judge the flow that DWNet's exported refinements (the models) make of DIS, and DIS itself,
+            against the exact flow of rendered streets.
         json_file: also write all numbers here.
     """
-    from dwnet.data import CamVid
+    from dwnet.data.open import open_data
     from dwnet.evaluate import GroundTruth, Predictor, load_predictor, markdown
     from dwnet.evaluate import evaluate as run
     from dwnet.flow.arrays import flow_function
 
-    along = flow_function(flow, weights=flow_weights)
-    frames = CamVid(data, split)
+    if flow:
+        _judge_flows(models)
+        return
+    along_flow = flow_function(along, weights=flow_weights)
+    frames = open_data(kind, data, split)
     predictors: list[tuple[str, Predictor]] = []
     for path in models:
         predictor, classes = load_predictor(path)
@@ -90,16 +101,38 @@ def evaluate(
     evaluations = []
     for name, predictor in predictors:
         progress = Progress(name)
-        evaluations.append(run(name, predictor, frames, max_gap=max_gap, flow=along, progress=progress))
+        evaluations.append(run(name, predictor, frames, max_gap=max_gap, flow=along_flow, progress=progress))
         progress.close()
-    print(f"CamVid {split}, {len(frames)} frames, {frames.layout}; whole images, no test-time augmentation;")
-    named = "DIS flow (medium)" if flow == "dis" else f"{flow} flow"
+    print(
+        f"{TITLES.get(kind, frames.classes.name)} {split}, {len(frames)} frames, {frames.layout}; whole images, "
+        "no test-time augmentation;"
+    )
+    named = "DIS flow (medium)" if along == "dis" else f"{along} flow"
     pairs = next((e.flicker.frames for e in evaluations if e.flicker is not None), 0)
     print(f"flicker along {named}, {pairs} pairs at most {max_gap} raw frames apart, occlusions left out.\n")
     print(markdown(evaluations, frames.classes.classes))
     if json_file is not None:
         with written_whole(json_file) as temporary:
             temporary.write_text(json.dumps([dataclasses.asdict(e) for e in evaluations], indent=2) + "\n")
+
+
+def _judge_flows(refinements: tuple[Path, ...]) -> None:
+    from dwnet.data.street import StreetScene
+    from dwnet.data.street_pairs import first_seed
+    from dwnet.flow_error import flows_to_judge, judge_flow, markdown
+    from dwnet.runtime import OnnxFlowRefinement, load
+
+    flows = flows_to_judge()
+    for path in refinements:
+        refiner = load(path, kind="flow_refinement")
+        assert isinstance(refiner, OnnxFlowRefinement)
+        flows[f"DIS, refined by {path.stem}"] = flows_to_judge(refiner)["DIS, refined"]
+    scenes = [StreetScene(first_seed("test") + street) for street in range(8)]
+    progress = Progress("flow")
+    judged = judge_flow(scenes, flows, frames_per_scene=4, progress=progress)
+    progress.close()
+    print("Flow against the exact flow of 8 test streets, 4 frames of each:\n")
+    print(markdown(judged))
 
 
 def compare(
@@ -150,34 +183,6 @@ def compare(
         print(f"| {method} | {' | '.join('-' if cell is None else f'{cell:.2f}' for cell in cells)} |")
     files = ComparisonFiles.beside(output, Path(clip.name))
     print(f"\n{frame.compared} frames; {files.video}, {files.csv}, {files.json}")
-
-
-def street(
-    output: tyro.conf.Positional[Path],
-    /,
-    seed: int = 0,
-    seconds: float = 8.0,
-    start_seconds: float = 0.0,
-    look: Literal["day", "overcast", "dusk", "wet"] | None = None,
-    size: tuple[int, int] = (480, 360),
-    crf: int = 20,
-) -> None:
-    """Render a clip of the library's own street: a drive with traffic, H.264, 25 frames a second.
-
-    Args:
-        output: the MP4 file to write.
-        seed: another seed is another street.
-        seconds: length of the clip.
-        start_seconds: where in the 40 s of the drive it begins.
-        look: light and weather; by default the seed's.
-        size: width and height, in pixels.
-        crf: H.264 quality, 0 (lossless) to 51.
-    """
-    from dwnet.data.street import StreetScene, write_clip
-
-    scene = StreetScene(seed, width=size[0], height=size[1], look=look)
-    frames = write_clip(scene, output, seconds=seconds, start_seconds=start_seconds, crf=crf)
-    print(f"{output}: {frames} frames, {output.stat().st_size / 1e6:.1f} MB")
 
 
 def camvid_frames(
@@ -239,6 +244,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "export": export,
     "evaluate": evaluate,
     "compare": compare,
+    "flicker": flicker,
     "street": street,
     "camvid-frames": camvid_frames,
 }

@@ -92,7 +92,7 @@ class Comparator:
         image = frame.image
         if self._previous is None:
             self._warm_up(image)
-        scene_cut = self._previous is not None and _is_scene_cut(self._previous.image, image)
+        scene_cut = self._previous is not None and is_scene_cut(self._previous.image, image)
         self.scene_cuts += scene_cut
         previous = None if scene_cut else self._previous
         coarse_flow, refined_flow, visible, coarse_ms = None, None, None, 0.0
@@ -214,7 +214,7 @@ class Comparator:
         )
 
 
-def _is_scene_cut(previous: np.ndarray, image: np.ndarray) -> bool:
+def is_scene_cut(previous: np.ndarray, image: np.ndarray) -> bool:
     """Whether two successive frames, uint8 (H, W, 3), show different scenes (`SCENE_CUT_DIFFERENCE`)."""
     before, now = (cv2.resize(frame, (16, 12), interpolation=cv2.INTER_AREA) for frame in (previous, image))
     return float(cv2.absdiff(before, now).mean()) > SCENE_CUT_DIFFERENCE

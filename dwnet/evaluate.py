@@ -10,8 +10,7 @@ import torch
 
 from dwnet import IGNORE_LABEL
 from dwnet.checkpoint import load_checkpoint
-from dwnet.data import CamVid
-from dwnet.data.camvid import FrameName
+from dwnet.data.open import FrameData, FramePlace
 from dwnet.flow import dis_flow
 from dwnet.flow.arrays import FlowFunction
 from dwnet.methods import KeyframeMethod, Method, StaticWarpMethod
@@ -100,7 +99,7 @@ class TorchPredictor:
 class GroundTruth:
     """The labels themselves as a `Predictor`: what the metric says of perfection, and so what the flow is worth."""
 
-    def __init__(self, data: CamVid) -> None:
+    def __init__(self, data: FrameData) -> None:
         self._labels: Iterator[np.ndarray] = (data[i]["labels"].numpy().astype(np.uint8) for i in range(len(data)))
         self.reference: np.ndarray | None = None
 
@@ -134,7 +133,7 @@ def load_predictor(path: str | Path) -> tuple[Predictor, tuple[str, ...]]:
 def evaluate(
     name: str,
     predictor: Predictor,
-    data: CamVid,
+    data: FrameData,
     *,
     max_gap: int = 5,
     flow: FlowFunction = dis_flow,
@@ -156,12 +155,11 @@ def evaluate(
     """
     classes = len(data.classes)
     segmentation, flicker = SegmentationMeter(classes), FlickerMeter(classes)
-    before: FrameName | None = None
+    before: FramePlace | None = None
     previous_image, previous_labels = np.empty(0, np.uint8), np.empty(0, np.uint8)
-    for index, full_name in enumerate(data.names):
+    for index, now in enumerate(data.frames):
         sample = data[index]
         image = (sample["frame"].permute(1, 2, 0).numpy() * 255).round().astype(np.uint8)
-        now = FrameName.parse(full_name)
         follows = before is not None and now.sequence == before.sequence and 0 < now.number - before.number <= max_gap
         flow_px = flow(image, previous_image) if follows else None
         if not follows:
@@ -179,7 +177,7 @@ def evaluate(
             flicker.update(previous_labels, labels, flow_px, visible)
         before, previous_image, previous_labels = now, image, labels
         if progress is not None:
-            progress(index + 1, len(data.names))
+            progress(index + 1, len(data))
     return Evaluation(name, segmentation.compute(), flicker.compute() if flicker.frames else None)
 
 

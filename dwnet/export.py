@@ -135,9 +135,11 @@ class ExportablePool(nn.AdaptiveAvgPool2d):
     """PyTorch's adaptive pooling in a form that exports with dynamic sizes; PyTorch's own bakes the traced size in."""
 
     def forward(self, x: Tensor) -> Tensor:  # noqa: D102
-        sizes = {self.output_size} if isinstance(self.output_size, int) else set(self.output_size)
-        bins = sizes.pop()
-        return super().forward(x) if sizes or bins in (1, None) else adaptive_average_pool(x, bins)
+        size = self.output_size
+        rows, columns = (size, size) if not isinstance(size, tuple) else size
+        if rows is None or rows == 1 or rows != columns:
+            return super().forward(x)
+        return adaptive_average_pool(x, rows)
 
 
 def export_checkpoint(
@@ -219,7 +221,10 @@ def export_segmenter(
     # Large enough for the deepest map of another package's network to have a few pixels; and far apart, so that no
     # size can have been built into the graph.
     rows = max(6, -(-128 // own.multiple)) * own.multiple
-    checks = [(_smooth_noise(2, 3, rows, rows + own.multiple),), (_smooth_noise(1, 3, 2 * rows + own.multiple, rows),)]
+    checks: list[tuple[Tensor, ...]] = [
+        (_smooth_noise(2, 3, rows, rows + own.multiple),),
+        (_smooth_noise(1, 3, 2 * rows + own.multiple, rows),),
+    ]
     metadata = _interface("segmenter", classes, stride=own.stride, multiple=own.multiple, channels=own.channels)
     metadata |= {"method": method, "normalisation": {"inside_graph": True}, "commit": code_commit()}
     return _export(PerFrameGraph(own), checks[0], checks, metadata, Path(path))

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from dwnet import IGNORE_LABEL
 from dwnet.metrics_core import (
     Array,
+    NearestWarp,
     as_flow,
     as_labels,
     as_mask,
@@ -27,6 +28,7 @@ from dwnet.metrics_core import (
     check_class_ids,
     check_num_classes,
     confusion_matrix,
+    grown,
     iou_percent,
     mean_percent,
     near_edge,
@@ -35,14 +37,25 @@ from dwnet.metrics_core import (
     positions_along,
     warp_labels,
 )
-from dwnet.metrics_published import VideoConsistency, VideoConsistencyMeter, tc_etc, tc_vspw, video_consistency
+from dwnet.metrics_published import (
+    TCETCMeter,
+    TCVSPWMeter,
+    VideoConsistency,
+    VideoConsistencyMeter,
+    tc_etc,
+    tc_vspw,
+    video_consistency,
+)
 
 __all__ = [
     "FlickerMeter",
     "FlickerResult",
     "LogitJitterMeter",
+    "NearestWarp",
     "SegmentationMeter",
     "SegmentationResult",
+    "TCETCMeter",
+    "TCVSPWMeter",
     "VideoConsistency",
     "VideoConsistencyMeter",
     "flicker_error",
@@ -117,6 +130,11 @@ class SegmentationMeter:
         predicted, true = predicted[labelled], true[labelled]
         check_class_ids(predicted, self.num_classes, "prediction", ignore=False)
         self.confusion += confusion_matrix(true, predicted, self.num_classes)
+
+    def grow(self, num_classes: int) -> None:
+        """Makes room for more classes; ValueError for fewer than there are."""
+        self.confusion = grown(self.confusion, num_classes, axes=2)
+        self.num_classes = num_classes
 
     def compute(self) -> SegmentationResult:
         """The rates over everything counted so far."""
@@ -256,19 +274,36 @@ class FlickerMeter:
             )
         check_class_ids(current, self.num_classes)
         check_class_ids(previous, self.num_classes, "previous_labels")
-        mask = as_mask(visible, current.shape)
         warped, _ = warp_labels(previous, flow_px)
-        counted = mask & (warped != IGNORE_LABEL) & (current != IGNORE_LABEL)
-        key = near_edge(current, distance_px=BOUNDARY_PX).astype(np.int32)
-        key *= self.num_classes
-        key += warped
-        key *= self.num_classes
-        key += current
-        counts = np.bincount(key[counted], minlength=self.transitions.size).reshape(self.transitions.shape)
+        return self.update_warped(warped, current, as_mask(visible, current.shape))
+
+    def update_warped(
+        self, warped: NDArray[np.uint8], labels: NDArray[np.uint8], visible: NDArray[np.bool_]
+    ) -> float | None:
+        """Counts one pair of frames whose previous labels are warped already: several meters can share one warp.
+
+        Args:
+            warped: (H, W) uint8, the previous frame's prediction, from `NearestWarp` or `warp_labels`.
+            labels: (H, W) uint8, the current frame's prediction. Neither map's ids are checked here: what is no class
+                of this meter is left out.
+            visible: (H, W) bool.
+
+        Returns:
+            This pair's flips in percent; None if no pixel counts.
+        """
+        boundary = near_edge(labels, distance_px=BOUNDARY_PX)
+        counts = np.stack(
+            [confusion_matrix(warped, labels, self.num_classes, visible & zone) for zone in (~boundary, boundary)]
+        )
         self.transitions += counts
         self.frames += 1
         pixels = counts.sum()
         return percent(pixels - np.trace(counts, axis1=1, axis2=2).sum(), pixels)
+
+    def grow(self, num_classes: int) -> None:
+        """Makes room for more classes; ValueError for fewer than there are."""
+        self.transitions = grown(self.transitions, num_classes, axes=2)
+        self.num_classes = num_classes
 
     def merge(self, other: "FlickerMeter") -> None:
         """Adds what another meter counted, as if this one had seen its frames.

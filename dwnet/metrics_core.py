@@ -80,11 +80,17 @@ def check_num_classes(num_classes: int) -> None:
         raise ValueError(f"num_classes is {num_classes}; allowed are 1..{IGNORE_LABEL}")
 
 
+def classes_needed(labels: NDArray[np.uint8]) -> int:
+    """The highest class id of a label map, plus one; 0 where every pixel is ignored."""
+    # In uint8 the ignore label, 255, becomes 0.
+    return int((labels + np.uint8(1)).max(initial=0))
+
+
 def check_class_ids(labels: NDArray[np.uint8], num_classes: int, name: str = "labels", *, ignore: bool = True) -> None:
     """Raises ValueError if a label is no class id (nor, where `ignore` is allowed, the ignore label)."""
-    ids = np.arange(256)
-    allowed = (ids < num_classes) | (ignore & (ids == IGNORE_LABEL))
-    if not allowed[labels].all():
+    if classes_needed(labels) > num_classes or (not ignore and labels.max(initial=0) == IGNORE_LABEL):
+        ids = np.arange(256)
+        allowed = (ids < num_classes) | (ignore & (ids == IGNORE_LABEL))
         found = sorted({int(label) for label in np.unique(labels) if not allowed[label]})
         also = f" and {IGNORE_LABEL} (ignore)" if ignore else ""
         raise ValueError(f"{name} holds the labels {found}; allowed are 0..{num_classes - 1}{also}")
@@ -145,6 +151,30 @@ def occlusion_mask(
     return visible
 
 
+class NearestWarp:
+    """`warp_labels` along one flow, for several label maps: where each pixel reads from is found once.
+
+    Args:
+        flow_px: (2, H, W), from frame t to the neighbour whose labels are warped, in pixels.
+    """
+
+    def __init__(self, flow_px: NDArray[np.float32]) -> None:
+        x, y, self.inside = positions_along(flow_px)
+        self._all_inside = bool(self.inside.all())
+        # Positions are not negative here, so the cast rounds down.
+        index = (y + np.float32(0.5)).astype(np.intp)
+        index *= flow_px.shape[2]
+        index += (x + np.float32(0.5)).astype(np.intp)
+        self._index = index
+
+    def __call__(self, labels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """The warped labels, `IGNORE_LABEL` where the flow leaves the frame."""
+        warped: NDArray[np.uint8] = labels.ravel().take(self._index)
+        if not self._all_inside:
+            warped[~self.inside] = IGNORE_LABEL
+        return warped
+
+
 def warp_labels(labels_neighbour: Array, flow_px: Array) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
     """The neighbour's labels as frame t should see them: Eq. 1 with the nearest pixel, since class ids cannot be mixed.
 
@@ -163,15 +193,8 @@ def warp_labels(labels_neighbour: Array, flow_px: Array) -> tuple[NDArray[np.uin
         ValueError: for labels that are no label map, or a flow that does not lie on it.
     """
     labels = as_labels(labels_neighbour, "labels_neighbour")
-    x, y, inside = positions_along(as_flow(flow_px, labels.shape))
-    # Positions are not negative here, so the cast rounds down.
-    index = (y + np.float32(0.5)).astype(np.int32)
-    index *= labels.shape[1]
-    index += (x + np.float32(0.5)).astype(np.int32)
-    warped: NDArray[np.uint8] = labels.ravel().take(index)
-    if not inside.all():
-        warped[~inside] = IGNORE_LABEL
-    return warped, inside
+    warp = NearestWarp(as_flow(flow_px, labels.shape))
+    return warp(labels), warp.inside
 
 
 def near_edge(labels: Array, *, distance_px: int = 3) -> NDArray[np.bool_]:
@@ -198,10 +221,40 @@ def near_edge(labels: Array, *, distance_px: int = 3) -> NDArray[np.bool_]:
     return different
 
 
-def confusion_matrix(rows: NDArray[np.uint8], columns: NDArray[np.uint8], num_classes: int) -> NDArray[np.int64]:
-    """Pixels per pair of labels: (num_classes, num_classes) int64, from two arrays of class ids of one shape."""
-    key = rows.astype(np.int32) * num_classes + columns
-    return np.bincount(key.ravel(), minlength=num_classes**2).reshape(num_classes, num_classes).astype(np.int64)
+def confusion_matrix(
+    rows: NDArray[np.uint8], columns: NDArray[np.uint8], num_classes: int, mask: NDArray[np.bool_] | None = None
+) -> NDArray[np.int64]:
+    """Pixels per pair of labels: (num_classes, num_classes) int64, from two arrays of labels of one shape.
+
+    Labels from `num_classes` on, `IGNORE_LABEL` among them, are left out, and so is what lies outside `mask`.
+    """
+    table = np.zeros((num_classes, num_classes), np.int64)
+    planes = [np.ascontiguousarray(array).reshape(1, -1) for array in (rows, columns)]
+    inside = None if mask is None else np.ascontiguousarray(mask).view(np.uint8).reshape(1, -1)
+    # OpenCV returns float32, which counts exactly up to 2^24.
+    for start in range(0, rows.size, 2**24):
+        part = slice(start, start + 2**24)
+        table += cv2.calcHist(
+            [plane[:, part] for plane in planes],
+            [0, 1],
+            None if inside is None else inside[:, part],
+            [num_classes, num_classes],
+            [0, num_classes, 0, num_classes],
+        ).astype(np.int64)
+    return table
+
+
+def grown(table: NDArray[np.int64], num_classes: int, axes: int) -> NDArray[np.int64]:
+    """A table whose last `axes` axes count classes, with room for `num_classes` of them: new ones have no pixels.
+
+    Raises:
+        ValueError: if it has more already.
+    """
+    check_num_classes(num_classes)
+    if num_classes < table.shape[-1]:
+        raise ValueError(f"num_classes is {num_classes}; allowed are {table.shape[-1]}..{IGNORE_LABEL} (it only grows)")
+    more = num_classes - table.shape[-1]
+    return np.pad(table, [(0, 0)] * (table.ndim - axes) + [(0, more)] * axes)
 
 
 def percent(part: SupportsFloat, whole: SupportsFloat) -> float | None:

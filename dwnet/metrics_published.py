@@ -18,11 +18,12 @@ from dwnet.metrics_core import (
     check_class_ids,
     check_num_classes,
     confusion_matrix,
+    grown,
     percent,
 )
 
 
-def tc_etc(pairs: Iterable[tuple[Array, Array, Array]], *, num_classes: int) -> float:
+class TCETCMeter:
     """TC as ETC computes it (Liu et al., Efficient semantic video segmentation with per-frame inference, ECCV 2020).
 
     The procedure of its evaluation script: labels of frame t+1 are warped to t, intersections and unions are summed
@@ -34,32 +35,61 @@ def tc_etc(pairs: Iterable[tuple[Array, Array, Array]], *, num_classes: int) -> 
     mean. The script also feeds its FlowNet2 with images normalised twice; give such a flow to reproduce that too.
 
     Args:
+        num_classes: all of them enter the mean.
+    """
+
+    def __init__(self, num_classes: int) -> None:
+        check_num_classes(num_classes)
+        self.num_classes = num_classes
+        self.areas = np.zeros((2, num_classes), np.int64)
+        """Intersection and union per class; sum several to merge meters."""
+
+    def update(self, labels: Array, labels_next: Array, flow_px: Array) -> None:
+        """Counts one pair: (H, W) integers of t and t+1, and the flow (2, H, W) from t to t+1, in pixels.
+
+        Raises:
+            ValueError: for maps that do not fit each other, or a label that is no class.
+        """
+        first, second, flow = _read_pair(labels, labels_next, flow_px, self.num_classes, ignore=True)
+        self.update_warped(first, ETCWarp(flow)(second))
+
+    def update_warped(self, labels: NDArray[np.uint8], warped: NDArray[np.uint8]) -> None:
+        """Counts one pair whose next labels an `ETCWarp` brought to t. Ids are not checked."""
+        table = confusion_matrix(labels, warped, 256)
+        same, per_warped = np.diag(table), table.sum(axis=0)
+        # Ignored pixels of the warped map are ignored in both; ids that mixing with 255 produced are no class.
+        per_label = table.sum(axis=1) - table[:, IGNORE_LABEL]
+        self.areas[0] += same[: self.num_classes]
+        self.areas[1] += (per_label + per_warped - same)[: self.num_classes]
+
+    def grow(self, num_classes: int) -> None:
+        """Makes room for more classes; ValueError for fewer than there are."""
+        self.areas = grown(self.areas, num_classes, axes=1)
+        self.num_classes = num_classes
+
+    def compute(self) -> float:
+        """TC in percent, 0..100; 0 if nothing was counted."""
+        return float(100.0 * np.mean(self.areas[0] / (self.areas[1] + 1e-10)))
+
+
+def tc_etc(pairs: Iterable[tuple[Array, Array, Array]], *, num_classes: int) -> float:
+    """TC in percent as ETC computes it, flaws included: `TCETCMeter` in one call.
+
+    Args:
         pairs: (labels_t, labels_t+1, flow from t to t+1), each (H, W) integers, (H, W) integers, (2, H, W) pixels.
             Consumed one by one.
         num_classes: all of them enter the mean.
 
-    Returns:
-        TC in percent, 0..100; 0 if there are no pairs.
-
     Raises:
         ValueError: for maps that do not fit each other, or a label that is no class.
     """
-    check_num_classes(num_classes)
-    intersection = np.zeros(num_classes, np.int64)
-    union = np.zeros(num_classes, np.int64)
-    for first, second, flow in pairs:
-        labels, neighbour, flow_px = _read_pair(first, second, flow, num_classes, ignore=True)
-        warped = _clamped_bilinear(neighbour.astype(np.float32), flow_px).astype(np.uint8)
-        # Ignored pixels of the warped map are ignored in both; ids that mixing with 255 produced are no class.
-        labels = np.where(warped == IGNORE_LABEL, np.uint8(IGNORE_LABEL), labels)
-        same = np.bincount(labels[labels == warped], minlength=256)[:num_classes]
-        area = np.bincount(labels.ravel(), minlength=256) + np.bincount(warped.ravel(), minlength=256)
-        intersection += same
-        union += area[:num_classes] - same
-    return float(100.0 * np.mean(intersection / (union + 1e-10)))
+    meter = TCETCMeter(num_classes)
+    for pair in pairs:
+        meter.update(*pair)
+    return meter.compute()
 
 
-def tc_vspw(pairs: Iterable[tuple[Array, Array, Array]], *, num_classes: int) -> float | None:
+class TCVSPWMeter:
     """TC as VSPW's benchmark computes it (Miao et al., VSPW, CVPR 2021; its published TC script).
 
     Labels of frame t+1 are warped to t with the nearest pixel, one confusion matrix is kept over all pairs, and the
@@ -72,28 +102,59 @@ def tc_vspw(pairs: Iterable[tuple[Array, Array, Array]], *, num_classes: int) ->
     RAFT's flow and the first 100 validation videos.
 
     Args:
+        num_classes: VSPW has 124.
+    """
+
+    def __init__(self, num_classes: int) -> None:
+        check_num_classes(num_classes)
+        self.num_classes = num_classes
+        self.confusion = np.zeros((num_classes, num_classes), np.int64)
+        """Pixels by (label of t, warped label of t+1); sum those of several meters to merge them."""
+
+    def update(self, labels: Array, labels_next: Array, flow_px: Array) -> None:
+        """Counts one pair: (H, W) integers of t and t+1, and the flow (2, H, W) from t to t+1, in pixels.
+
+        Raises:
+            ValueError: for maps that do not fit each other, or a label that is no class (`IGNORE_LABEL` included, which
+                the published code would count at random).
+        """
+        first, second, flow = _read_pair(labels, labels_next, flow_px, self.num_classes, ignore=False)
+        self.update_warped(first, VSPWWarp(flow)(second))
+
+    def update_warped(self, labels: NDArray[np.uint8], warped: NDArray[np.uint8]) -> None:
+        """Counts one pair whose next labels a `VSPWWarp` brought to t. Ids are not checked."""
+        self.confusion += confusion_matrix(labels, warped, self.num_classes)
+
+    def grow(self, num_classes: int) -> None:
+        """Makes room for more classes; ValueError for fewer than there are."""
+        self.confusion = grown(self.confusion, num_classes, axes=2)
+        self.num_classes = num_classes
+
+    def compute(self) -> float | None:
+        """TC in percent, 0..100; None if nothing was counted."""
+        present = self.confusion.sum(axis=1) > 0
+        if not present.any():
+            return None
+        both = np.diag(self.confusion)[present]
+        union = (self.confusion.sum(axis=0) + self.confusion.sum(axis=1))[present] - both
+        return float(100.0 * np.mean(both / union))
+
+
+def tc_vspw(pairs: Iterable[tuple[Array, Array, Array]], *, num_classes: int) -> float | None:
+    """TC in percent as VSPW's benchmark computes it, flaws included: `TCVSPWMeter` in one call.
+
+    Args:
         pairs: (labels_t, labels_t+1, flow from t to t+1), each (H, W) integers, (H, W) integers, (2, H, W) pixels.
             Consumed one by one.
         num_classes: VSPW has 124.
 
-    Returns:
-        TC in percent, 0..100; None if there are no pairs.
-
     Raises:
-        ValueError: for maps that do not fit each other, or a label that is no class (`IGNORE_LABEL` included, which
-            the published code would count at random).
+        ValueError: for maps that do not fit each other, or a label that is no class, `IGNORE_LABEL` included.
     """
-    check_num_classes(num_classes)
-    confusion = np.zeros((num_classes, num_classes), np.int64)
-    for first, second, flow in pairs:
-        labels, neighbour, flow_px = _read_pair(first, second, flow, num_classes, ignore=False)
-        confusion += confusion_matrix(labels, _misaligned_nearest(neighbour, flow_px), num_classes)
-    present = confusion.sum(axis=1) > 0
-    if not present.any():
-        return None
-    both = np.diag(confusion)[present]
-    union = (confusion.sum(axis=0) + confusion.sum(axis=1))[present] - both
-    return float(100.0 * np.mean(both / union))
+    meter = TCVSPWMeter(num_classes)
+    for pair in pairs:
+        meter.update(*pair)
+    return meter.compute()
 
 
 def _read_pair(
@@ -110,34 +171,74 @@ def _read_pair(
     return labels, neighbour, flow_px
 
 
-def _clamped_bilinear(values: NDArray[np.float32], flow_px: NDArray[np.float32]) -> NDArray[np.float32]:
-    """NVIDIA's Resample2d: bilinear, each of the four taps clamped to the frame, summed in float32 in its order."""
-    height, width = values.shape
-    x = np.arange(width, dtype=np.float32) + flow_px[0]
-    y = np.arange(height, dtype=np.float32)[:, None] + flow_px[1]
-    left, top = np.floor(x), np.floor(y)
-    alpha, beta = x - left, y - top
-    columns = [np.clip(left + step, 0, width - 1).astype(np.intp) for step in (0, 1)]
-    rows = [np.clip(top + step, 0, height - 1).astype(np.intp) for step in (0, 1)]
-    out = (1 - alpha) * (1 - beta) * values[rows[0], columns[0]]
-    out += alpha * (1 - beta) * values[rows[0], columns[1]]
-    out += (1 - alpha) * beta * values[rows[1], columns[0]]
-    out += alpha * beta * values[rows[1], columns[1]]
-    return out
+class ETCWarp:
+    """The warp of ETC's script along one flow: NVIDIA's Resample2d on class ids, truncated to whole ids.
+
+    Bilinear, each of the four taps clamped to the frame, summed in float32 in its order.
+
+    Args:
+        flow_px: (2, H, W) float32, from t to t+1, finite, in pixels.
+    """
+
+    def __init__(self, flow_px: NDArray[np.float32]) -> None:
+        height, width = flow_px.shape[1:]
+        x = np.arange(width, dtype=np.float32) + flow_px[0]
+        y = np.arange(height, dtype=np.float32)[:, None] + flow_px[1]
+        left, top = np.floor(x), np.floor(y)
+        alpha, beta = x - left, y - top
+        # In a frame with one repeated pixel around it, the four taps of any position clamp to a 2 x 2 window.
+        self._index = (np.clip(top, -1, height - 1) + 1).astype(np.intp) * (width + 1)
+        self._index += (np.clip(left, -1, width - 1) + 1).astype(np.intp)
+        before, above = 1 - alpha, 1 - beta
+        self._weights = (before * above, alpha * above, before * beta, alpha * beta)
+
+    def __call__(self, labels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """Labels (H, W) of t+1, as the script sees them from t."""
+        height, width = labels.shape
+        padded = np.pad(labels, 1, mode="edge")
+        windows = np.empty((height + 1, width + 1, 4), np.uint8)
+        for tap in range(4):
+            top, left = divmod(tap, 2)
+            windows[..., tap] = padded[top : top + height + 1, left : left + width + 1]
+        # One look-up of four bytes instead of four of one.
+        taps = windows.view(np.uint32).ravel().take(self._index).view(np.uint8).reshape(height, width, 4)
+        total = taps[..., 0] * self._weights[0]
+        for tap in range(1, 4):
+            total += taps[..., tap] * self._weights[tap]
+        truncated: NDArray[np.uint8] = total.astype(np.uint8)
+        return truncated
 
 
-def _misaligned_nearest(labels: NDArray[np.uint8], flow_px: NDArray[np.float32]) -> NDArray[np.uint8]:
-    """VSPW's warp: its own grid, PyTorch's own sampler, so that halves and borders round exactly as there."""
-    import torch
-    import torch.nn.functional as F
+class VSPWWarp:
+    """The warp of VSPW's script along one flow: PyTorch's nearest sampling of a grid made for the other alignment.
 
-    height, width = labels.shape
-    x = np.arange(width, dtype=np.float32) + flow_px[0]
-    y = np.arange(height, dtype=np.float32)[:, None] + flow_px[1]
-    grid = np.stack((2 * x / max(width - 1, 1) - 1, 2 * y / max(height - 1, 1) - 1), axis=-1)
-    source = torch.from_numpy(labels.astype(np.float32))[None, None]
-    warped = F.grid_sample(source, torch.from_numpy(grid)[None], mode="nearest", align_corners=False)
-    return warped[0, 0].numpy().astype(np.uint8)
+    Args:
+        flow_px: (2, H, W) float32, from t to t+1, finite, in pixels.
+    """
+
+    def __init__(self, flow_px: NDArray[np.float32]) -> None:
+        height, width = flow_px.shape[1:]
+        x = np.arange(width, dtype=np.float32) + flow_px[0]
+        y = np.arange(height, dtype=np.float32)[:, None] + flow_px[1]
+        column, row = _misaligned(x, width), _misaligned(y, height)
+        self._outside = (column < 0) | (column > width - 1) | (row < 0) | (row > height - 1)
+        column[self._outside] = 0
+        row[self._outside] = 0
+        self._index = row.astype(np.intp) * width + column.astype(np.intp)
+
+    def __call__(self, labels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """Labels (H, W) of t+1, as the script sees them from t: class 0 where they come from outside."""
+        warped: NDArray[np.uint8] = labels.ravel().take(self._index)
+        warped[self._outside] = 0
+        return warped
+
+
+def _misaligned(positions: NDArray[np.float32], side: int) -> NDArray[np.float32]:
+    """The pixel that grid_sample(mode="nearest", align_corners=False) reads for a grid normalised by side - 1."""
+    grid = 2 * positions / np.float32(max(side - 1, 1)) - 1
+    # PyTorch rounds halves to the even pixel, as rint does.
+    rounded: NDArray[np.float32] = np.rint((grid + 1) * np.float32(side / 2) - np.float32(0.5))
+    return rounded
 
 
 @dataclass(frozen=True)

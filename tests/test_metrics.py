@@ -15,7 +15,10 @@ from dwnet import IGNORE_LABEL
 from dwnet.metrics import (
     FlickerMeter,
     LogitJitterMeter,
+    NearestWarp,
     SegmentationMeter,
+    TCETCMeter,
+    TCVSPWMeter,
     VideoConsistencyMeter,
     flicker_error,
     flip_map,
@@ -31,6 +34,7 @@ from dwnet.metrics import (
     video_consistency,
     warp_labels,
 )
+from dwnet.metrics_published import VSPWWarp
 
 H, W, C = 24, 32, 5
 
@@ -530,6 +534,56 @@ def test_tc_vspw_has_its_published_flaws() -> None:
     assert tc_vspw([], num_classes=2) is None
     # Ours finds nothing wrong.
     assert temporal_consistency(labels, labels, constant_flow(0, 0, 4, 4), num_classes=2) == 100
+
+
+@pytest.mark.parametrize("size", [(24, 32), (23, 31), (1, 9)])
+def test_the_vspw_warp_is_what_pytorch_samples(size: tuple[int, int]) -> None:
+    rng = np.random.default_rng(12)
+    labels = random_labels(rng, *size)
+    for flow in (rng.normal(0, 5, (2, *size)), rng.integers(-20, 21, (2, *size)) / 4, np.zeros((2, *size))):
+        flow_px = flow.astype(np.float32)
+        x = np.arange(size[1], dtype=np.float32) + flow_px[0]
+        y = np.arange(size[0], dtype=np.float32)[:, None] + flow_px[1]
+        sides = [np.float32(max(side - 1, 1)) for side in size]
+        grid = torch.from_numpy(np.stack((2 * x / sides[1] - 1, 2 * y / sides[0] - 1), axis=-1))[None]
+        source = torch.from_numpy(labels.astype(np.float32))[None, None]
+        expected = torch.nn.functional.grid_sample(source, grid, mode="nearest", align_corners=False)[0, 0]
+        np.testing.assert_array_equal(VSPWWarp(flow_px)(labels), expected.numpy())
+
+
+def test_meters_grow_without_losing_anything() -> None:
+    """Whatever room there was in the beginning, the result is that of a meter with room for all."""
+    rng = np.random.default_rng(13)
+    few, many = (blocks(rng, classes=2), blocks(rng, classes=2)), (blocks(rng), blocks(rng))
+    flow = rng.normal(0, 2, (2, H, W)).astype(np.float32)
+    for kind in (FlickerMeter, TCETCMeter, TCVSPWMeter):
+        grown, whole = kind(2), kind(C)
+        for meter in (grown, whole):
+            meter.update(*few, flow)
+        grown.grow(C)
+        for meter in (grown, whole):
+            meter.update(*many, flow)
+        assert grown.compute() == whole.compute()
+        with pytest.raises(ValueError, match=r"num_classes is 4; allowed are 5\.\.255"):
+            grown.grow(4)
+    segmentation = SegmentationMeter(2)
+    segmentation.update(*few)
+    segmentation.grow(C)
+    segmentation.update(*many)
+    assert segmentation.confusion.shape == (C, C)
+    assert segmentation.compute().pixels == 2 * H * W
+
+
+def test_one_warp_serves_several_meters() -> None:
+    rng = np.random.default_rng(14)
+    flow = rng.normal(0, 3, (2, H, W)).astype(np.float32)
+    visible = rng.random((H, W)) < 0.8
+    warp = NearestWarp(flow)
+    for _ in range(3):
+        previous, labels = blocks(rng), blocks(rng)
+        one, other = FlickerMeter(C), FlickerMeter(C)
+        assert one.update_warped(warp(previous), labels, visible) == other.update(previous, labels, flow, visible)
+        assert one.compute() == other.compute()
 
 
 # ----------------------------------------------------------------------------------------------------------- jitter

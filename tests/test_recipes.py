@@ -3,6 +3,7 @@
 import dataclasses
 import re
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -17,7 +18,8 @@ from train.recipes import RECIPES, DataSpec, OptimiserSpec, Recipe
 FLAGS = """
 --name --backbone-weights --epochs --batch-size --precision --channels-last --no-channels-last --seed --output
 --evaluate-every --checkpoint-every --log-every
---data.root --data.neighbours --data.max-offset --data.crop --data.scale --data.workers
+--data.kind --data.root --data.neighbours --data.coarse-ratio --data.street-size
+--data.max-offset --data.crop --data.scale --data.workers
 --network.segmenter --network.backbone --network.output-stride --network.channels --network.dropout
 --network.auxiliary --network.no-auxiliary
 --method.name --method.flow --method.flow-weights --method.train-flow --method.no-train-flow --method.fusion
@@ -63,6 +65,16 @@ def test_flags_are_kept(capsys: pytest.CaptureFixture[str]) -> None:
     assert sorted(set(options) - {"--help"}) == sorted(FLAGS.split())
 
 
+def test_another_data_set_by_its_name_alone() -> None:
+    recipe, _ = parse(["--recipe", "camvid_lite0_dwnet", "--data", "street", "--data.max-offset", "3"])
+    assert (recipe.data.kind, recipe.data.neighbours, recipe.data.max_offset) == ("street", "video", 3)
+    assert replace(recipe, data=RECIPES["camvid_lite0_dwnet"].data) == RECIPES["camvid_lite0_dwnet"]
+    recipe, _ = parse(["--recipe", "camvid_lite0_dwnet", "--data", "own", "--data.root", "yard"])
+    assert (recipe.data.kind, recipe.data.folder) == ("own", Path("yard"))
+    with pytest.raises(SystemExit):
+        parse(["--recipe", "camvid_lite0_dwnet", "--data", "kitti"])
+
+
 def test_help_without_a_recipe(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as end:
         parse(["--help"])
@@ -90,7 +102,7 @@ def test_options_change_the_recipe() -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ([], "no recipe: add --recipe NAME; allowed are camvid_resnet101_baseline, "),
+        ([], "no recipe: add --recipe NAME; allowed are street_quick, camvid_resnet101_baseline, "),
         (["--recipe", "camvid_lite0_dwnets"], r"unknown recipe 'camvid_lite0_dwnets' \(did you mean camvid_lite0_dwn"),
         (["--recipe", "zzz"], "unknown recipe 'zzz'; allowed are "),
     ],

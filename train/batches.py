@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import torch
-from torch.utils.data import DataLoader, Dataset, Sampler
+from torch.utils.data import DataLoader, Sampler
 
 
 class EpochOrder(Sampler[int]):
@@ -58,7 +58,7 @@ def batch_per_process(batch_size: int, *, processes: int, accumulation: int) -> 
     return share
 
 
-def training_loader(data: Dataset, order: EpochOrder, *, batch_size: int, workers: int, pin: bool) -> DataLoader:
+def training_loader(data: Any, order: EpochOrder, *, batch_size: int, workers: int, pin: bool) -> DataLoader:
     """The loader of one process: `batch_size` frames at a time, in `order`; its workers live on between epochs."""
     return DataLoader(
         data,

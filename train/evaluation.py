@@ -1,34 +1,26 @@
 """Class IoU of a method in training, over all processes."""
 
 from collections.abc import Callable
+from typing import Any, cast
 
 import torch
 from accelerate import Accelerator
 from accelerate.utils import broadcast, send_to_device
-from torch.utils.data import DataLoader, Subset
+from torch.utils.data import DataLoader, Dataset, Subset
 
-from dwnet.data import CamVid
-from dwnet.data.frames import Neighbours
-from dwnet.methods import METHODS
+from dwnet.data.open import FrameData
 from dwnet.metrics import SegmentationMeter, SegmentationResult
 from train.batches import leave_signals_to_the_parent, stop_workers
-from train.recipes import Recipe
-
-
-def validation_data(recipe: Recipe) -> CamVid:
-    """The val split as the recipe's method predicts it: whole frames, with neighbours if it needs them.
-
-    Raises:
-        DataError: if there is none.
-    """
-    needed = METHODS[recipe.method.name].needs_neighbour_to_predict
-    neighbours: Neighbours = "labelled" if needed else "none"
-    return CamVid(recipe.data.root, "val", neighbours=neighbours, max_offset=recipe.data.max_offset)
 
 
 @torch.no_grad()
 def evaluate(
-    wrapped: torch.nn.Module, data: CamVid, accelerator: Accelerator, *, workers: int, after_frame: Callable[[], None]
+    wrapped: torch.nn.Module,
+    data: FrameData,
+    accelerator: Accelerator,
+    *,
+    workers: int,
+    after_frame: Callable[[], None],
 ) -> SegmentationResult:
     """Class IoU over all frames of `data`, each counted once, whatever the number of processes.
 
@@ -43,7 +35,9 @@ def evaluate(
     for buffer in method.buffers():  # where batch norm is not synchronised, each process has counted its own statistics
         broadcast(buffer)
     # Each process its own frames, with no padding to equal numbers: only the confusion matrices are summed.
-    mine = Subset(data, range(accelerator.process_index, len(data), accelerator.num_processes))
+    mine: Subset[Any] = Subset(
+        cast(Dataset[Any], data), range(accelerator.process_index, len(data), accelerator.num_processes)
+    )
     loader = DataLoader(
         mine,
         batch_size=1,

@@ -10,9 +10,9 @@ from accelerate import Accelerator
 from torch import Tensor, nn
 
 from dwnet.checkpoint import Checkpoint, load_weights
-from dwnet.data import Augmentation, CamVid
 from train.batches import EpochOrder, batch_per_process, stop_workers, training_loader
-from train.evaluation import evaluate, validation_data
+from train.data import training_data, validation_data
+from train.evaluation import evaluate
 from train.optimiser import build_optimiser, freeze_unused, set_rates
 from train.progress import Clock, Means
 from train.recipes import Recipe
@@ -169,7 +169,7 @@ class Trainer:
             after_frame=self._stop_evaluation_if_asked,
         )
         if result.miou_percent is None:
-            raise TrainingError(f"val of {self.recipe.data.root} holds no labelled pixel")
+            raise TrainingError(f"val of {self.recipe.data.folder} holds no labelled pixel")
         best = self.metrics.get("best_miou_percent", -1.0)
         ious = dict(zip(self.classes.classes, result.per_class_iou_percent, strict=True))
         self.metrics = {
@@ -260,17 +260,3 @@ class Trainer:
         # Saved before it began, and made up for on resuming. Several processes cannot agree here: they end it first.
         if self._stop_asked and self.accelerator.num_processes == 1:
             raise Interrupted(f"stopped in the evaluation after epoch {self.epoch}, saved to {self.files.last}")
-
-
-def training_data(recipe: Recipe) -> CamVid:
-    """The train split, augmented; with neighbours unless the method is the baseline, whose frames are the same."""
-    augmentation = Augmentation(scale=recipe.data.scale, crop=recipe.data.crop)
-    pairs = recipe.method.name != "baseline"
-    return CamVid(
-        recipe.data.root,
-        "train",
-        neighbours=recipe.data.neighbours if pairs else "none",
-        max_offset=recipe.data.max_offset,
-        augment=augmentation,
-        seed=recipe.seed,
-    )

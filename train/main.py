@@ -6,6 +6,7 @@ import os
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Literal, get_args
 
 if not __package__:  # run by its path: Python then looks for packages beside this file, not in the folder above it
     sys.path[0] = str(Path(__file__).resolve().parents[1])
@@ -13,6 +14,7 @@ if not __package__:  # run by its path: Python then looks for packages beside th
 import tyro
 from accelerate import Accelerator
 
+from dwnet.data.open import Kind
 from train.loop import Interrupted, Trainer, TrainingError
 from train.recipes import RECIPES, Recipe
 
@@ -36,6 +38,11 @@ def parse(arguments: list[str], *, quiet: bool = False) -> tuple[Recipe, bool]:
     """
     parser = argparse.ArgumentParser(prog="train/main.py", description=DESCRIPTION, add_help=False, allow_abbrev=False)
     parser.add_argument("--recipe", metavar="NAME", help=f"required, one of: {', '.join(RECIPES)}")
+    parser.add_argument(
+        "--data",
+        choices=get_args(Kind),
+        help="another data set than the recipe's; the street comes with its own, rendered neighbours",
+    )
     parser.add_argument("--resume", action="store_true", help="continue OUTPUT/NAME/last.pt")
     known, rest = parser.parse_known_args(arguments)
     if known.recipe is None and {"-h", "--help"} & set(rest):
@@ -47,11 +54,15 @@ def parse(arguments: list[str], *, quiet: bool = False) -> tuple[Recipe, bool]:
         asked = f"unknown recipe {known.recipe!r}" if known.recipe else "no recipe: add --recipe NAME"
         hint = f" (did you mean {' or '.join(near)}?)" if near else ""
         raise SystemExit(1 if quiet else f"train/main.py: {asked}{hint}; allowed are {', '.join(RECIPES)}")
+    chosen = RECIPES[known.recipe]
+    if known.data is not None:
+        neighbours: Literal["video", "camera_motion"] = "video" if known.data == "street" else "camera_motion"
+        chosen = replace(chosen, data=replace(chosen.data, kind=known.data, neighbours=neighbours))
     recipe = tyro.cli(
         Recipe,
-        default=RECIPES[known.recipe],
+        default=chosen,
         args=rest,
-        prog=f"train/main.py --recipe {known.recipe} [--resume]",
+        prog=f"train/main.py --recipe {known.recipe} [--data NAME] [--resume]",
         description=DESCRIPTION,
         console_outputs=not quiet,
     )

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
+from dwnet.data.open import Kind
 from dwnet.methods import MethodSpec
 from dwnet.segmentation import NetworkSpec
 
@@ -13,10 +14,17 @@ from dwnet.segmentation import NetworkSpec
 class DataSpec:
     """Where the pictures come from, and how they are augmented."""
 
-    root: Path = Path("data/camvid")
-    """Folder of the data set (CamVid, either layout)."""
-    neighbours: Literal["camera_motion", "labelled", "video"] = "camera_motion"
-    """Where I_{t+k} comes from: a synthetic camera motion of I_t; another labelled frame; or raw video frames."""
+    kind: Kind = "camvid"
+    """Which data set: camvid, cityscapes, own (your own, `dwnet/data/own.py`), or the rendered street."""
+    root: Path | None = None
+    """Its folder; by default data/KIND. The street has none."""
+    neighbours: Literal["camera_motion", "labelled", "video", "mixed"] = "camera_motion"
+    """Where I_{t+k} comes from: a synthetic camera motion of I_t; another labelled frame; real video frames; or mixed,
+    video and camera motion by turns. The street renders its own: video."""
+    coarse_ratio: float = 0.0
+    """cityscapes: coarsely labelled frames for each finely labelled one, by cross-entropy only."""
+    street_size: tuple[int, int] = (360, 480)
+    """street: height and width of its frames."""
     max_offset: int = 5
     """Largest |k|, in raw frames (section 3.1)."""
     crop: tuple[int, int] = (384, 384)
@@ -29,6 +37,12 @@ class DataSpec:
     def __post_init__(self) -> None:
         _require("data.crop", self.crop, min(self.crop) >= 1, "two whole numbers of at least 1")
         _require("data.workers", self.workers, self.workers >= 0, "whole numbers of at least 0")
+        _require("data.coarse-ratio", self.coarse_ratio, 0 <= self.coarse_ratio < math.inf, "numbers of at least 0")
+
+    @property
+    def folder(self) -> Path:
+        """Where the data lies."""
+        return Path("data", self.kind) if self.root is None else self.root
 
 
 @dataclass(frozen=True)
@@ -122,7 +136,17 @@ camvid_lite0 = Recipe(
     epochs=18,
 )
 
-RECIPES: dict[str, Recipe] = {
+# The README's first training: the rendered street, which needs no download, on a fresh machine.
+street_quick = Recipe(
+    name="street_quick",
+    data=DataSpec(kind="street", neighbours="video", street_size=(240, 320), crop=(224, 224), scale=(0.75, 1.5)),
+    network=NetworkSpec(backbone="efficientnet_lite0", output_stride=16, channels=128),
+    optimiser=OptimiserSpec(head_rate_factor=10.0),
+    method=MethodSpec(prediction_space="softmax", prediction_weight=1.0),
+    epochs=4,
+)
+
+RECIPES: dict[str, Recipe] = {street_quick.name: street_quick} | {
     recipe.name: recipe
     for base in (camvid_resnet101, camvid_lite0)
     for recipe in (

@@ -1,6 +1,5 @@
 """A user's own classes: a small JSON file with their names, ids on disk and colours."""
 
-import colorsys
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dwnet import IGNORE_LABEL
-from dwnet.data.classes import ClassSet
+from dwnet.data.classes import ClassSet, made_up_colour
 from dwnet.data.pairs import DataError, read_raw
 
 EXAMPLE = '{"name": "yard", "classes": [{"name": "grass", "id": 3, "colour": [0, 128, 0]}, ...], "ignore": [0, 255]}'
@@ -90,13 +89,6 @@ def _parsed(content: Any, path: Path) -> OwnClasses:
     shared = [id_ for id_ in ids if ids.count(id_) > 1 or id_ in ignored]
     if shared:
         raise ValueError(f"found the id {shared[0]} twice")
-    colours = _colours(len(entries))
-    palette = tuple(tuple(entry.get("colour", colours[place])) for place, entry in enumerate(entries))
+    palette = tuple(tuple(entry.get("colour", made_up_colour(place))) for place, entry in enumerate(entries))
     names = tuple(entry["name"] for entry in entries)
     return OwnClasses(ClassSet(content.get("name", path.parent.name), names, palette), ids, ignored)
-
-
-def _colours(count: int) -> list[tuple[int, int, int]]:
-    """`count` colours, evenly round the colour wheel, by turns bright and dark."""
-    wheel = (colorsys.hsv_to_rgb(place / count, 0.75, 0.9 if place % 2 else 0.6) for place in range(count))
-    return [(round(255 * red), round(255 * green), round(255 * blue)) for red, green, blue in wheel]

@@ -1,5 +1,6 @@
 """Class sets: the names and colours that belong to a label map's ids."""
 
+import colorsys
 from dataclasses import dataclass
 
 from dwnet import IGNORE_LABEL
@@ -44,6 +45,15 @@ class ClassSet:
     def __len__(self) -> int:
         """Return the number of classes."""
         return len(self.classes)
+
+
+def made_up_colour(class_id: int) -> tuple[int, int, int]:
+    """A colour for class 0..254 of a set that brings none; no two ids share one."""
+    # The golden angle keeps neighbouring ids apart; brightness and the last bits make them unique.
+    hue = (0.61803398875 * class_id) % 1
+    value = 0.95 - 0.25 * (class_id // 12 % 3)
+    red, green, blue = (round(255 * part) for part in colorsys.hsv_to_rgb(hue, 0.65, value))
+    return red, green, blue
 
 
 def _refuse_repeats(set_name: str, what: str, values: tuple[object, ...]) -> None:

@@ -78,6 +78,8 @@ class Surfaces:
     two_sided: NDArray[np.bool_]
     brightness: Array
     """(N,) extra factor on the light."""
+    glow: Array
+    """(N,) factor on its own light: 0 is a lamp that is off."""
 
     def __len__(self) -> int:
         return len(self.texture)
@@ -123,12 +125,12 @@ class SurfaceList:
             frame = (corners[0], corners[1] - corners[0], corners[3] - corners[0])
         padded = np.concatenate([corners, np.repeat(corners[-1:], MAX_CORNERS - len(corners), 0)])
         where = corners.mean(0) if anchor is None else anchor
-        self._rows.append((padded, *frame, texture, label, instance, layer, where, order, two_sided, brightness))
+        self._rows.append((padded, *frame, texture, label, instance, layer, where, order, two_sided, brightness, 1.0))
 
     def freeze(self) -> Surfaces:
         """The surfaces as arrays."""
         columns = list(zip(*self._rows, strict=True))
-        types = (float, float, float, float, np.int32, np.uint8, np.int32, np.int32, float, float, bool, float)
+        types = (float, float, float, float, np.int32, np.uint8, np.int32, np.int32, float, float, bool, float, float)
         return Surfaces(*(np.asarray(c, t) for c, t in zip(columns, types, strict=True)))
 
 
@@ -164,7 +166,8 @@ class Billboards:
         middle = (self.top + self.bottom) / 2
         to_camera = position - middle
         axis = self.top - self.bottom
-        right = np.cross(to_camera, axis)
+        (a, b, c), (d, e, f) = to_camera.T, axis.T
+        right = np.stack([b * f - c * e, c * d - a * f, a * e - b * d], 1)
         right /= np.linalg.norm(right, axis=1, keepdims=True) + 1e-9
         u_axis = right * self.width[:, None]
         origin, v_axis = self.top - u_axis / 2, -axis
@@ -174,7 +177,7 @@ class Billboards:
         return Surfaces(
             corners, origin, u_axis, v_axis, self.texture, self.label, self.instance,
             np.full(n, 2, np.int32), self.anchor, self.bias - np.linalg.norm(to_camera, axis=1), np.ones(n, bool),
-            self.brightness,
+            self.brightness, np.ones(n),
         )  # fmt: skip
 
 
@@ -227,6 +230,15 @@ def inverse3(matrices: Array) -> Array:
     cofactors = np.array(rows).transpose(2, 0, 1)
     det = a * rows[0][0] + b * rows[1][0] + c * rows[2][0]
     return cofactors / np.where(np.abs(det) > 1e-15, det, np.inf)[:, None, None]
+
+
+def in_view(centre: Array, radius: Array, camera: Camera) -> NDArray[np.bool_]:
+    """(N,) whether spheres around `centre` (N, 3) may reach into the frame, left to right and before the camera."""
+    local = (centre - camera.position) @ camera.rotation.T
+    x, z = local[:, 0], local[:, 2]
+    slope = (camera.size[1] / 2 + 1) / camera.focal_px
+    reach = radius * np.hypot(1.0, slope)
+    return (z > -radius) & (np.abs(x) <= np.maximum(z, 0) * slope + reach)
 
 
 def painting_distance(surfaces: Surfaces, position: Array, boxes: Array) -> Array:

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from dwnet.data.street import people as people
+from dwnet.data.street import house_textures as houses
+from dwnet.data.street import people
+from dwnet.data.street import prop_textures as props
 from dwnet.data.street import textures as tx
 from dwnet.data.street.people import Wardrobe
-from dwnet.data.street.vehicles import BODIES, BUS, PAINTS, Body, vehicle_textures
+from dwnet.data.street.vehicle_textures import PAINTS, vehicle_textures
+from dwnet.data.street.vehicles import BODIES, BUS, Body
 
 MIP_LEVELS = 6
 _PAD = 8
@@ -38,6 +41,11 @@ class Atlas:
     """(MIP_LEVELS,) first row of each level."""
     alpha: tuple[tuple[NDArray[np.uint8], ...] | None, ...]
     """Per texture: its mask at each mip level, or None."""
+
+    @cached_property
+    def has_holes(self) -> NDArray[np.bool_]:
+        """(N,) whether the texture has a mask."""
+        return np.array([mask is not None for mask in self.alpha])
 
 
 def pack(textures: Sequence[tx.Texture]) -> Atlas:
@@ -113,7 +121,7 @@ class Library:
         return self.names[name][0]
 
 
-@lru_cache(maxsize=2)
+@lru_cache(maxsize=VARIANTS)
 def library(variant: int) -> Library:
     """The library number `variant`, 0..VARIANTS-1; made once per process (a second or two)."""
     rng = np.random.default_rng([0x57_2E_E7, variant])
@@ -137,34 +145,35 @@ def library(variant: int) -> Library:
     put("sky_fair", tx.clouds(rng, 0.42, (0.47, 0.63, 0.84), (0.97, 0.97, 0.97)))
     put("sky_grey", tx.clouds(rng, 0.93, (0.66, 0.69, 0.73), (0.80, 0.81, 0.83)))
     put("sky_dusk", tx.clouds(rng, 0.55, (0.30, 0.36, 0.50), (0.56, 0.47, 0.46)))
+    put("sky_night", tx.clouds(np.random.default_rng(variant), 0.75, (0.020, 0.024, 0.045), (0.085, 0.075, 0.075)))
     facades = []
     for _ in range(14):
         width_m, floors, shop = float(rng.uniform(6.5, 13)), int(rng.integers(2, 5)), bool(rng.random() < 0.6)
-        made = tx.facade(rng, width_m, floors, shop=shop)
-        facades.append(Facade(put("facade", made)[0], width_m, made.colour.shape[0] / tx.PX_PER_M, shop))
-    put("gable", *(tx.gable(rng) for _ in range(4)))
+        made = houses.facade(rng, width_m, floors, shop=shop)
+        facades.append(Facade(put("facade", made)[0], width_m, made.colour.shape[0] / houses.PX_PER_M, shop))
+    put("gable", *(houses.gable(rng) for _ in range(4)))
     put(
         "slates",
-        tx.slates(rng, (0.27, 0.27, 0.30)),
-        tx.slates(rng, (0.44, 0.27, 0.20)),
-        tx.slates(rng, (0.34, 0.31, 0.28)),
+        houses.slates(rng, (0.27, 0.27, 0.30)),
+        houses.slates(rng, (0.44, 0.27, 0.20)),
+        houses.slates(rng, (0.34, 0.31, 0.28)),
     )
     stripes = np.tile(np.repeat(np.array([[0.62, 0.14, 0.12], [0.82, 0.79, 0.72]], np.float32), 8, 0)[None], (32, 8, 1))
     put("awning", tx.Texture(stripes), tx.Texture(np.full((32, 64, 3), (0.10, 0.24, 0.20), np.float32)))
     greens = ((0.33, 0.41, 0.17), (0.27, 0.36, 0.17), (0.40, 0.40, 0.16))
-    put("foliage", *(tx.foliage(rng, green) for green in greens for _ in range(2)))
-    put("bare", *(tx.bare_tree(rng) for _ in range(3)))
-    put("bark", tx.bark(rng, (0.33, 0.28, 0.23)))
-    put("hedge", tx.hedge(rng))
-    put("pole", *(tx.cylinder(rng, c) for c in ((0.46, 0.48, 0.49), (0.13, 0.13, 0.14), (0.16, 0.25, 0.20))))
+    put("foliage", *(props.foliage(rng, green) for green in greens for _ in range(2)))
+    put("bare", *(props.bare_tree(rng) for _ in range(3)))
+    put("bark", props.bark(rng, (0.33, 0.28, 0.23)))
+    put("hedge", props.hedge(rng))
+    put("pole", *(props.cylinder(rng, c) for c in ((0.46, 0.48, 0.49), (0.13, 0.13, 0.14), (0.16, 0.25, 0.20))))
     put("lamp", tx.Texture(np.full((8, 16, 3), 0.62, np.float32), glow=np.ones((8, 16), np.float32)))
-    put("bollard", tx.cylinder(rng, (0.12, 0.12, 0.12)))
-    put("railings", tx.railings(rng))
-    put("boards", tx.boards(rng))
-    put("signs", *(tx.sign_plate(rng, kind) for kind in (0, 1, 2, 2, 3)))
-    put("sign_back", tx.sign_plate(rng, 4))
-    put("light", *(tx.traffic_light(lamp) for lamp in (0, 1, 2)))
-    put("light_back", tx.traffic_light(-1))
+    put("bollard", props.cylinder(rng, (0.12, 0.12, 0.12)))
+    put("railings", props.railings(rng))
+    put("boards", props.boards(rng))
+    put("signs", *(props.sign_plate(rng, kind) for kind in (0, 1, 2, 2, 3)))
+    put("sign_back", props.sign_plate(rng, 4))
+    put("light", *(props.traffic_light(lamp) for lamp in (0, 1, 2)))
+    put("light_back", props.traffic_light(-1))
     vehicles = []
     order = rng.permutation(len(PAINTS))
     for number in range(9):
@@ -185,6 +194,6 @@ def library(variant: int) -> Library:
         shin=put("shin", *(people.shin(rng, c) for c in people.TROUSERS)),
         head=put("head", *(people.head(rng, s, h) for s in people.SKINS for h in hair)),
         bag=put("bag", people.cloth(rng, (0.30, 0.17, 0.10)))[0],
-        tube=put("tube", tx.cylinder(rng, (0.16, 0.18, 0.30)))[0],
+        tube=put("tube", props.cylinder(rng, (0.16, 0.18, 0.30)))[0],
     )
     return Library(pack(textures), names, tuple(facades), tuple(vehicles), wardrobe)

@@ -15,73 +15,40 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from dwnet.data.street import world as world
-from dwnet.data.street.actors import Actors, Ego
-from dwnet.data.street.geometry import Camera, SurfaceList, Surfaces, concatenate, painting_distance, texture_to_pixel
+from dwnet.data.street import plan as plans
+from dwnet.data.street.actors import Actors
+from dwnet.data.street.casting import Casting
+from dwnet.data.street.ego import Ego
+from dwnet.data.street.geometry import (
+    Array,
+    Camera,
+    SurfaceList,
+    Surfaces,
+    concatenate,
+    in_view,
+    painting_distance,
+    texture_to_pixel,
+)
 from dwnet.data.street.library import VARIANTS, library
-from dwnet.data.street.render import Light, Raster, flow_between, geometry, rasterise, shade, shadow_map
-from dwnet.data.street.world import AHEAD_M, BEHIND_M
+from dwnet.data.street.looks import LOOKS, SHARES, StreetLook
+from dwnet.data.street.motion import coarse_motion, flow_between
+from dwnet.data.street.raster import Raster, rasterise
+from dwnet.data.street.sensor import SMEAR_STEP, Sensor
+from dwnet.data.street.shading import Light, bloom, shade
+from dwnet.data.street.shadows import light_pools, shadow_map
+from dwnet.data.street.world import AHEAD_M, BEHIND_M, build_world
 
 MAX_SECONDS = 40.0
 """A scene lasts this long; the street is built for it."""
-
-
-@dataclass(frozen=True)
-class StreetLook:
-    """Weather, light and camera."""
-
-    name: str
-    sky: str
-    """Texture of the sky."""
-    sky_brightness: float
-    ambient: tuple[float, float, float]
-    """Linear light from the sky."""
-    sun: tuple[float, float, float]
-    """Linear light from the sun, where it shines straight on."""
-    elevation_deg: float
-    haze: tuple[float, float, float]
-    haze_m: float
-    glow: float
-    wet: float
-    shadow_softness: float
-    """Standard deviation of the shadows' edges [pixels at 360 rows]."""
-    contrast: float
-    noise: float
-    """Sensor noise, standard deviation [grey levels]."""
-    exposure_drift: float = 0.05
-    """Amplitude of the slow drift of the exposure, as a factor."""
-    lens_blur: float = 0.55
-    """Standard deviation [pixels at 360 rows]."""
-
-
-_ALL = (
-    StreetLook(
-        "day", sky="sky_fair", sky_brightness=1.10, ambient=(0.44, 0.475, 0.54), sun=(1.30, 1.20, 1.0),
-        elevation_deg=42,
-        haze=(0.86, 0.89, 0.93), haze_m=420, glow=0.0, wet=0.0, shadow_softness=0.7, contrast=1.12, noise=2.2,
-    ),
-    StreetLook(
-        "overcast", sky="sky_grey", sky_brightness=1.10, ambient=(0.86, 0.88, 0.92), sun=(0.10, 0.10, 0.10),
-        elevation_deg=80, haze=(0.80, 0.81, 0.83), haze_m=330, glow=0.0, wet=0.0, shadow_softness=2.2, contrast=1.05,
-        noise=2.6,
-    ),
-    StreetLook(
-        "dusk", sky="sky_dusk", sky_brightness=1.0, ambient=(0.13, 0.145, 0.19), sun=(0.05, 0.035, 0.02),
-        elevation_deg=70, haze=(0.50, 0.44, 0.45), haze_m=330, glow=0.95, wet=0.0, shadow_softness=2.2, contrast=1.0,
-        noise=4.5,
-    ),
-    StreetLook(
-        "wet", sky="sky_grey", sky_brightness=1.0, ambient=(0.52, 0.55, 0.60), sun=(0.05, 0.05, 0.05), elevation_deg=80,
-        haze=(0.70, 0.72, 0.75), haze_m=190, glow=0.35, wet=0.62, shadow_softness=2.4, contrast=1.05, noise=3.2,
-    ),
-)  # fmt: skip
-LOOKS: dict[str, StreetLook] = {look.name: look for look in _ALL}
-"""The looks by name; a scene without a given one draws it from its seed."""
+_KEPT = 12
+"""Rasters kept of the last frames asked for."""
+_PARTS = 64
+"""Numbers set aside for the parts of each moving object."""
 
 
 @dataclass(frozen=True)
 class StreetFrame:
-    """One frame and everything that is true of it."""
+    """One frame and everything that is true of it, at the middle of its exposure."""
 
     image: NDArray[np.uint8]
     """(H, W, 3) RGB."""
@@ -95,7 +62,18 @@ class StreetFrame:
 
 
 class StreetScene:
-    """A drive, by its seed. Any frame can be asked for, in any order; the same seed gives the same bytes."""
+    """A drive, by its seed. Any frame can be asked for, in any order; the same seed gives the same bytes.
+
+    Args:
+        seed: of everything that is drawn, 0 or above.
+        width: of the frames [pixels], at least 32.
+        height: the same.
+        fps: frames a second.
+        look: light and weather, a name in `LOOKS` or one of your own; None draws it from the seed.
+
+    Raises:
+        ValueError: for another seed, size, rate or name.
+    """
 
     def __init__(
         self, seed: int, *, width: int = 480, height: int = 360, fps: float = 25.0, look: str | StreetLook | None = None
@@ -109,29 +87,33 @@ class StreetScene:
         if isinstance(look, str) and look not in LOOKS:
             raise ValueError(f"no look named {look!r}; there are {', '.join(LOOKS)}")
         rng = np.random.default_rng([seed, 0xD217E])
-        names = list(LOOKS)
-        drawn = LOOKS[names[int(rng.choice(len(names), p=[0.5, 0.25, 0.1, 0.15]))]]
+        drawn = LOOKS[str(rng.choice(list(SHARES), p=list(SHARES.values())))]
         self.look = drawn if look is None else LOOKS[look] if isinstance(look, str) else look
         self.seed, self.width, self.height, self.fps = seed, width, height, fps
         self._lib = library(seed % VARIANTS)
         ego = Ego.draw(rng, MAX_SECONDS)
         length = ego.s(MAX_SECONDS) + AHEAD_M + 30
-        self._road = world.Road.bending(rng, length + 60)
-        self._plan = world.make_plan(rng, length)
-        azimuth = float(rng.choice([-1, 1]) * rng.uniform(0.35, 0.95)) + float(rng.choice([0.0, np.pi], p=[0.4, 0.6]))
-        elevation = np.radians(self.look.elevation_deg)
-        self._sun = np.array(
-            [np.sin(azimuth) * np.cos(elevation), np.sin(elevation), np.cos(azimuth) * np.cos(elevation)]
-        )
-        builder = world.Builder(rng, self._road, self._plan, self._lib, self._sun)
-        self._statics = builder.build()
-        self._actors = Actors(rng, self._road, self._plan, self._lib, ego, MAX_SECONDS, builder.instance)
+        turn = plans.Turn.draw(np.random.default_rng([seed, 0x7024]), ego.slowest(8.0, MAX_SECONDS - 9))
+        self._road = plans.Road.bending(rng, length + 60, turn)
+        street = plans.make_plan(rng, length, turn)
+        self._sun = _sun(rng, self.look.elevation_deg)
+        self._statics, last_instance = build_world(rng, self._road, street, self._lib, self._sun)
+        casting = Casting(rng, street, self._lib, ego, MAX_SECONDS, last_instance)
+        self._actors = Actors(casting, self._road, street, self._lib)
+        look_ = self.look
         self._light = Light(
-            self.look.ambient, self.look.sun, self._sun, self.look.haze, self.look.haze_m, self.look.glow, self.look.wet
+            look_.ambient,
+            look_.sun,
+            self._sun,
+            look_.haze,
+            look_.haze_m,
+            look_.glow,
+            look_.wet,
+            look_.headlights,
+            look_.street_lamps,
         )
         self._sky = self._backcloth()
-        tiles = np.random.default_rng([seed, 1]).standard_normal((4, 256, 256, 3), dtype=np.float32)
-        self._noise = [cv2.GaussianBlur(tile, (0, 0), 0.45) * 1.6 * self.look.noise for tile in tiles]
+        self._sensor = Sensor(look_, seed, height, width, fps)
         dither = np.random.default_rng(7).uniform(-0.5, 0.5, (height, width))
         self._dither = (2.0 ** (2 * (0.15 + 0.8 * dither))).astype(np.float32)
         self._rasters: OrderedDict[int, Raster] = OrderedDict()
@@ -148,7 +130,10 @@ class StreetScene:
 
     def camera(self, t: int) -> Camera:
         """The camera at frame `t`."""
-        position, rotation = self._actors.ego.pose(t / self.fps, self._road)
+        return self._camera(t / self.fps)
+
+    def _camera(self, seconds: float) -> Camera:
+        position, rotation = self._actors.ego.pose(seconds, self._road)
         centre = ((self.width - 1) / 2, (self.height - 1) / 2)
         return Camera(position, rotation, 1.15 * self.height, centre, (self.height, self.width))
 
@@ -158,106 +143,154 @@ class StreetScene:
         sky = self._lib[self.look.sky]
         corners = np.array([[-1e4, 900, 1e4], [1e4, 900, 1e4], [1e4, 900, -1e4], [-1e4, 900, -1e4]], float)
         frame = (np.array([0, 900.0, 0]), np.array([3200.0, 0, 0]), np.array([0, 0, 3200.0]))
-        parts.add(corners, sky, world.SKY, frame=frame, layer=0, two_sided=True, brightness=self.look.sky_brightness)
+        parts.add(corners, sky, plans.SKY, frame=frame, layer=0, two_sided=True, brightness=self.look.sky_brightness)
         corners = np.array([[-3e3, -0.02, 3e3], [3e3, -0.02, 3e3], [3e3, -0.02, -3e3], [-3e3, -0.02, -3e3]], float)
         frame = (np.array([0, -0.02, 0]), np.array([5.0, 0, 0]), np.array([0, 0, -5.0]))
-        parts.add(corners, self._lib["grass"], world.VOID, frame=frame, layer=1, two_sided=True)
+        parts.add(corners, self._lib["grass"], plans.VOID, frame=frame, layer=1, two_sided=True)
         return parts.freeze()
 
-    def _selection(self, t: int) -> tuple[NDArray[np.intp], NDArray[np.intp], tuple[list[int], list[int], list[int]]]:
-        seconds = t / self.fps
-        s = self._actors.ego.s(seconds)
+    def _drawn(self, t: int, camera: Camera) -> tuple[Surfaces, NDArray[np.int64]]:
+        """The surfaces that may be seen in frame `t`, and their numbers in the world."""
+        s, statics = self._actors.ego.s(t / self.fps), self._statics
         low, high = s - BEHIND_M, s + AHEAD_M
-        still = np.flatnonzero((self._statics.surfaces_s > low) & (self._statics.surfaces_s < high))
-        boards = np.flatnonzero((self._statics.boards_s > low) & (self._statics.boards_s < high))
-        return still, boards, self._actors.active(seconds, s, BEHIND_M, AHEAD_M - 60)
+        still = np.flatnonzero((statics.surfaces_s > low) & (statics.surfaces_s < high))
+        still = still[in_view(statics.centre[still], statics.radius[still], camera)]
+        boards = np.flatnonzero((statics.boards_s > low) & (statics.boards_s < high))
+        near = statics.boards.take(boards)
+        seen = in_view(
+            (near.top + near.bottom) / 2, np.linalg.norm(near.top - near.bottom, axis=1) + near.width, camera
+        )
+        boards, near = boards[seen], near.take(np.flatnonzero(seen))
+        moving, numbers = self._moving(t, t / self.fps, camera)
+        surfaces = concatenate([self._sky, statics.surfaces.take(still), near.facing(camera.position), *moving])
+        keys = [np.arange(2), self._first_still + still, self._first_board + boards, *numbers]
+        return surfaces, np.concatenate(keys)
 
-    def _assemble(self, t: int, chosen_at: int, camera: Camera) -> tuple[Surfaces, NDArray[np.int64]]:
-        """The surfaces near the camera of frame `chosen_at`, where they are at frame `t`, and their numbers."""
-        seconds = t / self.fps
-        still, boards, (vehicles, cyclists, walkers) = self._selection(chosen_at)
-        statics = self._statics
-        parts = [self._sky, statics.surfaces.take(still), statics.boards.take(boards).facing(camera.position)]
-        keys = [np.arange(2), 2 + still, 2 + len(statics.surfaces) + boards]
-        base = 2 + len(statics.surfaces) + len(statics.boards)
-        solid = self._actors.solid(seconds, vehicles, cyclists)
-        moving = [*([solid] if solid is not None else [])]
-        moving += [board.facing(camera.position) for board in self._actors.soft(seconds, cyclists, walkers)]
-        for part in moving:
-            # Instance and place inside the object make the number: 64 parts an object are enough.
+    @property
+    def _first_still(self) -> int:
+        return len(self._sky)
+
+    @property
+    def _first_board(self) -> int:
+        return self._first_still + len(self._statics.surfaces)
+
+    @property
+    def _first_moving(self) -> int:
+        return self._first_board + len(self._statics.boards)
+
+    def _moving(
+        self, chosen_at: int, seconds: float, camera: Camera, only: NDArray[np.int64] | None = None
+    ) -> tuple[list[Surfaces], list[NDArray[np.int64]]]:
+        """Whoever is near the camera of frame `chosen_at`, where they are at `seconds`, and their numbers; `only` those
+        instances."""
+        then = chosen_at / self.fps
+        active = self._actors.active(then, self._actors.ego.s(then), BEHIND_M, AHEAD_M - 60)
+        if only is not None:
+            active = self._actors.showing(active, only)
+        rigid = self._actors.rigid(seconds, active)
+        limbs = [boards.facing(camera.position) for boards in self._actors.limbs(seconds, active)]
+        parts = limbs if rigid is None else [rigid, *limbs]
+        numbers = []
+        for part in parts:
+            # The instance and the place inside it make the number: half of an object's are for rigid parts.
             first = np.r_[0, np.flatnonzero(np.diff(part.instance)) + 1]
             inside = np.arange(len(part)) - np.repeat(first, np.diff(np.r_[first, len(part)]))
-            soft = 32 * int(part is not solid)
-            keys.append(base + part.instance.astype(np.int64) * 64 + inside + soft)
-        return concatenate([*parts, *moving]), np.concatenate(keys)
+            inside += 0 if part is rigid else _PARTS // 2
+            numbers.append(self._first_moving + part.instance.astype(np.int64) * _PARTS + inside)
+        return parts, numbers
 
     def _raster(self, t: int) -> Raster:
-        if t not in self._rasters:
+        if t in self._rasters:
+            self._rasters.move_to_end(t)
+        else:
             camera = self.camera(t)
-            surfaces, keys = self._assemble(t, t, camera)
+            surfaces, keys = self._drawn(t, camera)
             seconds = t / self.fps
             s = self._actors.ego.s(seconds)
             parked = self._statics.boxes
             parked = parked[(parked[:, 0] > s - BEHIND_M) & (parked[:, 0] < s + 40), 1:]
-            moving, _, _ = self._actors.active(seconds, s, BEHIND_M, 45)
+            moving = self._actors.active(seconds, s, BEHIND_M, 45)[0]
             boxes = np.concatenate([parked, self._actors.boxes(seconds, moving)])
             distance = painting_distance(surfaces, camera.position, boxes)
             self._rasters[t] = rasterise(surfaces, keys, distance, camera, self._lib.atlas)
-            while len(self._rasters) > 12:
+            while len(self._rasters) > _KEPT:
                 self._rasters.popitem(last=False)
         return self._rasters[t]
+
+    def _carried(self, t: int, seconds: float, camera: Camera) -> Array:
+        """(R, 3, 3): for every surface that frame `t` shows, texture point to pixel at another time; others zero."""
+        raster = self._raster(t)
+        shown = np.flatnonzero(np.bincount(raster.ids.ravel(), minlength=len(raster.key)))
+        keys = raster.key[shown]
+        to_pixel = np.zeros((len(raster.key), 3, 3))
+        cuts = np.searchsorted([self._first_still, self._first_board, self._first_moving], keys, side="right")
+        sky, still, boards, moving = (np.flatnonzero(cuts == kind) for kind in range(4))
+        to_pixel[shown[sky]] = texture_to_pixel(self._sky.take(keys[sky]), camera)
+        to_pixel[shown[still]] = texture_to_pixel(self._statics.surfaces.take(keys[still] - self._first_still), camera)
+        turned = self._statics.boards.take(keys[boards] - self._first_board).facing(camera.position)
+        to_pixel[shown[boards]] = texture_to_pixel(turned, camera)
+        if len(moving):
+            instances = np.unique((keys[moving] - self._first_moving) // _PARTS)
+            parts, numbers = self._moving(t, seconds, camera, instances)
+            every = np.concatenate(numbers)
+            order = np.argsort(every)
+            row = order[np.searchsorted(every[order], keys[moving])]
+            assert (every[row] == keys[moving]).all()
+            to_pixel[shown[moving]] = texture_to_pixel(concatenate(parts).take(row), camera)
+        return to_pixel
 
     # -- frames --------------------------------------------------------------------------------------------------------
 
     def render(self, t: int, *, sensor: bool = True) -> StreetFrame:
-        """Frame `t`, 0 <= t < len(self). `sensor=False` leaves out lens blur, exposure drift and noise."""
+        """Frame `t`, 0 <= t < len(self). `sensor=False` leaves out motion and lens blur, exposure, noise and
+        compression."""
         self._check(t)
         raster = self._raster(t)
-        lit = self._shadows(t, raster.camera)
-        colour = shade(raster, lit, self._lib.atlas, self._light, self._dither)
-        labels, instances, depth = geometry(raster)
-        return StreetFrame(self._develop(colour, t, sensor), labels, instances, depth, t / self.fps)
+        pools = self._pools(t, raster.camera) if self.look.street_lamps > 0 else None
+        colour = shade(raster, self._shadows(t, raster.camera), pools, self._lib.atlas, self._light, self._dither)
+        if self.look.glow > 0:
+            bloom(colour, self.look.glow)
+        image = cv2.convertScaleAbs(np.maximum(colour, 0, out=colour))
+        image = (
+            self._sensor.record(self._sensor.expose(image, self._smear(t)), t) if sensor else self._sensor.plain(image)
+        )
+        labels, instances = raster.surfaces.label[raster.ids], raster.surfaces.instance[raster.ids]
+        return StreetFrame(image, labels, instances, raster.depth(), t / self.fps)
 
     def frames(self, n: int, *, start: int = 0) -> Iterator[StreetFrame]:
         """Frames start .. start + n - 1."""
         for t in range(start, start + n):
             yield self.render(t)
 
+    def forget(self) -> None:
+        """Drops what is kept of the last frames, a few megabytes each; they are made again when asked for."""
+        self._rasters.clear()
+
+    def _smear(self, t: int) -> NDArray[np.float32] | None:
+        """(2, H / 2, W / 2) how far every second pixel moves while the shutter is open [pixels]."""
+        if self.look.exposure_ms <= 0:
+            return None
+        half = self.look.exposure_ms / 2000
+        later = t / self.fps + half
+        return 2 * coarse_motion(self._raster(t), self._carried(t, later, self._camera(later)), SMEAR_STEP)
+
     def _shadows(self, t: int, camera: Camera) -> NDArray[np.float32]:
-        seconds = t / self.fps
+        seconds, statics = t / self.fps, self._statics
         s = self._actors.ego.s(seconds)
-        low, high = s - 25, s + 110
-        polygons = [p for at, p in self._statics.ground_shadows if low < at < high]
-        vehicles, cyclists, walkers = self._actors.active(seconds, s, 12, 80)
-        polygons += self._actors.shadows(seconds, self._sun, vehicles, cyclists, walkers)
+        polygons = statics.shadows[(statics.shadows_s > s - 25) & (statics.shadows_s < s + 110)]
+        hulls = self._actors.shadows(seconds, self._sun, self._actors.active(seconds, s, 12, 80))
         masks = self._lib.atlas.alpha
         blobs = []
-        for at, quad, texture in self._statics.tree_shadows:
+        for at, quad, texture in statics.tree_shadows:
             levels = masks[texture]
             if s - 8 < at < s + 60 and levels is not None:
                 blobs.append((quad, levels[2]))
-        return shadow_map(polygons, blobs, camera, self.look.shadow_softness * self.height / 360)
+        return shadow_map(polygons, hulls, blobs, camera, self.look.shadow_softness * self.height / 360)
 
-    def _develop(self, colour: NDArray[np.float32], t: int, sensor: bool) -> NDArray[np.uint8]:
-        look, image = self.look, colour
-        if sensor:
-            if look.lens_blur > 0:
-                image = cv2.GaussianBlur(image, (0, 0), look.lens_blur * self.height / 360)
-            seconds = t / self.fps
-            drift = 1 + look.exposure_drift * (
-                0.6 * np.sin(0.7 * seconds + self.seed) + 0.4 * np.sin(1.9 * seconds + 2 * self.seed)
-            )
-            image = image * np.float32(drift)
-            image += self._grain(t)
-        image = (image - 118) * np.float32(look.contrast) + 118
-        return np.clip(image + 0.5, 0, 255).astype(np.uint8)
-
-    def _grain(self, t: int) -> NDArray[np.float32]:
-        rng = np.random.default_rng([self.seed, 2, t])
-        tile = self._noise[int(rng.integers(len(self._noise)))]
-        tile = np.roll(tile, tuple(rng.integers(0, 256, 2)), (0, 1))
-        rows, cols = -(-self.height // 256), -(-self.width // 256)
-        return np.tile(tile, (rows, cols, 1))[: self.height, : self.width]
+    def _pools(self, t: int, camera: Camera) -> NDArray[np.float32]:
+        s, lamps = self._actors.ego.s(t / self.fps), self._statics.lamps
+        near = lamps[(lamps[:, 0] > s - 20) & (lamps[:, 0] < s + 120), 1:]
+        return light_pools(near, camera)
 
     def flow(self, t: int, k: int) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
         """Exact motion from frame `t` to frame `t + k`: ((2, H, W) float32 flow_px, (H, W) bool visible).
@@ -268,9 +301,13 @@ class StreetScene:
         """
         self._check(t)
         self._check(t + k)
-        raster, later = self._raster(t), self._raster(t + k)
-        surfaces, keys = self._assemble(t + k, t, later.camera)
-        to_pixel = texture_to_pixel(surfaces, later.camera)
-        order = np.argsort(keys)
-        row = order[np.searchsorted(keys[order], raster.key)]
-        return flow_between(raster, later, to_pixel[row])
+        later = self._raster(t + k)
+        return flow_between(self._raster(t), later, self._carried(t, (t + k) / self.fps, later.camera))
+
+
+def _sun(rng: np.random.Generator, elevation_deg: float) -> Array:
+    """(3,) unit vector to the sun, on either side, before or behind."""
+    azimuth = float(rng.choice([-1, 1]) * rng.uniform(0.35, 0.95)) + float(rng.choice([0.0, np.pi], p=[0.4, 0.6]))
+    elevation = np.radians(elevation_deg)
+    level = np.cos(elevation)
+    return np.array([np.sin(azimuth) * level, np.sin(elevation), np.cos(azimuth) * level])

@@ -1,0 +1,196 @@
+"""The rendered street as a data set: frames with exact labels, and neighbours with exact flow, drawn when asked for."""
+
+from collections import OrderedDict
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+import numpy as np
+import torch
+from torch.utils.data import Dataset
+
+from dwnet.data.classes import CAMVID_11, ClassSet
+from dwnet.data.frames import SPLITS, Split
+from dwnet.data.pairs import FrameSample, PairSample, item_generators, make_sample
+from dwnet.data.street import StreetScene
+from dwnet.data.street.cache import ArrayCache, Arrays
+from dwnet.data.street.scene import MAX_SECONDS
+from dwnet.data.transforms import Augmentation
+
+StreetNeighbours = Literal["none", "rendered", "previous"]
+"""What a frame is paired with.
+
+- ``none``: nothing (`FrameSample`).
+- ``rendered``: a frame of the same drive, its offset drawn uniformly from all within `max_offset` but 0.
+- ``previous``: the frame before it.
+"""
+
+_FIRST_SEED: dict[Split, int] = {"train": 10_000, "val": 20_000, "test": 30_000}
+"""Streets of a split have the seeds from here on. The sample clips' are below all of them."""
+_MOST_STREETS = 10_000
+_SCENES_KEPT = 48
+_MARGIN = 10
+"""Frames at both ends of a drive that are nobody's sample: neighbours must exist."""
+
+
+def first_seed(split: Split) -> int:
+    """The seed of a split's first street; the others follow it."""
+    return _FIRST_SEED[split]
+
+
+@dataclass(frozen=True)
+class StreetPlace:
+    """One labelled frame: which street, and which frame of it."""
+
+    sequence: str
+    number: int
+    seed: int
+
+    @property
+    def name(self) -> str:
+        """SEQUENCE_NUMBER, as CamVid's frames are called."""
+        return f"{self.sequence}_{self.number:05d}"
+
+
+class StreetPairs(Dataset[FrameSample | PairSample]):
+    """One split of the rendered street. Splits have no street in common; the textures are of the same four libraries.
+
+    A sample depends on (split, size, seed, epoch, index) alone. The epoch lies in shared memory, so that `set_epoch`
+    also reaches the copies that a DataLoader's persistent workers hold; call it before the epoch's iteration starts.
+    Each worker builds the streets that it is asked for, a quarter to half a second each, and keeps them.
+
+    Training frames are spread evenly over each drive. Those of val and test follow each other, 25 a second, so that
+    flicker can be measured.
+
+    Args:
+        split: ``train``, ``val`` or ``test``.
+        neighbours: what a frame is paired with.
+        size: (height, width) of the frames before augmentation [pixels].
+        streets: how many streets; None: 32 for train, 4 for val, 8 for test.
+        frames_per_street: of them; None: 20 for train, 25 for val and test.
+        max_offset: largest distance to the neighbour, 1 to 5 frames (the paper's 5, section 3.1).
+        augment: random geometry and colour; None gives whole frames.
+        seed: of the neighbours and of the augmentation, 0 or above. The streets are always the same.
+        cache: keeps rendered samples between epochs; None renders each time.
+
+    Raises:
+        ValueError: for an option that is not allowed; the message names it.
+    """
+
+    classes: ClassSet = CAMVID_11
+
+    def __init__(
+        self,
+        split: Split,
+        *,
+        neighbours: StreetNeighbours = "none",
+        size: tuple[int, int] = (360, 480),
+        streets: int | None = None,
+        frames_per_street: int | None = None,
+        max_offset: int = 5,
+        augment: Augmentation | None = None,
+        seed: int = 0,
+        cache: ArrayCache | None = None,
+    ) -> None:
+        streets = {"train": 32, "val": 4, "test": 8}.get(split, 1) if streets is None else streets
+        frames = (20 if split == "train" else 25) if frames_per_street is None else frames_per_street
+        most = round(MAX_SECONDS * 25) - 2 * _MARGIN
+        _require("split", split, split in SPLITS, ", ".join(SPLITS))
+        _require(
+            "neighbours", neighbours, neighbours in get_args(StreetNeighbours), ", ".join(get_args(StreetNeighbours))
+        )
+        _require("size", size, len(size) == 2 and min(size) >= 32, "(height, width) of at least 32")
+        _require("streets", streets, 1 <= streets <= _MOST_STREETS, f"1 to {_MOST_STREETS}")
+        _require("frames_per_street", frames, 1 <= frames <= most, f"1 to {most}")
+        _require("max_offset", max_offset, 1 <= max_offset <= 5, "1 to 5 frames")
+        _require("seed", seed, seed >= 0, "whole numbers of at least 0")
+        self.split, self.neighbours, self.size, self.max_offset = split, neighbours, size, max_offset
+        self.layout = f"rendered, {streets} streets, {size[1]} x {size[0]}"
+        self._augment, self._seed, self._cache = augment, seed, cache
+        self._epoch = torch.zeros((), dtype=torch.int64).share_memory_()
+        seeds = range(_FIRST_SEED[split], _FIRST_SEED[split] + streets)
+        numbers = _spread(frames, most) if split == "train" else range(most // 2, most // 2 + frames)
+        if split != "train" and frames > most // 2:
+            numbers = range(_MARGIN, _MARGIN + frames)
+        self.frames = tuple(StreetPlace(f"street{street}", int(n), street) for street in seeds for n in numbers)
+        """What each sample is made of."""
+        self.names = tuple(frame.name for frame in self.frames)
+        self._scenes: OrderedDict[int, StreetScene] = OrderedDict()
+
+    def __len__(self) -> int:
+        """Return the number of frames."""
+        return len(self.frames)
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the random numbers of an epoch, 0 or above, here and in the workers that share this data set."""
+        if epoch < 0:
+            raise ValueError(f"epoch: found {epoch}; allowed are whole numbers of at least 0")
+        self._epoch.fill_(epoch)
+
+    def __getitem__(self, index: int) -> FrameSample | PairSample:
+        """Render, pair and augment one frame; raises IndexError beyond the last."""
+        if not -len(self) <= index < len(self):
+            raise IndexError(f"index: found {index}; allowed are 0..{len(self) - 1}")
+        index %= len(self)
+        place = self.frames[index]
+        augmentation_rng, neighbour_rng = item_generators(self._seed, int(self._epoch), index)
+        offset = self._offset(neighbour_rng)
+        arrays = self._arrays(place, offset)
+        return make_sample(
+            name=place.name,
+            index=index,
+            frame=arrays["frame"],
+            labels=arrays["labels"],
+            neighbour=arrays.get("neighbour"),
+            offset=offset,
+            flow_px=arrays.get("flow"),
+            visible=arrays.get("visible"),
+            augment=self._augment,
+            rng=augmentation_rng,
+        )
+
+    def _offset(self, rng: np.random.Generator) -> int:
+        if self.neighbours == "none":
+            return 0
+        if self.neighbours == "previous":
+            return -1
+        drawn = int(rng.integers(-self.max_offset, self.max_offset))
+        return drawn if drawn < 0 else drawn + 1
+
+    def _arrays(self, place: StreetPlace, offset: int) -> Arrays:
+        if self._cache is None:
+            return self._render(place, offset)
+        key = f"{place.name}_{offset:+d}_{self.size[1]}x{self.size[0]}"
+        return self._cache.fetch(key, lambda: self._render(place, offset))
+
+    def _render(self, place: StreetPlace, offset: int) -> Arrays:
+        scene, t = self.scene(place.seed), place.number
+        frame = scene.render(t)
+        arrays: Arrays = {"frame": frame.image, "labels": frame.labels}
+        if offset:
+            arrays["neighbour"] = scene.render(t + offset).image
+            arrays["flow"], arrays["visible"] = scene.flow(t, offset)
+        scene.forget()
+        return arrays
+
+    def scene(self, seed: int) -> StreetScene:
+        """The street of a seed, at this data set's size."""
+        if seed not in self._scenes:
+            height, width = self.size
+            self._scenes[seed] = StreetScene(seed, width=width, height=height)
+            while len(self._scenes) > _SCENES_KEPT:
+                self._scenes.popitem(last=False)
+        self._scenes.move_to_end(seed)
+        return self._scenes[seed]
+
+    def __getstate__(self) -> dict[str, object]:
+        """What a worker that is not forked gets: everything but the streets, which it builds again."""
+        return {**self.__dict__, "_scenes": OrderedDict()}
+
+
+def _spread(count: int, most: int) -> list[int]:
+    return [int(_MARGIN + (n + 0.5) * most / count) for n in range(count)]
+
+
+def _require(name: str, found: object, fits: bool, allowed: str) -> None:
+    if not fits:
+        raise ValueError(f"{name}: found {found!r}; allowed are {allowed}")

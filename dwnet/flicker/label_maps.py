@@ -1,0 +1,310 @@
+"""Label maps and scores on disk, one frame at a time: folders of PNGs, lossless video, .npy and .npz."""
+
+import io
+import math
+import zipfile
+from abc import ABC, abstractmethod
+from collections.abc import Generator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dwnet import IGNORE_LABEL
+from dwnet.flicker.inputs import natural_order
+from dwnet.runtime import argmax_labels
+
+LOSSLESS_CODECS = ("ffv1", "png", "apng", "rawvideo", "qtrle")
+INDEXED_FORMATS = ("gray", "pal8")
+IDS_WANTED = "one channel of class ids (8 or 16 bits) or a palette whose indices are the ids"
+_DISTRIBUTION_TOLERANCE = 1e-2
+
+
+class PredictionError(ValueError):
+    """Predictions that cannot be read, or do not fit the clip; the message names the file and what is allowed."""
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What is predicted for one frame."""
+
+    labels: NDArray[np.uint8]
+    """(H, W), class ids and `IGNORE_LABEL`."""
+    logits: NDArray[np.floating[Any]] | None = None
+    """(K, H, W) scores whose softmax are the class probabilities; None where only ids are known."""
+
+
+def class_ids(ids: NDArray[Any], ignore: int | None, name: str) -> NDArray[np.uint8]:
+    """(H, W) integers as uint8, the ids `ignore` and 255 as `IGNORE_LABEL`; raises PredictionError for other ids."""
+    if ids.ndim != 2 or ids.dtype.kind not in "iub" or ids.size == 0:
+        raise PredictionError(f"{name}: is {ids.dtype} of shape {ids.shape}; allowed are integers of shape (H, W)")
+    ignored = ids == ignore if ignore is not None and ignore != IGNORE_LABEL else None
+    if ids.dtype != np.uint8:
+        kept = ids if ignored is None else np.where(ignored, 0, ids)
+        low, high = int(kept.min()), int(kept.max())
+        if low < 0 or high > IGNORE_LABEL:
+            raise PredictionError(
+                f"{name}: holds the id {low if low < 0 else high}; allowed are 0..{IGNORE_LABEL - 1}, {IGNORE_LABEL} "
+                "(ignore) and the id given as --ignore"
+            )
+        ids = ids.astype(np.uint8)
+    if ignored is not None and ignored.any():
+        ids = np.where(ignored, np.uint8(IGNORE_LABEL), ids)
+    return ids
+
+
+class LabelMaps(ABC):
+    """A set of predictions on disk. Iterating reads it from the start; None stands for a frame without a label map."""
+
+    kind: str
+    """For people, in every output."""
+    count: int | None
+    """How many frames there are; None if only the end tells."""
+
+    @abstractmethod
+    def __iter__(self) -> Generator[Prediction | None, None, None]: ...
+
+
+class LabelFolder(LabelMaps):
+    """PNGs of class ids, matched to the clip's frames by name where both are folders of the same names, else by order.
+
+    Args:
+        folder: holds the PNGs.
+        frame_names: of the clip's images, without suffix; None for a video.
+        ignore: an id that means nothing is known.
+        sparse: whether frames may go without (ground truth may; matched by name only).
+    """
+
+    def __init__(
+        self, folder: Path, frame_names: Sequence[str] | None, *, ignore: int | None = None, sparse: bool = False
+    ) -> None:
+        files = natural_order(file for file in folder.iterdir() if file.suffix.lower() == ".png")
+        if not files:
+            raise PredictionError(f"{folder}: is a folder without PNGs; allowed are label maps as PNG")
+        self.kind = "label PNGs"
+        self._ignore = ignore
+        self._files = _match(folder, files, frame_names, sparse=sparse)
+        self.count = len(self._files)
+
+    def __iter__(self) -> Generator[Prediction | None, None, None]:
+        for file in self._files:
+            yield None if file is None else Prediction(class_ids(_read_png(file), self._ignore, str(file)))
+
+
+def _match(folder: Path, files: list[Path], names: Sequence[str] | None, *, sparse: bool) -> list[Path | None]:
+    found = {file.stem: file for file in files}
+    known = [stem for stem in found if stem in set(names or ())]
+    if names is None or not known:
+        if names is not None and len(files) != len(names):
+            raise PredictionError(
+                f"{folder}: holds {len(files)} label maps for {len(names)} frames, and no file is named after a frame; "
+                "allowed is one for each frame, or the frames' names"
+            )
+        return list(files)
+    if len(known) < len(found):
+        strange = next(stem for stem in found if stem not in set(known))
+        raise PredictionError(
+            f"{folder}: {len(known)} of {len(found)} label maps are named after a frame, {strange}.png is not; "
+            "allowed is all of them (matched by name) or none (matched by order)"
+        )
+    missing = [name for name in names if name not in found]
+    if missing and not sparse:
+        raise PredictionError(
+            f"{folder}: has no label map for {len(missing)} of {len(names)} frames, {missing[0]} among them; allowed "
+            "is one for each frame"
+        )
+    return [found.get(name) for name in names]
+
+
+def _read_png(file: Path) -> NDArray[Any]:
+    from PIL import Image, UnidentifiedImageError
+
+    try:
+        with Image.open(io.BytesIO(file.read_bytes())) as image:
+            # A palette's indices are the ids, whatever its colours.
+            if image.mode in ("L", "P", "I;16", "I", "1"):
+                return np.asarray(image)
+            mode = image.mode
+    except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
+        raise PredictionError(f"{file}: is not a PNG that can be read ({error}); allowed is {IDS_WANTED}") from error
+    raise PredictionError(f"{file}: is a colour picture ({mode}); allowed is {IDS_WANTED}")
+
+
+class LabelVideo(LabelMaps):
+    """A video whose pixels are class ids: losslessly coded, one grey channel or a palette."""
+
+    def __init__(self, path: Path, *, ignore: int | None = None) -> None:
+        self.path = path
+        self._ignore = ignore
+        with self._open() as (_, stream):
+            codec, pixels = stream.codec.canonical_name, stream.codec_context.pix_fmt
+        if codec not in LOSSLESS_CODECS or pixels not in INDEXED_FORMATS:
+            raise PredictionError(
+                f"{path}: is coded as {codec} with {pixels} pixels, which does not keep class ids; allowed are the "
+                f"lossless codecs {', '.join(LOSSLESS_CODECS)} with {' or '.join(INDEXED_FORMATS)} pixels (for example "
+                "`ffmpeg -i %06d.png -c:v ffv1 -pix_fmt gray labels.mkv`)"
+            )
+        self.kind = f"indexed video, {codec} {pixels}"
+        self.count = None
+
+    def _open(self) -> "_OpenVideo":
+        return _OpenVideo(self.path)
+
+    def __iter__(self) -> Generator[Prediction | None, None, None]:
+        import av
+
+        with self._open() as (container, stream):
+            try:
+                for frame in container.decode(stream):
+                    plane = frame.planes[0]
+                    # Read as stored: a conversion could stretch grey levels from 16..235 to 0..255.
+                    rows = np.frombuffer(plane, np.uint8).reshape(-1, plane.line_size)
+                    ids = np.ascontiguousarray(rows[: frame.height, : frame.width])
+                    yield Prediction(class_ids(ids, self._ignore, str(self.path)))
+            except av.error.FFmpegError as error:
+                raise PredictionError(f"{self.path}: is damaged ({error}); allowed is an intact video") from error
+
+
+class _OpenVideo:
+    """A PyAV container and its video stream, as a context."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __enter__(self) -> tuple[Any, Any]:
+        import av
+
+        try:
+            self._container = av.open(str(self.path.resolve()))
+        except (av.error.FFmpegError, OSError) as error:
+            raise PredictionError(
+                f"{self.path}: is no video ({error}); allowed predictions are a folder of PNGs, a lossless video of "
+                "class ids, .npy, .npz, and exported networks (.onnx)"
+            ) from error
+        if not self._container.streams.video:
+            self._container.close()
+            raise PredictionError(f"{self.path}: has no video stream; allowed is a lossless video of class ids")
+        return self._container, self._container.streams.video[0]
+
+    def __exit__(self, *exception: object) -> None:
+        self._container.close()
+
+
+class ArrayFile(LabelMaps):
+    """A .npy file or the array of a .npz file: ids (T, H, W), or logits or probabilities (T, K, H, W).
+
+    Read frame by frame, so that any length fits into memory. Scores whose first frame is a distribution over the
+    classes at every pixel are probabilities; every frame has to be one then.
+    """
+
+    def __init__(self, path: Path, *, ignore: int | None = None) -> None:
+        self.path = path
+        self._ignore = ignore
+        with ExitStack() as stack:
+            _, self._shape, self._dtype = self._open(stack)
+        self.count = self._shape[0]
+        whole = self._dtype.kind in "iub"
+        if len(self._shape) != (3 if whole else 4) or self._dtype.kind not in "iubf" or 0 in self._shape:
+            raise PredictionError(
+                f"{path}: is {self._dtype} of shape {self._shape}; allowed are integer ids (T, H, W), or floating "
+                "point logits or probabilities (T, K, H, W)"
+            )
+        self.scores: Literal["logits", "probabilities"] | None = None
+        if not whole:
+            if not 1 <= self._shape[1] <= IGNORE_LABEL:
+                raise PredictionError(f"{path}: scores {self._shape[1]} classes; allowed are 1..{IGNORE_LABEL}")
+            with ExitStack() as stack:
+                first = self._frame(self._open(stack)[0], 0)
+            self.scores = "probabilities" if _is_distribution(first) else "logits"
+        self.kind = f"{path.suffix[1:]} of {self.scores or 'ids'}"
+
+    @property
+    def num_classes(self) -> int | None:
+        """K of the scores; None for ids."""
+        return None if self.scores is None else self._shape[1]
+
+    def _open(self, stack: ExitStack) -> tuple[IO[bytes], tuple[int, ...], np.dtype[Any]]:
+        """The file behind its header, the array's shape and its dtype."""
+        try:
+            if self.path.suffix == ".npz":
+                archive = stack.enter_context(zipfile.ZipFile(self.path))
+                members = [name for name in archive.namelist() if name.endswith(".npy")]
+                if len(members) != 1:
+                    raise PredictionError(
+                        f"{self.path}: holds the arrays {', '.join(name[:-4] for name in members) or '(none)'}; "
+                        "allowed is exactly one"
+                    )
+                file: IO[bytes] = stack.enter_context(archive.open(members[0]))
+            else:
+                file = stack.enter_context(self.path.open("rb"))
+            version = np.lib.format.read_magic(file)
+            read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+            shape, fortran_order, dtype = read(file)
+        except PredictionError:
+            raise
+        except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
+            raise PredictionError(f"{self.path}: is no {self.path.suffix} file that can be read ({error})") from error
+        if fortran_order and len(shape) > 1:
+            raise PredictionError(f"{self.path}: is stored in Fortran order; allowed is C order (np.ascontiguousarray)")
+        return file, shape, dtype
+
+    def _frame(self, file: IO[bytes], index: int) -> NDArray[Any]:
+        length = math.prod(self._shape[1:]) * self._dtype.itemsize
+        try:
+            data = file.read(length)
+        except (OSError, EOFError, zipfile.BadZipFile, zipfile.zlib.error) as error:  # type: ignore[attr-defined]
+            raise PredictionError(f"{self.path}: is damaged at frame {index} ({error})") from error
+        if len(data) != length:
+            raise PredictionError(
+                f"{self.path}: ends within frame {index} of {self._shape[0]}; allowed is an intact file"
+            )
+        return np.frombuffer(data, self._dtype).reshape(self._shape[1:])
+
+    def __iter__(self) -> Generator[Prediction | None, None, None]:
+        with ExitStack() as stack:
+            file, _, _ = self._open(stack)
+            for index in range(self._shape[0]):
+                array, name = self._frame(file, index), f"{self.path}, frame {index}"
+                if self.scores is None:
+                    yield Prediction(class_ids(array, self._ignore, name))
+                    continue
+                if not np.isfinite(array).all():
+                    raise PredictionError(f"{name}: holds values that are not finite; allowed are finite scores")
+                if self.scores == "probabilities":
+                    if not _is_distribution(array):
+                        raise PredictionError(
+                            f"{name}: is no distribution over the classes, though frame 0 is; allowed are "
+                            "probabilities throughout, or logits throughout"
+                        )
+                    # The logarithm's softmax is the probability again.
+                    yield Prediction(argmax_labels(array), np.log(np.maximum(array.astype(np.float32), 1e-12)))
+                else:
+                    yield Prediction(argmax_labels(array), array.astype(np.float32, copy=False))
+
+
+def _is_distribution(scores: NDArray[Any]) -> bool:
+    total = scores.sum(axis=0, dtype=np.float32)
+    return bool((scores >= 0).all() and (np.abs(total - 1) < _DISTRIBUTION_TOLERANCE).all())
+
+
+def open_label_maps(
+    path: Path, frame_names: Sequence[str] | None, *, ignore: int | None = None, sparse: bool = False
+) -> LabelMaps:
+    """Label maps or scores on disk, by what the path is.
+
+    Raises:
+        PredictionError: for a path that does not exist, or holds none.
+    """
+    if not path.exists():
+        raise PredictionError(
+            f"{path}: there is no such file or folder; allowed predictions are a folder of PNGs, a lossless video of "
+            "class ids, .npy, .npz, and exported networks (.onnx)"
+        )
+    if path.is_dir():
+        return LabelFolder(path, frame_names, ignore=ignore, sparse=sparse)
+    if path.suffix in (".npy", ".npz"):
+        return ArrayFile(path, ignore=ignore)
+    return LabelVideo(path, ignore=ignore)

@@ -1,0 +1,196 @@
+"""What a report shows of a clip, gathered in constant memory: the curve, the heat map, the worst moments."""
+
+import base64
+from dataclasses import dataclass
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from dwnet.flicker.classes import made_up_colour
+from dwnet.visualize import overlay
+
+Image = NDArray[np.uint8]
+
+CURVE_POINTS = 4000
+"""Longer clips are shown in so many steps at most: a mean and a maximum each."""
+WORST = 10
+"""Moments that are shown for each set."""
+MOMENT_GAP_SECONDS = 0.5
+"""Of moments nearer than this to each other only the worst is shown."""
+TILE_PX = 320
+"""Longest side of a moment's pictures."""
+HEAT_PX = 640
+"""Longest side of a heat map."""
+FLIP_COLOUR = (255, 40, 90)
+
+
+class Curve:
+    """A value a frame over time, in at most `CURVE_POINTS` steps of equal length: their sums, counts, and maxima."""
+
+    def __init__(self) -> None:
+        self.frames_per_step = 1
+        self._sums: list[float] = []
+        self._counts: list[int] = []
+        self._highest: list[float] = []
+        self._times: list[float] = []
+        self._frames = 0
+
+    def add(self, value: float | None, pts_seconds: float) -> None:
+        """Append the next frame's value; None where it has none."""
+        if self._frames % self.frames_per_step == 0:
+            if len(self._sums) == CURVE_POINTS:
+                self._halve()
+            self._sums.append(0.0)
+            self._counts.append(0)
+            self._highest.append(0.0)
+            self._times.append(pts_seconds)
+        self._frames += 1
+        if value is not None:
+            self._sums[-1] += value
+            self._counts[-1] += 1
+            self._highest[-1] = max(self._highest[-1], value)
+
+    def _halve(self) -> None:
+        self.frames_per_step *= 2
+        self._sums = [a + b for a, b in zip(self._sums[::2], self._sums[1::2], strict=True)]
+        self._counts = [a + b for a, b in zip(self._counts[::2], self._counts[1::2], strict=True)]
+        self._highest = [max(a, b) for a, b in zip(self._highest[::2], self._highest[1::2], strict=True)]
+        self._times = self._times[::2]
+
+    def points(self) -> dict[str, list[Any]]:
+        """Times in seconds, means and maxima; None where a step has no value."""
+        steps = list(zip(self._sums, self._counts, self._highest, strict=True))
+        return {
+            "pts_seconds": [round(time, 4) for time in self._times],
+            "mean": [round(total / count, 4) if count else None for total, count, _ in steps],
+            "highest": [round(highest, 4) if count else None for _, count, highest in steps],
+        }
+
+
+class HeatMap:
+    """How often each pixel flips: counts, and the clip's mean frame behind them."""
+
+    def __init__(self, height: int, width: int) -> None:
+        self.flips = np.zeros((height, width), np.int32)
+        self.compared = np.zeros((height, width), np.int32)
+
+    def add(self, flipped: NDArray[np.bool_], compared: NDArray[np.bool_]) -> None:
+        """Count one pair of frames."""
+        self.flips += flipped
+        self.compared += compared
+
+    def percent(self) -> NDArray[np.float32]:
+        """(H, W), share of the compared pairs in which the pixel flipped, 0..100."""
+        rate: NDArray[np.float32] = (100 * self.flips / np.maximum(self.compared, 1)).astype(np.float32)
+        return rate
+
+
+def heat_picture(percent: NDArray[np.float32], mean_frame: Image, top_percent: float) -> Image:
+    """The heat map over the greyed mean frame: transparent at 0, opaque at `top_percent` and above."""
+    height, width = percent.shape
+    factor = min(1.0, HEAT_PX / max(height, width))
+    size = (max(round(width * factor), 1), max(round(height * factor), 1))
+    heat = cv2.resize(percent, size, interpolation=cv2.INTER_AREA)
+    grey = cv2.resize(cv2.cvtColor(mean_frame, cv2.COLOR_RGB2GRAY), size, interpolation=cv2.INTER_AREA)
+    share = np.clip(heat / top_percent, 0, 1).astype(np.float32)
+    colours = cv2.applyColorMap((255 * share).astype(np.uint8), cv2.COLORMAP_INFERNO)[..., ::-1]
+    weight = np.sqrt(share)[..., None]
+    picture: Image = ((1 - weight) * (0.35 * grey[..., None] + 120) + weight * colours).astype(np.uint8)
+    return picture
+
+
+@dataclass(frozen=True)
+class Moment:
+    """One of the worst moments of a set."""
+
+    frame: int
+    pts_seconds: float
+    flips_percent: float
+    flipped_pixels: int
+    share_percent: float
+    """Flipped pixels, in percent of the frame: what the moments are ranked by."""
+    pictures: tuple[str, ...]
+    """Data URIs: the frame before, the frame, their labels, the flipped pixels."""
+
+
+class WorstMoments:
+    """The moments with the most flipped pixels, at least `MOMENT_GAP_SECONDS` apart; pictures of no others are kept.
+
+    Args:
+        palette: RGB colours of the first classes; others get made-up ones.
+    """
+
+    def __init__(self, palette: tuple[tuple[int, int, int], ...]) -> None:
+        made_up = [made_up_colour(class_id) for class_id in range(len(palette), 255)]
+        self._palette = np.array([*palette, *made_up], np.uint8)
+        self.moments: list[Moment] = []
+        """The worst first."""
+
+    def offer(
+        self,
+        frame: int,
+        pts_seconds: float,
+        flips_percent: float | None,
+        flipped: NDArray[np.bool_],
+        images: tuple[Image, Image],
+        labels: tuple[NDArray[np.uint8], NDArray[np.uint8]],
+    ) -> None:
+        """Keep this moment if it is one of the worst so far.
+
+        Args:
+            frame: its index.
+            pts_seconds: its time.
+            flips_percent: its flips.
+            flipped: (H, W) bool.
+            images: the frame before and the frame.
+            labels: their labels.
+        """
+        pixels = int(np.count_nonzero(flipped))
+        if not pixels or flips_percent is None:
+            return
+        near = [moment for moment in self.moments if abs(moment.pts_seconds - pts_seconds) < MOMENT_GAP_SECONDS]
+        others = [moment for moment in self.moments if moment not in near]
+        if any(moment.flipped_pixels >= pixels for moment in near):
+            return
+        if len(others) == WORST and others[-1].flipped_pixels >= pixels:
+            return
+        moment = Moment(
+            frame=frame,
+            pts_seconds=pts_seconds,
+            flips_percent=flips_percent,
+            flipped_pixels=pixels,
+            share_percent=100 * pixels / flipped.size,
+            pictures=self._pictures(flipped, images, labels),
+        )
+        self.moments = sorted([*others, moment], key=lambda kept: (-kept.flipped_pixels, kept.frame))[:WORST]
+
+    def _pictures(
+        self,
+        flipped: NDArray[np.bool_],
+        images: tuple[Image, Image],
+        labels: tuple[NDArray[np.uint8], NDArray[np.uint8]],
+    ) -> tuple[str, ...]:
+        small = [reduced(image, TILE_PX) for image in images]
+        painted = [overlay(image, ids, self._palette, opacity=0.7) for image, ids in zip(small, labels, strict=True)]
+        share = cv2.resize(flipped.astype(np.float32), small[1].shape[1::-1], interpolation=cv2.INTER_AREA)[..., None]
+        dim = (1 - share) * (0.35 * small[1] + 130) + share * np.array(FLIP_COLOUR, np.float32)
+        return tuple(data_uri(picture, TILE_PX) for picture in (*small, *painted, dim.astype(np.uint8)))
+
+
+def reduced(picture: Image, max_side: int) -> Image:
+    """The picture with its longer side reduced to `max_side`; a smaller one as it is."""
+    factor = max_side / max(picture.shape[:2])
+    if factor >= 1:
+        return picture
+    return cv2.resize(picture, None, fx=factor, fy=factor, interpolation=cv2.INTER_AREA).astype(np.uint8, copy=False)
+
+
+def data_uri(picture: Image, max_side: int) -> str:
+    """A picture as a JPEG inside a ``data:`` address, its longer side reduced to `max_side`."""
+    done, data = cv2.imencode(
+        ".jpg", cv2.cvtColor(reduced(picture, max_side), cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, 82]
+    )
+    assert done
+    return "data:image/jpeg;base64," + base64.b64encode(data.tobytes()).decode("ascii")

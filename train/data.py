@@ -1,0 +1,57 @@
+"""A recipe's training and validation data."""
+
+from dwnet.data import Augmentation, Cityscapes, LabelledFrames, MixedIn
+from dwnet.data.frames import Neighbours
+from dwnet.data.open import FrameData, open_data
+from dwnet.methods import METHODS
+from train.recipes import Recipe
+
+
+def training_data(recipe: Recipe) -> FrameData | MixedIn:
+    """The train split, augmented; with neighbours unless the method is the baseline, whose frames are the same.
+
+    Raises:
+        DataError: files are missing or wrong.
+        ValueError: an option that is not allowed.
+    """
+    spec = recipe.data
+    neighbours: Neighbours = spec.neighbours if METHODS[recipe.method.name].needs_neighbour else "none"
+    augment = Augmentation(scale=spec.scale, crop=spec.crop)
+    data = open_data(
+        spec.kind,
+        spec.root,
+        "train",
+        neighbours=neighbours,
+        max_offset=spec.max_offset,
+        augment=augment,
+        seed=recipe.seed,
+        street_size=spec.street_size,
+    )
+    if spec.coarse_ratio == 0:
+        return data
+    if spec.kind != "cityscapes":
+        raise ValueError(
+            f"data.coarse-ratio is {spec.coarse_ratio}, allowed is 0 for {spec.kind}: it has no such labels"
+        )
+    assert isinstance(data, LabelledFrames)
+    coarse = Cityscapes(spec.folder, "train", coarse=True, augment=augment, seed=recipe.seed + 1)
+    return MixedIn(data, coarse, ratio=spec.coarse_ratio, seed=recipe.seed)
+
+
+def validation_data(recipe: Recipe) -> FrameData:
+    """The val split as the recipe's method predicts it: whole frames, with neighbours if it needs them.
+
+    Raises:
+        DataError: if there is none.
+    """
+    spec = recipe.data
+    real: Neighbours = "labelled" if spec.kind in ("camvid", "street") else "video"
+    neighbours = real if METHODS[recipe.method.name].needs_neighbour_to_predict else "none"
+    return open_data(
+        spec.kind,
+        spec.root,
+        "val",
+        neighbours=neighbours,
+        max_offset=spec.max_offset,
+        street_size=spec.street_size,
+    )
