@@ -32,13 +32,14 @@ from train_fixtures import (
 from dwnet.checkpoint import Checkpoint, load_checkpoint
 from dwnet.data import CAMVID_11
 from train.batches import EpochOrder, batch_per_process
-from train.evaluation import evaluate, validation_data
+from train.data import validation_data
+from train.evaluation import evaluate
 from train.loop import Trainer
 from train.main import EXIT_INTERRUPTED, main
 from train.progress import Clock, Means
 
 REPOSITORY = Path(__file__).parents[1]
-METHODS = ("baseline", "static_warp", "dwnet")
+METHODS = ("baseline", "static_warp", "keyframe", "dwnet")
 Command = Callable[..., int]
 
 

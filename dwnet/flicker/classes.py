@@ -21,8 +21,9 @@ def read_classes(path: str | Path) -> ClassSet:
 
     Args:
         path: JSON, either a list of names or ``{"classes": [names], "palette": [[r, g, b], ...]}`` with the palette
-            optional, or the classes file of a user's own data (`dwnet.data.class_file`); or a text with one name a line,
-            a colour behind it if wanted: ``road,128,64,128``.
+            optional, or the classes file of a user's own data (`dwnet.data.class_file`); or a text with one name a
+            line, a colour behind it if wanted: ``road,128,64,128``.
+
     Raises:
         ValueError: no such file, or one that names no classes; the message names it.
     """
