@@ -332,7 +332,7 @@ def test_worst_moments_are_those_with_most_flips(street: Street) -> None:
     where = np.zeros(street.perfect.shape, bool)
     where[5, 20:100, 20:120] = True
     moments = street.measure(burst=changed(street.perfect, where)).sets["burst"].moments
-    # All frames lie within half a second: one moment, and the pair that ends in the burst or leaves it.
+    # The burst is one moment: the pair that ends in it or leaves it.
     assert moments[0].frame in (5, 6)
     assert len(moments) == 1
     assert all(uri.startswith("data:image/jpeg;base64,") for uri in moments[0].pictures)

@@ -17,7 +17,7 @@ CURVE_POINTS = 4000
 """Longer clips are shown in so many steps at most: a mean and a maximum each."""
 WORST = 10
 """Moments that are shown for each set."""
-MOMENT_GAP_SECONDS = 0.5
+MOMENT_GAP_SECONDS = 0.2
 """Of moments nearer than this to each other only the worst is shown."""
 TILE_PX = 320
 """Longest side of a moment's pictures."""

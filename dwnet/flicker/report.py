@@ -8,6 +8,7 @@ from typing import Any
 from urllib.parse import quote
 
 from dwnet.flicker.definitions import DEFINITIONS
+from dwnet.flicker.pictures import MOMENT_GAP_SECONDS
 from dwnet.flicker.plots import class_bars, clip_bars, curve_plot, plotly_script
 from dwnet.flicker.record import Record, worst_moments
 from dwnet.flicker.table import cell, moved
@@ -182,8 +183,9 @@ def _heat_maps(document: dict[str, Any], records: Sequence[Record]) -> str:
 def _moments(document: dict[str, Any], records: Sequence[Record], output: Path) -> str:
     clips = {record["clip"]["name"]: record["clip"] for record in records}
     text = (
-        '<h2>The worst moments</h2><p class="note">The frames with the most flipped pixels, at least half a second '
-        "apart. The time leads into the clip, where the clip still lies beside this page as it did.</p>"
+        '<h2>The worst moments</h2><p class="note">The frames with the most flipped pixels, at least '
+        f"{MOMENT_GAP_SECONDS:g} s apart. The time leads into the clip, where the clip still lies beside "
+        "this page as it did.</p>"
     )
     for position, name in enumerate(document["sets"]):
         moments = worst_moments(records, name)
