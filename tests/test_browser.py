@@ -174,7 +174,7 @@ def test_sample_runs_live_and_stops(page) -> None:
     for cell in table_row(page, "Flips per frame"):
         assert re.match(r"\d+\.\d\d %", cell)
     baseline_ms, warp_ms, _ = (float(cell.split()[0]) for cell in table_row(page, "Time per frame"))
-    flow_ms = table_row(page, "of which flow")
+    flow_ms = table_row(page, "Flow, where needed")
     assert (flow_ms[0], flow_ms[2]) == ("–", "–")
     assert 0 < float(flow_ms[1].split()[0]) < warp_ms
     assert baseline_ms > 0

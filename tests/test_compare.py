@@ -400,11 +400,12 @@ def test_memory_does_not_grow_with_the_clip(
     try:
         for frame in compare(clip, networks, output_dir=tmp_path / "out"):
             frame_bytes = frame.image.nbytes
-            gc.collect()  # cycles that wait for the collector are no growth
-            held.append(tracemalloc.get_traced_memory()[0])
+            if frame.compared in (20, 25, 30, 80, 85, 90):
+                gc.collect()  # cycles that wait for the collector are no growth
+                held.append(tracemalloc.get_traced_memory()[0])
     finally:
         tracemalloc.stop()
-    assert min(held[80:]) - min(held[20:30]) < 2 * frame_bytes
+    assert min(held[3:]) - min(held[:3]) < 2 * frame_bytes
 
 
 def test_folder_of_networks(models: Path, tmp_path: Path) -> None:
