@@ -50,6 +50,7 @@ def flicker(
     ignore: int | None = None,
     max_side: int | None = None,
     fps: float = 25.0,
+    published: bool = False,
 ) -> None:
     """Measure how much predictions flicker: table, JSON, CSV a frame, and one HTML page.
 
@@ -71,6 +72,7 @@ def flicker(
         ignore: an id in label maps that means nothing is known; 255 always does.
         max_side: the frames' longer side is reduced to this, in pixels; label maps have to have that size.
         fps: frames a second of a folder of frames.
+        published: also the temporal consistency as ETC and as VSPW define it, flaws included, to compare with papers.
     """
     if (corpus is None) == (clip is None) or (corpus is not None and (predictions or truth)):
         raise ValueError("give a CLIP and its PREDICTIONS, or --corpus without them (it names truth itself)")
@@ -84,6 +86,7 @@ def flicker(
         ignore=ignore,
         max_side=max_side,
         fps=fps,
+        published=published,
     )
     _use_memory_and_threads_well()
     named = None if classes is None else read_classes(classes)
@@ -117,8 +120,8 @@ def _measure(one: CorpusClip, settings: Settings, named: ClassSet | None, table:
         if one.truth is not None:
             maps = open_label_maps(one.truth, names, ignore=settings.ignore, sparse=True)
             truth = FilePredictions("truth", one.truth, maps)
-        flow = open_flow(str(one.flow or settings.flow), weights=settings.flow_weights)
-        second = open_flow(settings.second_flow, weights=settings.flow_weights)
+        flow = open_flow(str(one.flow or settings.flow), weights=settings.flow_weights, published=settings.published)
+        second = open_flow(settings.second_flow, weights=settings.flow_weights, published=False)
         paths = {reader.path, *(part.path for part in (*sets, *([truth] if truth is not None else [])))}
         hashing = stack.enter_context(ThreadPoolExecutor(1))
         digests = {path: hashing.submit(sha256, path) for path in paths}

@@ -43,18 +43,25 @@ class PairMotion:
         to_previous_px: NDArray[np.float32],
         from_previous_px: NDArray[np.float32] | None,
         visible: NDArray[np.bool_] | None = None,
+        *,
+        published: bool = True,
     ) -> "PairMotion":
-        """From the flows; without `visible` the forward-backward check finds it, and needs both."""
+        """From the flows; without `visible` the forward-backward check finds it, and needs both.
+
+        `published` False leaves out what only the published definitions of temporal consistency need.
+        """
         if visible is None:
             assert from_previous_px is not None
             visible = occlusion_mask(to_previous_px, from_previous_px)
-        finite = from_previous_px is not None and bool(np.isfinite(from_previous_px).all())
+        backward = from_previous_px if published else None
+        if backward is not None and not np.isfinite(backward).all():
+            backward = None
         return cls(
             to_previous_px=to_previous_px,
             visible=visible,
             warp=NearestWarp(to_previous_px),
-            etc=ETCWarp(from_previous_px) if from_previous_px is not None and finite else None,
-            vspw=VSPWWarp(from_previous_px) if from_previous_px is not None and finite else None,
+            etc=None if backward is None else ETCWarp(backward),
+            vspw=None if backward is None else VSPWWarp(backward),
         )
 
 
@@ -79,19 +86,21 @@ class EstimatedFlow(FlowSource):
     Args:
         name: one of `FLOW_CHOICES`.
         weights: for flow networks: ``published``, or a file (`dwnet.flow.flow_function`).
+        published: also prepare the published definitions of temporal consistency.
     """
 
-    def __init__(self, name: str, *, weights: str | Path = "published") -> None:
+    def __init__(self, name: str, *, weights: str | Path = "published", published: bool = True) -> None:
         if name not in FLOW_CHOICES:
             raise ValueError(f"unknown flow {name!r}; allowed are {', '.join(FLOW_CHOICES)}, or a folder of exact flow")
-        self.name = name
+        self.name, self.published = name, published
         self.description = DESCRIPTIONS.get(name, f"{name}, weights: {weights}")
         self._flow: FlowFunction = _dis_fast if name == "dis_fast" else flow_function(name, weights=weights)
 
     def pair(self, index: int, image: NDArray[np.uint8], previous: NDArray[np.uint8]) -> PairMotion | None:  # noqa: D102
         if is_scene_cut(previous, image):
             return None
-        return PairMotion.of(self._flow(image, previous), self._flow(previous, image))
+        forth, back = self._flow(previous, image), self._flow(image, previous)
+        return PairMotion.of(back, forth, published=self.published)
 
 
 def _dis_fast(frame: NDArray[np.uint8], neighbour: NDArray[np.uint8]) -> NDArray[np.float32]:
@@ -107,10 +116,11 @@ class ExactFlow(FlowSource):
 
     Args:
         folder: holds them.
+        published: also prepare the published definitions of temporal consistency.
     """
 
-    def __init__(self, folder: str | Path) -> None:
-        self.folder = Path(folder)
+    def __init__(self, folder: str | Path, *, published: bool = True) -> None:
+        self.folder, self.published = Path(folder), published
         self.name = f"files in {self.folder.name}"
         self.description = "flow read from files; no scene cut is looked for"
         split = self.folder / "to_previous"
@@ -131,7 +141,7 @@ class ExactFlow(FlowSource):
         path = self._to[index - 1]
         if self._from is not None:
             back = as_flow(_read_flow(self._from[index - 1]), shape, str(self._from[index - 1]))
-            return PairMotion.of(as_flow(_read_flow(path), shape, str(path)), back)
+            return PairMotion.of(as_flow(_read_flow(path), shape, str(path)), back, published=self.published)
         try:
             with np.load(path) as arrays:
                 found = {key: arrays[key] for key in ("to_previous", "from_previous", "visible") if key in arrays}
@@ -144,7 +154,8 @@ class ExactFlow(FlowSource):
             )
         back_px = as_flow(found["from_previous"], shape, f"{path}: from_previous") if "from_previous" in found else None
         visible = as_mask(found["visible"], shape, f"{path}: visible") if "visible" in found else None
-        return PairMotion.of(as_flow(found["to_previous"], shape, f"{path}: to_previous"), back_px, visible)
+        to_previous = as_flow(found["to_previous"], shape, f"{path}: to_previous")
+        return PairMotion.of(to_previous, back_px, visible, published=self.published)
 
     def finish(self, frames: int) -> None:  # noqa: D102
         if len(self._to) != frames - 1:
@@ -154,11 +165,11 @@ class ExactFlow(FlowSource):
             )
 
 
-def open_flow(name: str, *, weights: str | Path = "published") -> FlowSource:
+def open_flow(name: str, *, weights: str | Path = "published", published: bool = True) -> FlowSource:
     """A flow by its name in `FLOW_CHOICES`, or the folder that holds it; ValueError for anything else."""
     if name not in FLOW_CHOICES and Path(name).is_dir():
-        return ExactFlow(name)
-    return EstimatedFlow(name, weights=weights)
+        return ExactFlow(name, published=published)
+    return EstimatedFlow(name, weights=weights, published=published)
 
 
 def _flow_files(folder: Path, suffixes: tuple[str, ...]) -> list[Path]:

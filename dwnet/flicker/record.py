@@ -42,6 +42,8 @@ class Settings:
     max_side: int | None = None
     fps: float = 25.0
     """Of clips that are folders."""
+    published: bool = False
+    """Also the published definitions of temporal consistency."""
 
 
 class FrameTable:
