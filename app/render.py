@@ -133,13 +133,22 @@ def table_html(
     )
     rows = [f"<tr><th></th>{head}</tr>"]
 
-    def row(label: str, values: Mapping[str, float | None], unit: str, digits: int, *, compare: bool = True) -> str:
+    def row(
+        label: str,
+        values: Mapping[str, float | None],
+        unit: str,
+        digits: int,
+        *,
+        compare: bool = True,
+        beside: str = "",
+    ) -> str:
         reference = values.get(BASELINE) if compare else None
         cells = (
             f"<td>{_number(values.get(method), unit, digits)}{_difference(method, values.get(method), reference)}</td>"
             for method in methods
         )
-        return f"<tr><td>{escape(label)}</td>{''.join(cells)}</tr>"
+        small = f' <small class="dw-muted">{beside}</small>' if beside else ""
+        return f"<tr><td>{escape(label)}{small}</td>{''.join(cells)}</tr>"
 
     found = summaries or {}
     rows.append(row("Flips per frame", {m: s.flips_percent for m, s in found.items()}, "%", 2))
@@ -149,12 +158,13 @@ def table_html(
     rows.append(row("Flow, where needed", {m: s.flow_ms_median or None for m, s in found.items()}, "ms", 1))
     if miou_percent:
         rows.append(row("mIoU in training", dict(miou_percent), "%", 1, compare=False))
-    rows.append(f'<tr class="dw-part"><th>Flips per class</th>{"<th></th>" * len(methods)}</tr>')
+    rows.append(f'<tr class="dw-part"><th>Flips per class, share of pixels</th>{"<th></th>" * len(methods)}</tr>')
     for class_id, name in enumerate(classes):
         share = found[BASELINE].class_share_percent[class_id] if BASELINE in found else None
-        label = name if share is None else f"{name} · {share:.1f} % of pixels"
+        weight = "" if share is None else f"{share:.1f} %"
         flips = {m: s.class_flips_percent[class_id] for m, s in found.items()}
-        rows.append(row(label, flips, "%", 2, compare=share is not None and share >= RARE_PERCENT))
+        compared = share is not None and share >= RARE_PERCENT
+        rows.append(row(name, flips, "%", 2, compare=compared, beside=weight))
     miou = " mIoU: on the validation data of the models' training, not on this clip." if miou_percent else ""
     return (
         '<div class="dw-card"><h2>All frames so far</h2><p>Small figures: relative to the baseline. Time: median on '
@@ -181,7 +191,7 @@ def _time_row(methods: Sequence[str], found: Mapping[str, MethodSummary]) -> str
                 if apart
                 else ' <small class="dw-muted" title="The middle halves of the times overlap">same</small>'
             )
-        spread = f' <small class="dw-muted">{low:.0f}–{high:.0f}</small>'
+        spread = f'<br><small class="dw-muted">{low:.0f}–{high:.0f}</small>'
         cells.append(f"<td>{_number(own.latency_ms_median, 'ms', 1)}{spread}{difference}</td>")
     return f"<tr><td>Time per frame</td>{''.join(cells)}</tr>"
 
