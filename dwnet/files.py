@@ -1,9 +1,11 @@
 """Writing files so that nothing half-written is ever seen, and asking git what the code is."""
 
 import os
+import re
+import shutil
 import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -45,3 +47,34 @@ def code_commit() -> str:
     except (OSError, subprocess.CalledProcessError):
         return "unknown"
     return head.stdout.strip() + ("+changes" if changes.stdout.strip() else "")
+
+
+@contextmanager
+def folder_written_whole(target: Path) -> Iterator[Path]:
+    """Yields an empty folder beside `target` that takes its place on success, and is removed on any exception."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(
+        dir=target.parent, prefix=f".{target.name}.", ignore_cleanup_errors=True
+    ) as beside:
+        new, old = Path(beside) / "new", Path(beside) / "old"
+        new.mkdir()  # not the temporary folder itself, which only its owner may read
+        yield new
+        if target.exists():
+            target.rename(old)
+        try:
+            new.rename(target)
+        except OSError:
+            if old.exists():
+                old.rename(target)
+            raise
+        shutil.rmtree(old, ignore_errors=True)
+
+
+def natural_order(files: Iterable[Path]) -> list[Path]:
+    """Files by name, numbers in names by value: ``f2.png`` before ``f10.png``."""
+
+    def key(file: Path) -> tuple[list[tuple[int, str]], str]:
+        pieces = re.split(r"(\d+)", file.name)
+        return [(int(piece), "") if piece.isdigit() else (-1, piece) for piece in pieces], file.name
+
+    return sorted(files, key=key)

@@ -7,10 +7,7 @@ names: DWNet's refinement and FG-Conv are left behind. Of a method that needs an
 
 import dataclasses
 import json
-import shutil
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,6 +18,7 @@ from safetensors.torch import load_file, save_file
 from dwnet import __version__
 from dwnet.checkpoint import Checkpoint, load_weights
 from dwnet.data.classes import ClassSet
+from dwnet.files import folder_written_whole
 from dwnet.methods import METHODS, Method, MethodSpec
 from dwnet.normalise import IMAGENET_MEAN, IMAGENET_STD
 from dwnet.segmentation import NetworkSpec, Segmenter
@@ -138,7 +136,7 @@ class PretrainedSegmenter:
         """
         target = Path(folder).resolve()
         _refuse_foreign(target)
-        with _folder_written_whole(target) as temporary:
+        with folder_written_whole(target) as temporary:
             self._write(temporary, name=target.name)
 
     def push_to_hub(
@@ -314,27 +312,6 @@ def _refuse_foreign(folder: Path) -> None:
             f"{folder}: holds {', '.join(foreign[:3])}; allowed is a new or empty folder, or one that "
             "`save_pretrained` wrote"
         )
-
-
-@contextmanager
-def _folder_written_whole(target: Path) -> Iterator[Path]:
-    """Yields an empty folder beside `target` that takes its place on success, and is removed on any exception."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(
-        dir=target.parent, prefix=f".{target.name}.", ignore_cleanup_errors=True
-    ) as beside:
-        new, old = Path(beside) / "new", Path(beside) / "old"
-        new.mkdir()  # not the temporary folder itself, which only its owner may read
-        yield new
-        if target.exists():
-            target.rename(old)
-        try:
-            new.rename(target)
-        except OSError:
-            if old.exists():
-                old.rename(target)
-            raise
-        shutil.rmtree(old, ignore_errors=True)
 
 
 def _first_line(error: Exception) -> str:

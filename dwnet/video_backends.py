@@ -17,6 +17,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from dwnet.files import natural_order
+
 MIN_SIDE_PX = 32
 """Smallest height or width that is read: no network here can use less, and decoders pad it wrongly."""
 IMAGE_SUFFIXES = (".bmp", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp")
@@ -345,9 +347,7 @@ def _upright(frame: Any, size: tuple[int, int] | None) -> NDArray[np.uint8]:
 
 def image_files(folder: Path) -> list[Path]:
     """The images of a folder by name, numbers in names by value: ``f2.png`` before ``f10.png``."""
-    files = [file for file in folder.iterdir() if file.suffix.lower() in IMAGE_SUFFIXES and file.is_file()]
-    pieces = {file: re.split(r"(\d+)", file.name) for file in files}
-    return sorted(files, key=lambda file: ([int(text) if text.isdigit() else text for text in pieces[file]], file.name))
+    return natural_order(file for file in folder.iterdir() if file.suffix.lower() in IMAGE_SUFFIXES and file.is_file())
 
 
 def probe_images(folder: Path, max_side: int | None, fps: float) -> VideoInfo:

@@ -11,13 +11,11 @@ from pathlib import Path
 from typing import Literal, get_args
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch.utils.data import Dataset
 
 from dwnet.data.camera_motion import CameraMotion
 from dwnet.data.classes import ClassSet
-from dwnet.data.pairs import DataError, FrameSample, PairSample, item_generators, make_sample, read_image
+from dwnet.data.pairs import DataError, EpochData, FrameSample, PairSample, make_sample, read_image
 from dwnet.data.transforms import Augmentation
 
 Split = Literal["train", "val", "test"]
@@ -52,11 +50,8 @@ class LabelledFrame:
     """Real neighbours by their offset in raw frames, signed, never 0."""
 
 
-class LabelledFrames(Dataset[FrameSample | PairSample]):
+class LabelledFrames(EpochData):
     """Labelled frames as samples.
-
-    A sample depends on (seed, epoch, index) alone. The epoch lies in shared memory, so that `set_epoch` also reaches
-    the copies that a DataLoader's persistent workers hold; call it before the epoch's iteration starts.
 
     Args:
         frames: in order; of one sequence by rising number, so that neighbours in the list are neighbours in time.
@@ -89,9 +84,9 @@ class LabelledFrames(Dataset[FrameSample | PairSample]):
         seed: int = 0,
     ) -> None:
         check_options(neighbours=neighbours, max_offset=max_offset, seed=seed)
+        super().__init__(seed)
         self.classes, self.layout, self.neighbours, self.max_offset = classes, layout, neighbours, max_offset
-        self._read_labels, self._augment, self._seed = read_labels, augment, seed
-        self._epoch = torch.zeros((), dtype=torch.int64).share_memory_()
+        self._read_labels, self._augment = read_labels, augment
         self._motion = CameraMotion(max_offset=max_offset)
         self.frames = tuple(frames)
         """What each sample is made of."""
@@ -106,19 +101,10 @@ class LabelledFrames(Dataset[FrameSample | PairSample]):
         """Return the number of frames."""
         return len(self.frames)
 
-    def set_epoch(self, epoch: int) -> None:
-        """Choose the random numbers of an epoch, 0 or above, here and in the workers that share this data set."""
-        if epoch < 0:
-            raise ValueError(f"epoch: found {epoch}; allowed are whole numbers of at least 0")
-        self._epoch.fill_(epoch)
-
     def __getitem__(self, index: int) -> FrameSample | PairSample:
         """Read, pair and augment one frame; raises `DataError` as the class says, IndexError beyond the last."""
-        if not -len(self) <= index < len(self):
-            raise IndexError(f"index: found {index}; allowed are 0..{len(self) - 1}")
-        index %= len(self)
+        index, augmentation_rng, neighbour_rng = self._item(index)
         item = self.frames[index]
-        augmentation_rng, neighbour_rng = item_generators(self._seed, int(self._epoch), index)
         frame, labels = self.read(item)
         neighbour, offset, flow_px, visible = None, 0, None, None
         if self._makes_neighbour(neighbour_rng):

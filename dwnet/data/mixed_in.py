@@ -2,14 +2,11 @@
 
 from typing import cast
 
-import torch
-from torch.utils.data import Dataset
-
 from dwnet.data.frames import LabelledFrames
-from dwnet.data.pairs import FrameSample, PairSample, item_generators
+from dwnet.data.pairs import EpochData, FrameSample, PairSample
 
 
-class MixedIn(Dataset[FrameSample | PairSample]):
+class MixedIn(EpochData):
     """A data set of pairs with single frames of another one mixed in, drawn anew in each epoch.
 
     Samples hold "paired", a bool. Where it is False, "neighbour" is the frame itself and must enter no loss: a batch
@@ -33,30 +30,27 @@ class MixedIn(Dataset[FrameSample | PairSample]):
         self._drawn = round(ratio * len(pairs))
         if self._drawn < 1:
             raise ValueError(f"ratio of single frames: found {ratio}, which gives none for {len(pairs)} frames")
-        self.pairs, self.singles, self._seed = pairs, singles, seed
+        super().__init__(seed)
+        self.pairs, self.singles = pairs, singles
         self.classes, self.layout = pairs.classes, f"{pairs.layout}; {singles.layout} mixed in"
-        self._epoch = torch.zeros((), dtype=torch.int64).share_memory_()
 
     def __len__(self) -> int:
         """Return the number of samples in an epoch."""
         return len(self.pairs) + self._drawn
 
     def set_epoch(self, epoch: int) -> None:
-        """Choose the random numbers of an epoch, 0 or above, here and in the workers that share this data set."""
+        """As `EpochData`, for both data sets too."""
+        super().set_epoch(epoch)
         self.pairs.set_epoch(epoch)
         self.singles.set_epoch(epoch)
-        self._epoch.fill_(epoch)
 
     def __getitem__(self, index: int) -> FrameSample | PairSample:
         """Return a pair for the first indices, a single frame for those after them."""
-        if not -len(self) <= index < len(self):
-            raise IndexError(f"index: found {index}; allowed are 0..{len(self) - 1}")
-        index %= len(self)
+        index, rng, _ = self._item(index)
         if index < len(self.pairs):
             sample = self.pairs[index]
             paired = self.pairs.neighbours != "none"
         else:
-            rng, _ = item_generators(self._seed, int(self._epoch), index)
             sample = self.singles[int(rng.integers(len(self.singles)))]
             sample["index"] = index
             paired = False

@@ -6,6 +6,7 @@ depends on (seed, epoch, index) alone, whatever the number of workers or process
 because the augmentation has a generator to itself, the frames are the same whether or not they have neighbours.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NotRequired, TypedDict
@@ -14,6 +15,7 @@ import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch.utils.data import Dataset
 
 from dwnet.data.transforms import (
     Augmentation,
@@ -78,6 +80,38 @@ def item_generators(seed: int, epoch: int, index: int) -> tuple[np.random.Genera
     """Return the generators of one item in one epoch: (of its augmentation, of its neighbour), independent."""
     augmentation, neighbour = np.random.default_rng([seed, epoch, index]).spawn(2)
     return augmentation, neighbour
+
+
+class EpochData(Dataset[FrameSample | PairSample], ABC):
+    """A data set whose samples depend on (seed, epoch, index) alone.
+
+    The epoch lies in shared memory, so that `set_epoch` also reaches the copies that a DataLoader's persistent workers
+    hold; call it before the epoch's iteration starts.
+
+    Args:
+        seed: of all random numbers, 0 or above.
+    """
+
+    def __init__(self, seed: int) -> None:
+        self._seed = seed
+        self._epoch = torch.zeros((), dtype=torch.int64).share_memory_()
+
+    @abstractmethod
+    def __len__(self) -> int:
+        """Return the number of samples."""
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the random numbers of an epoch, 0 or above, here and in the workers that share this data set."""
+        if epoch < 0:
+            raise ValueError(f"epoch: found {epoch}; allowed are whole numbers of at least 0")
+        self._epoch.fill_(epoch)
+
+    def _item(self, index: int) -> tuple[int, np.random.Generator, np.random.Generator]:
+        """Return the index from 0 on with the `item_generators` of this epoch; raises IndexError beyond the last."""
+        if not -len(self) <= index < len(self):
+            raise IndexError(f"index: found {index}; allowed are 0..{len(self) - 1}")
+        index %= len(self)
+        return index, *item_generators(self._seed, int(self._epoch), index)
 
 
 def make_sample(

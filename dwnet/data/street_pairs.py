@@ -5,12 +5,10 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 import numpy as np
-import torch
-from torch.utils.data import Dataset
 
 from dwnet.data.classes import CAMVID_11, ClassSet
 from dwnet.data.frames import SPLITS, Split
-from dwnet.data.pairs import FrameSample, PairSample, item_generators, make_sample
+from dwnet.data.pairs import EpochData, FrameSample, PairSample, make_sample
 from dwnet.data.street import StreetScene
 from dwnet.data.street.cache import ArrayCache, Arrays
 from dwnet.data.street.scene import MAX_SECONDS
@@ -51,11 +49,10 @@ class StreetPlace:
         return f"{self.sequence}_{self.number:05d}"
 
 
-class StreetPairs(Dataset[FrameSample | PairSample]):
+class StreetPairs(EpochData):
     """One split of the rendered street. Splits have no street in common; the textures are of the same four libraries.
 
-    A sample depends on (split, size, seed, epoch, index) alone. The epoch lies in shared memory, so that `set_epoch`
-    also reaches the copies that a DataLoader's persistent workers hold; call it before the epoch's iteration starts.
+    A sample depends on (split, size, seed, epoch, index) alone.
     Each worker builds the streets that it is asked for, a quarter to half a second each, and keeps them.
 
     Training frames are spread evenly over each drive. Those of val and test follow each other, 25 a second, so that
@@ -105,8 +102,8 @@ class StreetPairs(Dataset[FrameSample | PairSample]):
         _require("seed", seed, seed >= 0, "whole numbers of at least 0")
         self.split, self.neighbours, self.size, self.max_offset = split, neighbours, size, max_offset
         self.layout = f"rendered, {streets} streets, {size[1]} x {size[0]}"
-        self._augment, self._seed, self._cache = augment, seed, cache
-        self._epoch = torch.zeros((), dtype=torch.int64).share_memory_()
+        super().__init__(seed)
+        self._augment, self._cache = augment, cache
         seeds = range(_FIRST_SEED[split], _FIRST_SEED[split] + streets)
         numbers = _spread(frames, most) if split == "train" else range(most // 2, most // 2 + frames)
         if split != "train" and frames > most // 2:
@@ -120,19 +117,10 @@ class StreetPairs(Dataset[FrameSample | PairSample]):
         """Return the number of frames."""
         return len(self.frames)
 
-    def set_epoch(self, epoch: int) -> None:
-        """Choose the random numbers of an epoch, 0 or above, here and in the workers that share this data set."""
-        if epoch < 0:
-            raise ValueError(f"epoch: found {epoch}; allowed are whole numbers of at least 0")
-        self._epoch.fill_(epoch)
-
     def __getitem__(self, index: int) -> FrameSample | PairSample:
         """Render, pair and augment one frame; raises IndexError beyond the last."""
-        if not -len(self) <= index < len(self):
-            raise IndexError(f"index: found {index}; allowed are 0..{len(self) - 1}")
-        index %= len(self)
+        index, augmentation_rng, neighbour_rng = self._item(index)
         place = self.frames[index]
-        augmentation_rng, neighbour_rng = item_generators(self._seed, int(self._epoch), index)
         offset = self._offset(neighbour_rng)
         arrays = self._arrays(place, offset)
         return make_sample(

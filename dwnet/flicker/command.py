@@ -63,7 +63,7 @@ def flicker(
         corpus: a JSON list of clips, or a folder with clips/ and predictions/NAME/; instead of CLIP and PREDICTIONS.
         truth: true labels of the clip, as predictions; a folder may leave frames out.
         output: folder for the files; a corpus's records lie in its clips/, and a second run continues.
-        flow: dis, dis_fast (4 times quicker, less exact at edges), raft_small, raft_large, flownet2, or a folder of
+        flow: dis, dis_fast (quicker, less exact at edges), raft_small, raft_large, flownet2, or a folder of
             exact flow.
         flow_weights: for a flow network: published, or a file.
         second_flow: another flow, to see how far the result depends on it; default: dis_fast, or dis beside that.

@@ -18,8 +18,8 @@ from pathlib import Path
 from typing import Any
 
 from dwnet import __version__
-from dwnet.files import written_whole
-from dwnet.flicker.inputs import natural_order, state_of
+from dwnet.files import natural_order, written_whole
+from dwnet.flicker.inputs import state_of
 from dwnet.flicker.record import FORMAT, Record, Settings
 
 BEAT_SECONDS = 1.0

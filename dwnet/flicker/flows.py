@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dwnet.compare_frame import is_scene_cut
-from dwnet.flicker.inputs import natural_order
+from dwnet.files import natural_order
 from dwnet.flow import FLOW_NAMES, FlowFunction, dis_flow, flow_function
 from dwnet.metrics_core import NearestWarp, as_flow, as_mask, occlusion_mask
 from dwnet.metrics_published import ETCWarp, VSPWWarp
@@ -18,7 +18,7 @@ FLOW_CHOICES = (*FLOW_NAMES, "dis_fast")
 
 DESCRIPTIONS = {
     "dis": "DIS, OpenCV's medium preset, on frames as they are",
-    "dis_fast": "DIS, OpenCV's fast preset: 4 times quicker than medium, less exact at edges",
+    "dis_fast": "DIS, OpenCV's fast preset: quicker than medium, less exact at edges",
 }
 FLO_MAGIC = b"PIEH"
 

@@ -1,19 +1,7 @@
 """Input files: their order, their fingerprints, and whether they have changed since."""
 
 import hashlib
-import re
-from collections.abc import Iterable
 from pathlib import Path
-
-
-def natural_order(files: Iterable[Path]) -> list[Path]:
-    """Files by name, numbers in names by value: ``f2.png`` before ``f10.png``."""
-
-    def key(file: Path) -> tuple[list[tuple[int, str]], str]:
-        pieces = re.split(r"(\d+)", file.name)
-        return [(int(piece), "") if piece.isdigit() else (-1, piece) for piece in pieces], file.name
-
-    return sorted(files, key=key)
 
 
 def files_of(path: Path) -> list[Path]:

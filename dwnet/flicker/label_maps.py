@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dwnet import IGNORE_LABEL
-from dwnet.flicker.inputs import natural_order
+from dwnet.files import natural_order
 from dwnet.runtime import argmax_labels
 
 LOSSLESS_CODECS = ("ffv1", "png", "apng", "rawvideo", "qtrle")
