@@ -84,7 +84,7 @@ def test_model_card_names_each_bundled_model_by_its_hash():
 
 @pytest.mark.skipif("DWNET_CAMVID" not in os.environ, reason="needs CamVid: set DWNET_CAMVID to its folder")
 def test_model_card_holds_what_evaluate_prints():
-    (command,) = [line for line in command_lines() if line.startswith("dwnet evaluate")]
+    (command,) = [line for line in command_lines() if line.startswith("dwnet evaluate assets")]
     arguments = [sys.executable, "-m", *shlex.split(command), "--data", os.environ["DWNET_CAMVID"]]
     printed = subprocess.run(arguments, cwd=ROOT, check=True, capture_output=True, text=True).stdout
     for line in printed.splitlines():

@@ -13,7 +13,8 @@ from dwnet.methods import METHODS, MethodSpec
 from dwnet.segmentation import NetworkSpec
 from train.main import parse
 from train.optimiser import build_optimiser, freeze_unused, parameter_groups, set_rates
-from train.recipes import RECIPES, DataSpec, OptimiserSpec, Recipe
+from train.recipes import RECIPES
+from train.spec import DataSpec, OptimiserSpec, Recipe
 
 FLAGS = """
 --name --backbone-weights --epochs --batch-size --precision --channels-last --no-channels-last --seed --output

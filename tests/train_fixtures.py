@@ -16,7 +16,8 @@ from accelerate import Accelerator
 from torch import nn
 
 from train.loop import Interrupted, Trainer
-from train.recipes import RECIPES, Recipe
+from train.recipes import RECIPES
+from train.spec import Recipe
 
 VOID, ROAD, CAR, SKY = 11, 3, 8, 0
 TRAIN_NAMES = tuple(f"0006R0_f{930 + 30 * index:05d}" for index in range(13))

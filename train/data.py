@@ -4,7 +4,7 @@ from dwnet.data import Augmentation, Cityscapes, LabelledFrames, MixedIn
 from dwnet.data.frames import Neighbours
 from dwnet.data.open import FrameData, open_data
 from dwnet.methods import METHODS
-from train.recipes import Recipe
+from train.spec import Recipe
 
 
 def training_data(recipe: Recipe) -> FrameData | MixedIn:

@@ -15,8 +15,8 @@ from train.data import training_data, validation_data
 from train.evaluation import evaluate
 from train.optimiser import build_optimiser, freeze_unused, set_rates
 from train.progress import Clock, Means
-from train.recipes import Recipe
 from train.run_folder import RunFolder, flat, recipe_dict
+from train.spec import Recipe
 
 
 class Interrupted(Exception):  # noqa: N818

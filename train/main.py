@@ -16,7 +16,8 @@ from accelerate import Accelerator
 
 from dwnet.data.open import Kind
 from train.loop import Interrupted, Trainer, TrainingError
-from train.recipes import RECIPES, Recipe
+from train.recipes import RECIPES
+from train.spec import Recipe
 
 EXIT_INTERRUPTED = 75
 """Exit status after SIGTERM or SIGINT: the run was saved, `--resume` continues it (EX_TEMPFAIL of sysexits.h).

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from dwnet.methods import DWNetMethod, Method
-from train.recipes import OptimiserSpec
+from train.spec import OptimiserSpec
 
 
 def build_optimiser(method: Method, spec: OptimiserSpec) -> torch.optim.SGD:

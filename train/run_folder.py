@@ -6,7 +6,7 @@ from typing import Any
 
 from dwnet.checkpoint import Checkpoint, CheckpointError, load_checkpoint
 from dwnet.files import written_whole
-from train.recipes import Recipe
+from train.spec import Recipe
 
 FREE_TO_CHANGE = {
     "output",
