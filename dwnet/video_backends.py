@@ -31,6 +31,7 @@ _DECORD_FORMATS = {"mp4", "matroska", "flv"}
 _GOP_PACKETS = 1500
 _FIRST_CHUNK_FRAMES = 16
 _CHUNK_BYTES = 64 * 2**20
+_CHUNK_FRAMES = 256
 
 
 class VideoError(ValueError):
@@ -163,7 +164,7 @@ def _decord_frames(video: Any, indices: list[int]) -> NDArray[np.uint8]:
 
 
 def _chunk_frames(size: tuple[int, int]) -> int:
-    return max(_CHUNK_BYTES // (3 * size[0] * size[1]), _FIRST_CHUNK_FRAMES)
+    return max(min(_CHUNK_BYTES // (3 * size[0] * size[1]), _CHUNK_FRAMES), _FIRST_CHUNK_FRAMES)
 
 
 def read_decord(path: Path, size: tuple[int, int]) -> Iterator[VideoFrame]:

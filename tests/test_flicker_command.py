@@ -14,12 +14,15 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
+import torch
 import tyro
 from plotly.offline import get_plotlyjs
 
 from dwnet.flicker import corpus as corpus_module
 from dwnet.flicker.command import flicker
 from dwnet.flicker.corpus import CorpusClip, Processes, measure_missing, read_corpus, write_record
+from dwnet.flow.estimator import build_flow
+from dwnet.video import VideoWriter
 
 REPOSITORY = Path(__file__).parents[1]
 T, H, W = 6, 40, 56
@@ -136,6 +139,46 @@ def test_a_video_is_linked_by_its_time(tmp_path: Path, capsys: pytest.CaptureFix
     labels = write_labels(tmp_path / "labels.npy", 0, 0.2)
     run(tmp_path / "clip.mp4", labels, "--output", tmp_path / "out")
     assert re.search(r'href="\.\./clip\.mp4#t=\d+\.\d{3}"', (tmp_path / "out/flicker.html").read_text())
+
+
+def test_along_a_flow_network_from_a_file(tmp_path: Path) -> None:
+    """RAFT whose last layer is zero finds no motion: flips are then the changes from frame to frame, nothing hidden."""
+    raft = build_flow("raft_small", weights="none").get_submodule("network")
+    for parameter in raft.get_submodule("update_block.flow_head.conv2").parameters():
+        torch.nn.init.zeros_(parameter)
+    torch.save(raft.state_dict(), tmp_path / "raft.pth")
+    clip, labels = write_clip(tmp_path / "clip", 0), write_labels(tmp_path / "labels.npy", 0, 0.2)
+    run(clip, labels, "--output", tmp_path / "out", "--flow", "raft_small", "--flow-weights", tmp_path / "raft.pth")
+    document = json.loads((tmp_path / "out/flicker.json").read_text())
+    ids = np.load(labels)
+    changed = 100 * (ids[1:] != ids[:-1]).mean()
+    assert document["sets"]["labels"]["flip_rate_percent"] == pytest.approx(changed, abs=1e-3)
+    assert document["flow"]["name"] == "raft_small"
+    assert "raft.pth" in document["flow"]["description"]
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="measures memory as Linux reports it")
+def test_memory_does_not_grow_with_the_clip(tmp_path: Path) -> None:
+    """Ten times the frames: a kept frame or label map each would add 75 MB or 19 MB to the peak of the process."""
+    height, width = 72, 96
+    texture = np.random.default_rng(0).integers(0, 256, (height, width + 40, 3)).astype(np.uint8)
+    program = "import tyro; from dwnet.flicker.command import flicker; tyro.cli(flicker)"
+
+    def peak_mb(frames: int) -> float:
+        clip, labels = tmp_path / f"{frames}.mp4", tmp_path / f"{frames}.npy"
+        with VideoWriter(clip, fps=25, size=(width, height)) as writer:
+            for index in range(frames):
+                left = abs(40 - index % 80)
+                writer.write(texture[:, left : left + width])
+        np.save(labels, np.random.default_rng(1).integers(0, 5, (frames, height, width)).astype(np.uint8))
+        options = ["--flow", "dis_fast", "--output", str(tmp_path / f"out{frames}")]
+        command = [sys.executable, "-c", program, str(clip), str(labels), *options]
+        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, env=os.environ | {"OMP_NUM_THREADS": "1"})
+        _, status, usage = os.wait4(process.pid, 0)
+        assert status == 0
+        return usage.ru_maxrss / 1024
+
+    assert peak_mb(4_000) < peak_mb(400) + 15
 
 
 def test_an_error_leaves_nothing(tmp_path: Path) -> None:

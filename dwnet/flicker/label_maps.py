@@ -85,13 +85,18 @@ class LabelFolder(LabelMaps):
         if not files:
             raise PredictionError(f"{folder}: is a folder without PNGs; allowed are label maps as PNG")
         self.kind = "label PNGs"
-        self._ignore = ignore
-        self._files = _match(folder, files, frame_names, sparse=sparse)
-        self.count = len(self._files)
+        self._folder, self._ignore = folder, ignore
+        # Names alone: a path for each frame of an hour's video would take 100 MB.
+        self._names = [file and file.name for file in _match(folder, files, frame_names, sparse=sparse)]
+        self.count = len(self._names)
 
     def __iter__(self) -> Generator[Prediction | None, None, None]:
-        for file in self._files:
-            yield None if file is None else Prediction(class_ids(_read_png(file), self._ignore, str(file)))
+        for name in self._names:
+            if name is None:
+                yield None
+                continue
+            file = self._folder / name
+            yield Prediction(class_ids(_read_png(file), self._ignore, str(file)))
 
 
 def _match(folder: Path, files: list[Path], names: Sequence[str] | None, *, sparse: bool) -> list[Path | None]:
