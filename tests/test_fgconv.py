@@ -2,11 +2,15 @@
 deformable convolution; it starts as the warp of Eq. 1, and all its gradients are right.
 """
 
+import shutil
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
 from references import fg_conv_loop
+from torch import Tensor
 
 from dwnet.fgconv import FlowGuidedConv2d
 from dwnet.warp import warp
@@ -135,3 +139,21 @@ def test_features_and_flows_that_do_not_fit_are_refused() -> None:
     for shape in ((1, 4, 5, 5), (1, 50, 5, 5), (1, 18, 5, 4), (2, 18, 5, 5)):
         with pytest.raises(ValueError, match=r"need \(1, 2 or 18, 5, 5\)"):
             conv(torch.zeros(1, 4, 5, 5), torch.zeros(shape))
+
+
+@pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler")
+def test_compiled_is_the_same() -> None:
+    """`torch.compile` of the whole layer, in one graph: output, mask and every gradient."""
+    torch.manual_seed(0)
+    layer = FlowGuidedConv2d(64, kernel_size=3)  # more channels than are sampled at once
+    torch.nn.init.normal_(layer.weight)
+    features, upstream = torch.randn(2, 64, 9, 11, requires_grad=True), torch.randn(2, 64, 9, 11)
+    flow_px = (3 * torch.randn(2, 18, 9, 11)).requires_grad_()
+
+    def results(function: Callable[..., tuple[Tensor, Tensor]]) -> tuple[Tensor, ...]:
+        warped, valid = function(features, flow_px)
+        return warped, valid, *torch.autograd.grad(warped, (features, flow_px, layer.weight), upstream)
+
+    for compiled, eager in zip(results(torch.compile(layer, fullgraph=True)), results(layer), strict=True):
+        largest = eager.abs().max() if eager.is_floating_point() else 1
+        torch.testing.assert_close(compiled / largest, eager / largest, rtol=0, atol=1e-5)
