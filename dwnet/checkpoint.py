@@ -12,6 +12,7 @@ from dwnet.data.classes import ClassSet
 from dwnet.files import code_commit, written_whole
 from dwnet.methods import Method, MethodSpec
 from dwnet.segmentation import NetworkSpec
+from dwnet.weights import misfit
 
 FORMAT = 1
 
@@ -107,19 +108,7 @@ def load_weights(module: nn.Module, weights: dict[str, Tensor], *, source: str) 
     Raises:
         CheckpointError: naming the number of missing, unexpected and differently shaped tensors, and the first of them.
     """
-    own = module.state_dict()
-    missing = [key for key in own if key not in weights]
-    unexpected = [key for key in weights if key not in own]
-    shapes = [
-        f"{key} {tuple(weights[key].shape)} instead of {tuple(own[key].shape)}"
-        for key in own
-        if key in weights and weights[key].shape != own[key].shape
-    ]
-    if missing or unexpected or shapes:
-        named = "; ".join(
-            f"{len(keys)} {what} ({', '.join(keys[:2])})"
-            for what, keys in (("missing", missing), ("unexpected", unexpected), ("of another shape", shapes))
-            if keys
-        )
-        raise CheckpointError(f"{source}: weights of another architecture: {named}")
+    differences = misfit(module.state_dict(), weights)
+    if differences:
+        raise CheckpointError(f"{source}: weights of another architecture: {differences}")
     module.load_state_dict(weights)

@@ -7,8 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from dwnet.flow.flownet2_networks import FlowNetC, FlowNetFusion, FlowNetS, FlowNetSD
-from dwnet.flow.network import NetworkFlow
-from dwnet.flow.weights import load_strictly, read_weights
+from dwnet.flow.network import NetworkFlow, load_flow_weights
 from dwnet.warp import pixel_grid, sample
 
 FLOW_UNIT = 20.0
@@ -74,10 +73,9 @@ class FlowNet2Flow(NetworkFlow):
         if str(weights) == "none":
             network = FlowNet2()
         else:
-            state = read_weights(weights)
             with torch.device("meta"):  # 620 MB: neither drawn at random first, nor held twice
                 network = FlowNet2()
-            load_strictly(network, state, source=f"flow weights {Path(weights).name}", name="FlowNet2")
+            load_flow_weights(network, weights, name="FlowNet2")
         super().__init__(network, trainable=trainable)
 
     def normalise(self, frame: Tensor, neighbour: Tensor) -> tuple[Tensor, Tensor]:  # noqa: D102

