@@ -175,21 +175,21 @@ def table_html(
 
 
 def _time_row(methods: Sequence[str], found: Mapping[str, MethodSummary]) -> str:
-    """Medians with their quartiles; a difference only where the middle halves of both methods' times lie apart."""
+    """Medians with their quartiles; a difference only where three quarters of the frames are on one side of 0."""
     cells = []
     for method in methods:
         if method not in found:
             cells.append(f"<td>{_number(None, 'ms', 1)}</td>")
             continue
-        own, reference = found[method], found.get(BASELINE)
+        own = found[method]
         low, high = own.latency_ms_quartiles
         difference = ""
-        if reference is not None and method != BASELINE:
-            apart = low > reference.latency_ms_quartiles[1] or high < reference.latency_ms_quartiles[0]
+        if BASELINE in found and method != BASELINE:
+            faster, slower = own.latency_ratio_quartiles
             difference = (
-                _difference(method, own.latency_ms_median, reference.latency_ms_median)
-                if apart
-                else ' <small class="dw-muted" title="The middle halves of the times overlap">same</small>'
+                _difference(method, own.latency_ratio_median, 1.0)
+                if not faster <= 1 <= slower
+                else ' <small class="dw-muted" title="Now longer, now shorter than the baseline">same</small>'
             )
         spread = f'<br><small class="dw-muted">{low:.0f}–{high:.0f}</small>'
         cells.append(f"<td>{_number(own.latency_ms_median, 'ms', 1)}{spread}{difference}</td>")

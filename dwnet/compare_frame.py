@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 
 from dwnet.compare_networks import Networks
-from dwnet.compare_report import FrameTable, LatencyMeter, MethodSummary, report
+from dwnet.compare_report import BASELINE, FrameTable, MethodSummary, Spread, report
 from dwnet.flow.arrays import FlowFunction
 from dwnet.metrics import FlickerMeter, occlusion_mask
 from dwnet.runtime import OnnxNetwork, OnnxSegmenter
@@ -84,8 +84,9 @@ class Comparator:
         self.scene_cuts = 0
         self._previous: ComparedFrame | None = None
         self._flicker = {method: FlickerMeter(len(networks.classes)) for method in networks.segmenters}
-        self._latency = {method: LatencyMeter() for method in networks.segmenters}
-        self._flow_latency = {method: LatencyMeter() for method in networks.segmenters}
+        self._latency, self._ratio, self._flow_latency = (
+            {method: Spread() for method in networks.segmenters} for _ in range(3)
+        )
 
     def step(self, frame: VideoFrame) -> ComparedFrame:
         """Run every method on the next frame and compare it with the one before."""
@@ -122,6 +123,8 @@ class Comparator:
                 flips_percent = self._flicker[method].update(before, labels, coarse_flow, visible)
             painted = overlay(image, labels, self.networks.palette, opacity=self.opacity)
             results[method] = MethodFrame(labels, painted, latency_ms, flow_ms, flips_percent)
+        for method, result in results.items():
+            self._ratio[method].update(result.latency_ms / results[BASELINE].latency_ms)
         self.compared += 1
         methods = {method: results[method] for method in self._segmenters}
         self._previous = ComparedFrame(
@@ -200,17 +203,19 @@ class Comparator:
     def _summary(self, method: str) -> MethodSummary:
         flicker = self._flicker[method].compute()
         counted = [int(pixels) for pixels in self._flicker[method].transitions.sum(axis=(0, 1))]
-        latency, flow = self._latency[method], self._flow_latency[method]
+        latency, ratio, flow = self._latency[method], self._ratio[method], self._flow_latency[method]
         return MethodSummary(
             flips_percent=flicker.flips_percent,
             class_flips_percent=flicker.per_class_percent,
             temporal_consistency_percent=flicker.temporal_consistency_percent,
             class_share_percent=tuple(100 * pixels / max(sum(counted), 1) for pixels in counted),
-            latency_ms_median=latency.median_ms,
-            latency_ms_quartiles=(latency.quantile_ms(0.25), latency.quantile_ms(0.75)),
-            latency_ms_mean=latency.mean_ms,
-            flow_ms_median=flow.median_ms if flow.count else 0.0,
-            flow_ms_mean=flow.mean_ms * flow.count / latency.count if flow.count else 0.0,
+            latency_ms_median=latency.median,
+            latency_ms_quartiles=latency.quartiles,
+            latency_ms_mean=latency.mean,
+            latency_ratio_median=ratio.median,
+            latency_ratio_quartiles=ratio.quartiles,
+            flow_ms_median=flow.median if flow.count else 0.0,
+            flow_ms_mean=flow.mean * flow.count / latency.count if flow.count else 0.0,
         )
 
 

@@ -45,53 +45,61 @@ class MethodSummary:
     class_share_percent: tuple[float, ...]
     """Share of each class in the comparable pixels: how much its flips are worth."""
     latency_ms_median: float
-    """Per frame, with flow where the method needs it; within half a per cent (see `LatencyMeter`)."""
+    """Per frame, with flow where the method needs it; within half a per cent (see `Spread`)."""
     latency_ms_quartiles: tuple[float, float]
     """A quarter of the frames took less than the first, a quarter more than the second."""
     latency_ms_mean: float
+    latency_ratio_median: float
+    """To the baseline's latency of the same frame: what slows the machine for a while slows both."""
+    latency_ratio_quartiles: tuple[float, float]
     flow_ms_median: float
     """The flow alone, of the frames that needed one; 0 where the method needs none."""
     flow_ms_mean: float
     """The part of the mean that is flow; 0 where the method needs none."""
 
 
-class LatencyMeter:
-    """Mean and median of latencies in constant memory: the median from a histogram with bins 1 % wide."""
+class Spread:
+    """Mean and quantiles of positive numbers in constant memory: the quantiles from a histogram with bins 1 % wide."""
 
     BIN_RATIO = 1.01
-    LOWEST_MS, HIGHEST_MS = 1e-3, 1e6
+    LOWEST, HIGHEST = 1e-3, 1e6
 
     def __init__(self) -> None:
-        bins = math.ceil(math.log(self.HIGHEST_MS / self.LOWEST_MS) / math.log(self.BIN_RATIO))
+        bins = math.ceil(math.log(self.HIGHEST / self.LOWEST) / math.log(self.BIN_RATIO))
         self._counts = np.zeros(bins, np.int64)
-        self._total_ms = 0.0
+        self._total = 0.0
         self.count = 0
-        """Latencies so far."""
+        """Numbers so far."""
 
-    def update(self, latency_ms: float) -> None:
-        """Count one latency; beyond the histogram's range it counts in the outermost bin."""
-        position = math.log(max(latency_ms, self.LOWEST_MS) / self.LOWEST_MS) / math.log(self.BIN_RATIO)
+    def update(self, value: float) -> None:
+        """Count one number; beyond the histogram's range it counts in the outermost bin."""
+        position = math.log(max(value, self.LOWEST) / self.LOWEST) / math.log(self.BIN_RATIO)
         self._counts[min(int(position), len(self._counts) - 1)] += 1
-        self._total_ms += latency_ms
+        self._total += value
         self.count += 1
 
     @property
-    def mean_ms(self) -> float:
-        """NaN before the first latency."""
-        return self._total_ms / self.count if self.count else math.nan
+    def mean(self) -> float:
+        """NaN before the first number."""
+        return self._total / self.count if self.count else math.nan
 
     @property
-    def median_ms(self) -> float:
-        """The (lower) median, within half a per cent; NaN before the first latency."""
-        return self.quantile_ms(0.5)
+    def median(self) -> float:
+        """The (lower) median, within half a per cent; NaN before the first number."""
+        return self.quantile(0.5)
 
-    def quantile_ms(self, share: float) -> float:
-        """The latency that `share`, 0..1, of all reach at most, within half a per cent; NaN before the first one."""
+    @property
+    def quartiles(self) -> tuple[float, float]:
+        """A quarter of the numbers lie below the first, a quarter above the second; NaN before the first number."""
+        return self.quantile(0.25), self.quantile(0.75)
+
+    def quantile(self, share: float) -> float:
+        """What `share`, 0..1, of all reach at most, within half a per cent; NaN before the first number."""
         if not self.count:
             return math.nan
         rank = max(math.ceil(share * self.count), 1)
         bin_index = int(np.searchsorted(np.cumsum(self._counts), rank))
-        return self.LOWEST_MS * self.BIN_RATIO ** (bin_index + 0.5)
+        return self.LOWEST * self.BIN_RATIO ** (bin_index + 0.5)
 
 
 @dataclass(frozen=True)
@@ -201,9 +209,8 @@ def report(
             "latency_ms_mean": summary.latency_ms_mean,
             "flow_ms_median": summary.flow_ms_median,
             "flow_ms_mean": summary.flow_ms_mean,
-            "latency_relative_to_baseline_percent": relative_percent(
-                summary.latency_ms_median, baseline.latency_ms_median
-            ),
+            "latency_ratio_to_baseline_median": summary.latency_ratio_median,
+            "latency_ratio_to_baseline_quartiles": list(summary.latency_ratio_quartiles),
             "per_class": per_class,
         }
     return {

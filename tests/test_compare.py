@@ -26,7 +26,7 @@ from app_fixtures import (
 
 import dwnet.compare as compare_module
 from dwnet.compare import ComparedFrame, ComparisonFiles, Networks, compare, load_networks
-from dwnet.compare_report import FrameTable, LatencyMeter, relative_percent, write_json
+from dwnet.compare_report import FrameTable, Spread, relative_percent, write_json
 from dwnet.metrics import flip_rate
 from dwnet.runtime import NetworkFileError
 from dwnet.video import VideoError, open_video
@@ -123,6 +123,9 @@ def test_static_warp_pays_for_its_flow_and_the_others_do_not(
         sum(frame.methods["static_warp"].flow_ms for frame in frames) / 3
     )
     assert summary["baseline"].flow_ms_mean == 0
+    ratios = [frame.methods["static_warp"].latency_ms / frame.methods["baseline"].latency_ms for frame in frames]
+    assert summary["static_warp"].latency_ratio_median == pytest.approx(np.median(ratios), rel=0.0051)
+    assert summary["baseline"].latency_ratio_quartiles == pytest.approx((1, 1), rel=0.0051)
     assert summary["baseline"].latency_ms_mean == pytest.approx(
         sum(frame.methods["baseline"].latency_ms for frame in frames) / 3
     )
@@ -443,20 +446,20 @@ def test_comparison_without_refinement_and_with_an_unknown_method(tmp_path: Path
     assert frames[3].methods["my_method"].flips_percent == 100.0
 
 
-def test_latency_meter_against_numpy() -> None:
-    meter = LatencyMeter()
-    assert np.isnan(meter.mean_ms)
-    assert np.isnan(meter.median_ms)
-    latencies = np.random.default_rng(0).lognormal(3, 1, 1001)
-    for latency_ms in latencies:
-        meter.update(float(latency_ms))
-    assert meter.count == 1001
-    assert meter.mean_ms == pytest.approx(latencies.mean())
-    assert meter.median_ms == pytest.approx(np.median(latencies), rel=0.0051)
+def test_spread_against_numpy() -> None:
+    spread = Spread()
+    assert np.isnan([spread.mean, spread.median, *spread.quartiles]).all()
+    numbers = np.random.default_rng(0).lognormal(3, 1, 1001)
+    for number in numbers:
+        spread.update(float(number))
+    assert spread.count == 1001
+    assert spread.mean == pytest.approx(numbers.mean())
+    assert spread.median == pytest.approx(np.median(numbers), rel=0.0051)
+    assert spread.quartiles == pytest.approx(np.quantile(numbers, (0.25, 0.75), method="inverted_cdf"), rel=0.0051)
     for extreme in (0.0, 1e9):
-        alone = LatencyMeter()
+        alone = Spread()
         alone.update(extreme)
-        assert np.isfinite(alone.median_ms)
+        assert np.isfinite(alone.median)
 
 
 def test_relative_percent() -> None:
