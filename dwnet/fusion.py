@@ -117,6 +117,7 @@ class StaticWarpSegmenter(nn.Module):
 
     def forward(self, frame: Tensor, previous: Tensor, flow_px: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
         """Training: both frames (B, 3, H, W) to the logits (B, K, h, w) of the first, and those of auxiliary heads."""
-        both, auxiliary = self.segmenter.features_and_auxiliary(torch.cat((frame, previous)))
+        frames = torch.cat((frame, previous))
+        both, auxiliary = self.segmenter.features_and_auxiliary(frames, labelled=frame.shape[0])
         features, previous_features = both.chunk(2)
-        return self.fuse(features, previous_features, flow_px), tuple(logits.chunk(2)[0] for logits in auxiliary)
+        return self.fuse(features, previous_features, flow_px), auxiliary

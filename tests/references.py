@@ -96,8 +96,10 @@ class TinySegmenter(Segmenter):
     def classify(self, features: Tensor) -> Tensor:
         return self.classifier(features)
 
-    def features_and_auxiliary(self, image: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
-        return self.body(image), () if self.auxiliary is None else (self.auxiliary(image),)
+    def features_and_auxiliary(
+        self, image: Tensor, *, labelled: int | None = None
+    ) -> tuple[Tensor, tuple[Tensor, ...]]:
+        return self.body(image), () if self.auxiliary is None else (self.auxiliary(image[:labelled]),)
 
 
 def frames(batch: int = 2, height: int = 16, width: int = 24, seed: int = 0) -> tuple[Tensor, Tensor, Tensor]:

@@ -134,6 +134,8 @@ def test_the_answer_and_the_weights_are_the_models_own(name: str) -> None:
         expected = their_own_answer(model, frame)
         features, auxiliary = adapter.features_and_auxiliary(frame)
         assert torch.equal(adapter.features(frame), features)
+        of_one = adapter.features_and_auxiliary(frame, labelled=1)[1]
+        assert all(torch.equal(one, both[:1]) for one, both in zip(of_one, auxiliary, strict=True))
         found = adapter(frame)
     assert features.shape == (2, channels, height // stride, width // stride)
     assert [logits.shape[:2] for logits in auxiliary] == [(2, K)] * auxiliary_heads

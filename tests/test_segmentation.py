@@ -48,6 +48,7 @@ def test_shapes_and_strides_of_every_network(segmenter: str, backbone: str, stri
         network = NetworkSpec(segmenter=segmenter, backbone=backbone, output_stride=stride).build(5).eval()
         frame = torch.empty(2, 3, 64, 96)
         features, auxiliary = network.features_and_auxiliary(frame)
+        half = network.features_and_auxiliary(frame, labelled=1)
         classes = network.classify(features)
         logits = network(torch.empty(1, 3, 37, 53))
     channels = PAPERS_CHANNELS[segmenter][not backbone.startswith("resnet")]
@@ -58,6 +59,8 @@ def test_shapes_and_strides_of_every_network(segmenter: str, backbone: str, stri
     assert classes.shape == (2, 5, 64 // own, 96 // own)
     assert len(auxiliary) == (3 if segmenter == "danet" else 1)
     assert all(one.shape == (2, 5, 64 // stride, 96 // stride) for one in auxiliary)
+    assert half[0].shape == features.shape
+    assert [one.shape for one in half[1]] == [(1, *one.shape[1:]) for one in auxiliary]
     assert logits.shape == (1, 5, 37, 53)
 
 

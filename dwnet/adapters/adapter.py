@@ -89,9 +89,11 @@ class Adapter(Segmenter):
     def features(self, image: Tensor) -> Tensor:  # noqa: D102
         return self.decode(self.encode(self._normalise(image)))
 
-    def features_and_auxiliary(self, image: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:  # noqa: D102
+    def features_and_auxiliary(  # noqa: D102
+        self, image: Tensor, *, labelled: int | None = None
+    ) -> tuple[Tensor, tuple[Tensor, ...]]:
         encoded = self.encode(self._normalise(image))
-        return self.decode(encoded), self.auxiliary(encoded)
+        return self.decode(encoded), tuple(logits[:labelled] for logits in self.auxiliary(encoded))
 
     def train(self, mode: bool = True) -> "Adapter":
         """Sets the mode of the model; see `dropout`."""

@@ -53,13 +53,16 @@ class DANet(DilatedSegmenter):
             branches = (nn.Sequential(nn.Dropout2d(dropout), nn.Conv2d(channels, num_classes, 1)) for _ in range(2))
             self.auxiliary = nn.ModuleList([self.auxiliary, *branches])
 
-    def features_and_auxiliary(self, image: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:  # noqa: D102
+    def features_and_auxiliary(  # noqa: D102
+        self, image: Tensor, *, labelled: int | None = None
+    ) -> tuple[Tensor, tuple[Tensor, ...]]:
         stages = self.backbone(image)
         position, channel = self.position(stages[-1]), self.channel(stages[-1])
         if self.auxiliary is None:
             return position + channel, ()
         maps = (stages[-2], position, channel)
-        return position + channel, tuple(head(x) for head, x in zip(self.auxiliary.children(), maps, strict=True))
+        heads = zip(self.auxiliary.children(), maps, strict=True)
+        return position + channel, tuple(head(x[:labelled]) for head, x in heads)
 
     def _decode(self, stages: list[Tensor]) -> Tensor:
         return self.position(stages[-1]) + self.channel(stages[-1])

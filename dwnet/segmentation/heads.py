@@ -44,9 +44,11 @@ class DilatedSegmenter(Segmenter):
     def classify(self, features: Tensor) -> Tensor:  # noqa: D102
         return self.classifier(self.dropout(features))
 
-    def features_and_auxiliary(self, image: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:  # noqa: D102
+    def features_and_auxiliary(  # noqa: D102
+        self, image: Tensor, *, labelled: int | None = None
+    ) -> tuple[Tensor, tuple[Tensor, ...]]:
         stages = self.backbone(image)
-        auxiliary = () if self.auxiliary is None else (self.auxiliary(stages[-2]),)
+        auxiliary = () if self.auxiliary is None else (self.auxiliary(stages[-2][:labelled]),)
         return self._decode(stages), auxiliary
 
 

@@ -29,8 +29,19 @@ class Segmenter(nn.Module, ABC):
     def classify(self, features: Tensor) -> Tensor:
         """The shared classifier: (B, C, h, w) features to (B, K, h, w) logits, of the features' size or finer."""
 
-    def features_and_auxiliary(self, image: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
-        """F_t and the logits (B, K, h, w) of auxiliary heads, for training. Without such heads, an empty tuple."""
+    def features_and_auxiliary(
+        self, image: Tensor, *, labelled: int | None = None
+    ) -> tuple[Tensor, tuple[Tensor, ...]]:
+        """F_t and the logits of auxiliary heads, for training.
+
+        Args:
+            image: (B, 3, H, W), as `features` takes it.
+            labelled: auxiliary logits are wanted of the first so many images only; None is all. A neighbour has no
+                labels.
+
+        Returns:
+            F_t (B, C, h, w), and logits, each (labelled, K, h', w'); an empty tuple without such heads.
+        """
         return self.features(image), ()
 
     def forward(self, image: Tensor) -> Tensor:
