@@ -16,7 +16,8 @@ from dwnet.data.street.clip import write_clip
 from dwnet.data.street.geometry import clip_near, determinant3, inverse3, look_rotation
 from dwnet.data.street.looks import SHARES
 from dwnet.data.street.plan import Road, Turn, make_plan
-from dwnet.data.street.sensor import GROUP_FRAMES, Sensor
+from dwnet.data.street.raster import _polygons, _to_fixed
+from dwnet.data.street.sensor import GROUP_FRAMES, Sensor, decoded
 from dwnet.data.street.textures import fractal_noise
 
 MOVING = (8, 9, 10)
@@ -122,6 +123,25 @@ def test_labels_and_instances_warp_to_themselves(scene: StreetScene, k: int) -> 
     instances = _sample(later.instances.astype(np.float32), flow_px, cv2.INTER_NEAREST).astype(np.int32)
     assert (labels[inner] == now.labels[inner]).mean() > 0.9999
     assert (instances[inner] == now.instances[inner]).mean() > 0.9999
+
+
+def test_the_other_frames_raster_knows_where_surfaces_go(scene: StreetScene) -> None:
+    """The flow takes from the other frame's raster what it already holds: the same numbers as computed anew."""
+    later = scene._raster(66)
+    anew = scene._carried(60, 66 / 25, later.camera)
+    np.testing.assert_array_equal(scene._carried(60, 66 / 25, later.camera, later), anew)
+    assert np.isin(scene._raster(60).key, later.near_key).mean() > 0.5
+
+
+def test_repeated_corners_are_left_out() -> None:
+    pixels = np.random.default_rng(0).uniform(5, 40, (6, 10, 2))
+    counts = [3, 4, 5, 8, 9, 10]
+    for polygon, count in zip(pixels, counts, strict=True):
+        polygon[count:] = polygon[count - 1]
+    polygons = _polygons(pixels)
+    assert [len(polygon) for polygon in polygons] == counts
+    for short, whole in zip(polygons, _to_fixed(pixels), strict=True):
+        np.testing.assert_array_equal(short, whole[: len(short)])
 
 
 @pytest.mark.parametrize("k", OFFSETS)
@@ -301,7 +321,7 @@ def test_compression_is_worst_before_the_next_key_frame() -> None:
     grey = cv2.GaussianBlur(np.random.default_rng(0).integers(0, 256, (96, 96), dtype=np.uint8), (0, 0), 1)
     image = cv2.cvtColor(grey, cv2.COLOR_GRAY2RGB)
     clean = sensor.plain(cv2.GaussianBlur(image, (0, 0), LOOKS["day"].lens_blur * 96 / 360))
-    error = [np.abs(sensor.record(image, t).astype(float) - clean).mean() for t in range(GROUP_FRAMES + 1)]
+    error = [np.abs(decoded(sensor.record(image, t)).astype(float) - clean).mean() for t in range(GROUP_FRAMES + 1)]
     assert error[GROUP_FRAMES - 1] > 2 * error[0]
     assert error[GROUP_FRAMES] < 0.7 * error[GROUP_FRAMES - 1]
 

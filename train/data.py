@@ -26,6 +26,7 @@ def training_data(recipe: Recipe) -> FrameData | MixedIn:
         augment=augment,
         seed=recipe.seed,
         street_size=spec.street_size,
+        street_cache_gb=spec.street_cache_gb,
     )
     if spec.coarse_ratio == 0:
         return data
@@ -54,4 +55,5 @@ def validation_data(recipe: Recipe) -> FrameData:
         neighbours=neighbours,
         max_offset=spec.max_offset,
         street_size=spec.street_size,
+        street_cache_gb=spec.street_cache_gb,
     )

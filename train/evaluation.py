@@ -11,6 +11,7 @@ from torch.utils.data import DataLoader, Dataset, Subset
 from dwnet.data.open import FrameData
 from dwnet.metrics import SegmentationMeter, SegmentationResult
 from train.batches import leave_signals_to_the_parent, stop_workers
+from train.build import unwrapped
 
 
 @torch.no_grad()
@@ -21,8 +22,9 @@ def evaluate(
     *,
     workers: int,
     after_frame: Callable[[], None],
+    frames: int | None = None,
 ) -> SegmentationResult:
-    """Class IoU over all frames of `data`, each counted once, whatever the number of processes.
+    """Class IoU over the frames of `data`, each counted once, whatever the number of processes.
 
     Args:
         wrapped: a `Method`, as `accelerator.prepare` returned it; left in evaluation mode.
@@ -30,13 +32,15 @@ def evaluate(
         accelerator: device, processes and precision.
         workers: loader processes.
         after_frame: called after each frame of this process; may raise to stop.
+        frames: only the first so many; None takes all.
     """
-    method = accelerator.unwrap_model(wrapped).eval()
+    method = unwrapped(wrapped, accelerator).eval()
     for buffer in method.buffers():  # where batch norm is not synchronised, each process has counted its own statistics
         broadcast(buffer)
     # Each process its own frames, with no padding to equal numbers: only the confusion matrices are summed.
+    count = len(data) if frames is None else min(frames, len(data))
     mine: Subset[Any] = Subset(
-        cast(Dataset[Any], data), range(accelerator.process_index, len(data), accelerator.num_processes)
+        cast(Dataset[Any], data), range(accelerator.process_index, count, accelerator.num_processes)
     )
     loader = DataLoader(
         mine,

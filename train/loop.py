@@ -2,21 +2,24 @@
 has to be saved: a resumed run continues bit for bit."""
 
 import math
-import signal
 from typing import Any
 
 import torch
 from accelerate import Accelerator
-from torch import Tensor, nn
 
-from dwnet.checkpoint import Checkpoint, load_weights
+from dwnet.checkpoint import Checkpoint
+from dwnet.methods import Losses
 from train.batches import EpochOrder, batch_per_process, stop_workers, training_loader
+from train.build import build_method, unwrapped
 from train.data import training_data, validation_data
 from train.evaluation import evaluate
-from train.optimiser import build_optimiser, freeze_unused, set_rates
+from train.optimiser import build_optimiser, set_rates
+from train.pictures import ValPictures
 from train.progress import Clock, Means
-from train.run_folder import RunFolder, flat, recipe_dict
+from train.run_folder import RunFolder, changes, environment
 from train.spec import Recipe
+from train.stopping import StopRequest
+from train.tracking import Tracking
 
 
 class Interrupted(Exception):  # noqa: N818
@@ -45,40 +48,37 @@ class Trainer:
         share = batch_per_process(
             recipe.batch_size, processes=accelerator.num_processes, accumulation=self.accumulation
         )
-        self.files = RunFolder(recipe)
+        self.environment = environment(accelerator)
+        self.files = RunFolder(recipe, self.environment)
         checkpoint = self.files.load() if resume else None
         self.train_data, self.val_data = training_data(recipe), validation_data(recipe)
         self.classes = self.train_data.classes
         self.order = EpochOrder(len(self.train_data), batch_size=recipe.batch_size, seed=recipe.seed)
         self.iterations = self.order.steps * recipe.epochs
         self.iteration, self.metrics = 0, dict[str, Any]()
-        self._stop_asked = False
+        self.tracking = Tracking(recipe, accelerator, self.iterations)
+        self.pictures = ValPictures(recipe) if recipe.pictures else None
+        self.stop = StopRequest(accelerator)
 
-        torch.manual_seed(recipe.seed)
-        weights = "none" if resume else recipe.backbone_weights
-        segmenter = recipe.network.build(len(self.classes.classes), weights=weights)
-        if any(side % segmenter.multiple for side in recipe.data.crop):
-            raise ValueError(
-                f"data.crop is {recipe.data.crop}, allowed are multiples of {segmenter.multiple} for this network"
-            )
-        method = recipe.method.build(segmenter, load_flow=not resume)
-        if checkpoint is not None:
-            load_weights(method, checkpoint.weights, source=f"checkpoint {self.files.last}")
-        freeze_unused(method)
-        if accelerator.num_processes > 1 and accelerator.device.type == "cuda":  # torch has none for the CPU
-            method = nn.SyncBatchNorm.convert_sync_batchnorm(method)
-        if recipe.channels_last:
-            method = method.to(memory_format=torch.channels_last)
+        method = build_method(recipe, len(self.classes.classes), accelerator, checkpoint)
         optimiser = build_optimiser(method, recipe.optimiser)
         self.base_rates = [group["lr"] for group in optimiser.param_groups]
         pin = accelerator.device.type == "cuda"
         loader = training_loader(self.train_data, self.order, batch_size=share, workers=recipe.data.workers, pin=pin)
         self.method, self.optimiser, self.loader = accelerator.prepare(method, optimiser, loader)
+        self._resumed = ""
         if checkpoint is not None:
-            self.iteration, self.metrics = checkpoint.iteration, checkpoint.metrics
-            self.optimiser.load_state_dict(checkpoint.training["optimiser"])
-            if accelerator.scaler is not None and checkpoint.training.get("scaler"):
-                accelerator.scaler.load_state_dict(checkpoint.training["scaler"])
+            self._resume(checkpoint)
+
+    def _resume(self, checkpoint: Checkpoint) -> None:
+        self.iteration, self.metrics = checkpoint.iteration, checkpoint.metrics
+        self.optimiser.load_state_dict(checkpoint.training["optimiser"])
+        if self.accelerator.scaler is not None and checkpoint.training.get("scaler"):
+            self.accelerator.scaler.load_state_dict(checkpoint.training["scaler"])
+        changed = changes(checkpoint.recipe.get("environment", {}), self.environment)
+        self._resumed = f"; resumed after iteration {self.iteration}" + (
+            f", under another environment: {', '.join(changed)}" if changed else ""
+        )
 
     @property
     def epoch(self) -> int:
@@ -91,6 +91,7 @@ class Trainer:
         return (
             f"{recipe.name}: {len(self.train_data)} frames, {self.iterations} iterations in {recipe.epochs} epochs, "
             f"{accelerator.num_processes} process(es) on {accelerator.device.type}; output in {self.files.path}"
+            f"{self._resumed}"
         )
 
     def run(self) -> dict[str, Any]:
@@ -103,73 +104,78 @@ class Trainer:
         """
         if self.accelerator.is_main_process:
             self.files.begin()
-        settings = {key: str(value) for key, value in flat(recipe_dict(self.recipe)).items()}
-        self.accelerator.init_trackers(
-            "tensorboard",
-            config=None if self.iteration else settings,
-            init_kwargs={"tensorboard": {"purge_step": self.iteration + 1}},  # what a killed run logged beyond it
-        )
-        handlers = {s: signal.signal(s, self._ask_to_stop) for s in (signal.SIGTERM, signal.SIGINT)}
-        clock, losses = Clock(), Means()
+        self.tracking.begin(self.iteration)
+        clock, means = Clock(), Means()
         try:
-            while True:
-                if self._evaluation_is_due():
-                    self.evaluate()
-                    self.save()
-                if self.iteration == self.iterations:
-                    return self.metrics
-                self._train_epoch(clock, losses)
+            with self.stop:
+                while True:
+                    if self._evaluation_is_due():
+                        self.evaluate()
+                        self.save()
+                    if self.iteration == self.iterations:
+                        return self.metrics
+                    self._train_epoch(clock, means)
         finally:
-            for number, handler in handlers.items():
-                signal.signal(number, handler)
             stop_workers(self.loader)
             self.accelerator.end_training()
 
     def _train_epoch(self, clock: Clock, means: Means) -> None:
         """The steps from `iteration` to the end of its epoch."""
         recipe, accelerator, epoch = self.recipe, self.accelerator, self.epoch
-        self.method.train()
-        self.order.begin(epoch, self.iteration % self.order.steps)
-        self.loader.set_epoch(epoch)  # Accelerate's loader hands its own count on to the data set
+        self.begin_epoch()
         clock.start()
         for index, batch in enumerate(self.loader):
             clock.batch_came()
-            with accelerator.accumulate(self.method):
-                set_rates(self.optimiser, self.base_rates, self.iteration / self.iterations, recipe.optimiser.power)
-                self._seed_dropout(index % self.accumulation)
-                if recipe.channels_last:
-                    batch["frame"] = batch["frame"].contiguous(memory_format=torch.channels_last)
-                losses = self.method(batch)
-                accelerator.backward(losses["total"])
-                self._check_finite(losses, batch)
-                self.optimiser.step()
-                self.optimiser.zero_grad()
-            means.add(losses)
+            means.add(self.train_batch(batch, index % self.accumulation))
             clock.step_done(len(batch["name"]) * accelerator.num_processes)
             if not accelerator.sync_gradients:
                 continue
             self.iteration += 1
             if self.iteration % recipe.log_every == 0:
-                self._log(epoch, means, clock)
-            stop = self._stop_is_asked()
+                self.tracking.step(self.iteration, epoch, self.optimiser.param_groups[0]["lr"], means, clock)
+            stop = self.stop.anywhere()
             if stop or self.iteration % recipe.checkpoint_every == 0 or self.epoch > epoch:
                 self.save()
             if stop:
                 raise Interrupted(f"stopped at iteration {self.iteration}, saved to {self.files.last}")
             clock.start()
 
+    def begin_epoch(self) -> None:
+        """Makes method and loader ready for the rest of the epoch that `iteration` lies in."""
+        self.method.train()
+        self.order.begin(self.epoch, self.iteration % self.order.steps)
+        self.loader.set_epoch(self.epoch)  # Accelerate's loader hands its own count on to the data set
+
+    def train_batch(self, batch: dict[str, Any], accumulated: int) -> Losses:
+        """Forward and backward of one batch, the `accumulated`-th of its step; the last one takes the step."""
+        recipe, accelerator = self.recipe, self.accelerator
+        # Deviation: a loss is a mean over the pixels of a batch in all processes, and a step's gradient the mean over
+        # its accumulated batches. One divisor for these too, as Accelerate's guide has it, must be known before the
+        # first backward; that of Eq. 5 and 6 comes out of each forward (where the refined flow stays in the frame).
+        with accelerator.accumulate(self.method):
+            set_rates(self.optimiser, self.base_rates, self.iteration / self.iterations, recipe.optimiser.power)
+            self._seed_dropout(accumulated)
+            if recipe.channels_last:
+                batch["frame"] = batch["frame"].contiguous(memory_format=torch.channels_last)
+            losses = self.method(batch)
+            accelerator.backward(losses["total"])
+            self._check_finite(losses, batch)
+            self.optimiser.step()
+            self.optimiser.zero_grad()
+        return losses
+
     def evaluate(self) -> None:
-        """Class IoU on val, over all processes: into `metrics`, the tracker, metrics.jsonl and the best checkpoint."""
-        accelerator = self.accelerator
+        """Class IoU on val, over all processes: into `metrics`, the trackers, metrics.jsonl and the best checkpoint."""
+        accelerator, recipe = self.accelerator, self.recipe
         result = evaluate(
             self.method,
             self.val_data,
             accelerator,
-            workers=self.recipe.data.workers,
+            workers=recipe.data.workers,
             after_frame=self._stop_evaluation_if_asked,
         )
         if result.miou_percent is None:
-            raise TrainingError(f"val of {self.recipe.data.folder} holds no labelled pixel")
+            raise TrainingError(f"val of {recipe.data.folder} holds no labelled pixel")
         best = self.metrics.get("best_miou_percent", -1.0)
         ious = dict(zip(self.classes.classes, result.per_class_iou_percent, strict=True))
         self.metrics = {
@@ -179,35 +185,33 @@ class Trainer:
             "epoch": self.epoch,
             "best_miou_percent": max(best, result.miou_percent),
         }
-        present = {name: iou for name, iou in ious.items() if iou is not None}
-        named = "  ".join(f"{name} {iou:.1f}" for name, iou in present.items())
-        accelerator.print(
-            f"epoch {self.epoch}/{self.recipe.epochs}  val mIoU {result.miou_percent:.2f}  ({named})", flush=True
-        )
-        scalars = {f"val_iou/{name}": iou for name, iou in present.items()}
-        accelerator.log({"val/miou": result.miou_percent, **scalars}, step=self.iteration)
+        self.tracking.evaluation(self.iteration, self.epoch, result.miou_percent, ious)
+        if self.pictures is not None and self.tracking.takes_pictures:
+            self.tracking.pictures(self.iteration, self.pictures(unwrapped(self.method, accelerator), accelerator))
         if accelerator.is_main_process:
             self.files.add_metrics(self.iteration, self.metrics)
             if result.miou_percent > best:
-                self._checkpoint().save(self.files.best)
+                self.checkpoint().save(self.files.best)
 
     def save(self) -> None:
         """Writes last.pt, whole or not at all."""
         if self.accelerator.is_main_process:
-            self._checkpoint().save(self.files.last)
+            self.files.save(self.checkpoint())
         self.accelerator.wait_for_everyone()
 
-    def _checkpoint(self) -> Checkpoint:
+    def checkpoint(self) -> Checkpoint:
+        """All that a resumed run starts from."""
         scaler = self.accelerator.scaler
         return Checkpoint(
             network=self.recipe.network,
             method=self.recipe.method,
             classes=self.classes,
-            weights=self.accelerator.unwrap_model(self.method).state_dict(),
-            recipe=recipe_dict(self.recipe),
+            weights=unwrapped(self.method, self.accelerator).state_dict(),
+            recipe=self.files.configuration,
             iteration=self.iteration,
             epoch=self.epoch,
             metrics=self.metrics,
+            commit=self.environment["commit"],
             training={"optimiser": self.optimiser.state_dict(), "scaler": scaler.state_dict() if scaler else {}},
         )
 
@@ -223,7 +227,7 @@ class Trainer:
         place = accumulated * accelerator.num_processes + accelerator.process_index
         torch.manual_seed((self.recipe.seed * 1_000_003 + self.iteration) * 4096 + place)
 
-    def _check_finite(self, losses: dict[str, Tensor], batch: dict[str, Any]) -> None:
+    def _check_finite(self, losses: Losses, batch: dict[str, Any]) -> None:
         if not math.isfinite(losses["total"].item()):
             values = ", ".join(f"{name} {value.item():.4g}" for name, value in losses.items())
             kept = f"the last checkpoint is {self.files.last}" if self.files.last.exists() else "no checkpoint yet"
@@ -232,31 +236,7 @@ class Trainer:
                 f"{kept}"
             )
 
-    def _log(self, epoch: int, means: Means, clock: Clock) -> None:
-        values = {name: self.accelerator.reduce(value, "mean").item() for name, value in means.read().items()}
-        rate = self.optimiser.param_groups[0]["lr"]
-        read = clock.read((self.iterations - self.iteration) * self.recipe.batch_size)
-        terms = "  ".join(f"{name} {value:.4f}" for name, value in values.items())
-        self.accelerator.print(
-            f"epoch {epoch + 1}/{self.recipe.epochs}  iteration {self.iteration}/{self.iterations}  {terms}  "
-            f"rate {rate:.5f}  {read.images_per_second:.1f} images/s  data wait {read.wait_share:.0%}  "
-            f"ETA {read.time_left}",
-            flush=True,
-        )
-        scalars = {f"loss/{name}": value for name, value in values.items()}
-        speed = {"images_per_second": read.images_per_second, "data_wait": read.wait_share}
-        self.accelerator.log({**scalars, "rate": rate, **speed}, step=self.iteration)
-
-    def _ask_to_stop(self, *_: object) -> None:
-        self._stop_asked = True
-
-    def _stop_is_asked(self) -> bool:
-        """Whether any process was asked: all must stop after the same step."""
-        if self._stop_asked:
-            self.accelerator.set_trigger()
-        return self.accelerator.check_trigger()
-
     def _stop_evaluation_if_asked(self) -> None:
         # Saved before it began, and made up for on resuming. Several processes cannot agree here: they end it first.
-        if self._stop_asked and self.accelerator.num_processes == 1:
+        if self.stop.here and self.accelerator.num_processes == 1:
             raise Interrupted(f"stopped in the evaluation after epoch {self.epoch}, saved to {self.files.last}")

@@ -1,11 +1,22 @@
-"""The files of a run, OUTPUT/NAME: recipe.json, last.pt, best.pt, metrics.jsonl. Each whole or not at all."""
+"""The files of a run, OUTPUT/NAME: recipe.json, last.pt, best.pt, metrics.jsonl, and numbered checkpoints if asked.
+
+Each is there whole or not at all.
+"""
 
 import dataclasses
 import json
+import platform
+import shutil
+from pathlib import Path
 from typing import Any
 
+import accelerate
+import torch
+from accelerate import Accelerator
+
+from dwnet import __version__
 from dwnet.checkpoint import Checkpoint, CheckpointError, load_checkpoint
-from dwnet.files import written_whole
+from dwnet.files import code_commit, written_whole
 from train.spec import Recipe
 
 FREE_TO_CHANGE = {
@@ -13,8 +24,12 @@ FREE_TO_CHANGE = {
     "log_every",
     "checkpoint_every",
     "evaluate_every",
+    "keep_checkpoints",
+    "pictures",
+    "trackers",
     "data.root",
     "data.workers",
+    "data.street_cache_gb",
 }
 """Options that a resumed run may change: they do not change what is computed."""
 
@@ -32,22 +47,65 @@ def flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     return result
 
 
-class RunFolder:
-    """Where the files of `recipe` go."""
+def environment(accelerator: Accelerator) -> dict[str, Any]:
+    """What a run is computed by, beside its recipe: Accelerate's share of the configuration, and versions."""
+    return {
+        "processes": accelerator.num_processes,
+        "accumulation": accelerator.gradient_accumulation_steps,
+        "precision": accelerator.mixed_precision,
+        "compiler": str(accelerator.state.dynamo_plugin.backend.value).lower(),
+        "device": accelerator.device.type,
+        "dwnet": __version__,
+        "commit": code_commit(),
+        "torch": str(torch.__version__),
+        "accelerate": accelerate.__version__,
+        "python": platform.python_version(),
+    }
 
-    def __init__(self, recipe: Recipe) -> None:
+
+def changes(then: dict[str, Any], now: dict[str, Any]) -> list[str]:
+    """What differs between two flat configurations, in words. What the code of then did not have is no change."""
+    return [f"{key} was {then[key]}, now {now[key]}" for key in now if key in then and then[key] != now[key]]
+
+
+class RunFolder:
+    """Where the files of `recipe` go; `computed_by` is its `environment`."""
+
+    def __init__(self, recipe: Recipe, computed_by: dict[str, Any]) -> None:
         self.recipe = recipe
         self.path = recipe.output / recipe.name
         self.last, self.best = self.path / "last.pt", self.path / "best.pt"
+        self.configuration = recipe_dict(recipe) | {"environment": computed_by}
+        """What recipe.json and each checkpoint hold."""
 
     def begin(self) -> None:
         """Makes the folder, writes recipe.json, and removes what a killed run left half-written."""
         self.path.mkdir(parents=True, exist_ok=True)
-        for pattern in (".last.*.pt", ".best.*.pt", ".metrics.*.jsonl", ".recipe.*.json"):
+        for pattern in (".last.*.pt", ".best.*.pt", ".iteration_*.pt", ".metrics.*.jsonl", ".recipe.*.json"):
             for leftover in self.path.glob(pattern):
                 leftover.unlink(missing_ok=True)
         with written_whole(self.path / "recipe.json") as path:
-            path.write_text(json.dumps(recipe_dict(self.recipe), indent=2) + "\n")
+            path.write_text(json.dumps(self.configuration, indent=2) + "\n")
+
+    def save(self, checkpoint: Checkpoint) -> None:
+        """Writes last.pt; where checkpoints are kept, as a numbered one too, and then removes those too many."""
+        keep = self.recipe.keep_checkpoints
+        if not keep:
+            checkpoint.save(self.last)
+            return
+        # The numbered one first: a run killed between the two makes this step again, and none is missing.
+        numbered = self.path / f"iteration_{checkpoint.iteration:06d}.pt"
+        checkpoint.save(numbered)
+        with written_whole(self.last) as path:
+            shutil.copyfile(numbered, path)
+        for old in self._numbered(checkpoint.iteration)[:-keep]:
+            old.unlink(missing_ok=True)
+
+    def _numbered(self, iteration: int) -> list[Path]:
+        """Numbered checkpoints up to `iteration`, the oldest first; a killed run may have left later ones."""
+        files = [(path.stem.removeprefix("iteration_"), path) for path in self.path.glob("iteration_*.pt")]
+        found = {int(number): path for number, path in files if number.isdecimal()}
+        return [found[number] for number in sorted(found) if number <= iteration]
 
     def add_metrics(self, iteration: int, metrics: dict[str, Any]) -> None:
         """Adds a line to metrics.jsonl; lines of this iteration or later, of a run killed since, go."""
@@ -68,10 +126,11 @@ class RunFolder:
         checkpoint = load_checkpoint(self.last)
         if "optimiser" not in checkpoint.training:
             raise CheckpointError(f"--resume: {self.last} holds weights alone, and no state of a training")
-        then, now = flat(checkpoint.recipe), flat(recipe_dict(self.recipe))
-        # An option that the code of then did not have is no change.
-        changed = [key for key in now if key in then and key not in FREE_TO_CHANGE and then[key] != now[key]]
+        settings = flat(recipe_dict(self.recipe))
+        changed = changes(
+            flat(checkpoint.recipe), {key: value for key, value in settings.items() if key not in FREE_TO_CHANGE}
+        )
         if changed:
-            found = "; ".join(f"{key} was {then[key]}, now {now[key]}" for key in changed[:3])
+            found = "; ".join(changed[:3])
             raise CheckpointError(f"--resume: {self.last} belongs to another configuration: {found}")
         return checkpoint

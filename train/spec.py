@@ -17,14 +17,16 @@ class DataSpec:
     kind: Kind = "camvid"
     """Which data set: camvid, cityscapes, own (your own, `dwnet/data/own.py`), or the rendered street."""
     root: Path | None = None
-    """Its folder; by default data/KIND. The street has none."""
+    """Its folder; by default data/KIND. The street's holds its cache."""
     neighbours: Literal["camera_motion", "labelled", "video", "mixed"] = "camera_motion"
     """Where I_{t+k} comes from: a synthetic camera motion of I_t; another labelled frame; real video frames; or mixed,
-    video and camera motion by turns. The street renders its own: video."""
+    video and camera motion by turns. The street renders its video."""
     coarse_ratio: float = 0.0
     """cityscapes: coarsely labelled frames for each finely labelled one, by cross-entropy only."""
     street_size: tuple[int, int] = (360, 480)
     """street: height and width of its frames."""
+    street_cache_gb: float = 1.0
+    """street: how much of what was rendered is kept on disk for later epochs and runs, in 10^9 bytes; 0 keeps none."""
     max_offset: int = 5
     """Largest |k|, in raw frames (section 3.1)."""
     crop: tuple[int, int] = (384, 384)
@@ -38,6 +40,9 @@ class DataSpec:
         _require("data.crop", self.crop, min(self.crop) >= 1, "two whole numbers of at least 1")
         _require("data.workers", self.workers, self.workers >= 0, "whole numbers of at least 0")
         _require("data.coarse-ratio", self.coarse_ratio, 0 <= self.coarse_ratio < math.inf, "numbers of at least 0")
+        _require(
+            "data.street-cache-gb", self.street_cache_gb, 0 <= self.street_cache_gb < math.inf, "numbers of at least 0"
+        )
 
     @property
     def folder(self) -> Path:
@@ -85,6 +90,8 @@ class Recipe:
     """Labelled frames of a step, over all processes and accumulated batches."""
     precision: Literal["no", "bf16", "fp16"] = "no"
     """Mixed precision; "no" leaves it to Accelerate's configuration, whose own default is none."""
+    compile: bool = False
+    """torch.compile with its own default backend; `accelerate config` sets others."""
     channels_last: bool = True
     """Memory format of maps; faster on most CPUs and GPUs."""
     seed: int = 0
@@ -94,14 +101,22 @@ class Recipe:
     """Epochs between evaluations on val; the last epoch is always evaluated."""
     checkpoint_every: int = 100
     """Iterations between checkpoints, besides the one at the end of each epoch."""
+    keep_checkpoints: int = 0
+    """How many of them stay, the latest, as iteration_000400.pt and so on, beside last.pt and best.pt."""
     log_every: int = 10
     """Iterations between progress lines."""
+    pictures: int = 2
+    """Frames of val that the trackers get pictures of, at each evaluation."""
+    trackers: tuple[str, ...] = ("tensorboard",)
+    """Who records losses, IoUs and pictures: tensorboard, wandb, or any other that Accelerate knows; or none."""
 
     def __post_init__(self) -> None:
         plain = self.name not in ("", ".", "..") and Path(self.name).name == self.name
         _require("name", self.name, plain, "names of one folder")
         for name in ("epochs", "batch_size", "evaluate_every", "checkpoint_every", "log_every"):
             _require(name, getattr(self, name), getattr(self, name) >= 1, "whole numbers of at least 1")
+        for name in ("keep_checkpoints", "pictures"):
+            _require(name, getattr(self, name), getattr(self, name) >= 0, "whole numbers of at least 0")
         _require("seed", self.seed, 0 <= self.seed < 2**31, "whole numbers from 0 to 2147483647")
 
 

@@ -1,5 +1,6 @@
 """Every data set by its name."""
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal, Protocol, get_args
@@ -10,18 +11,27 @@ from dwnet.data.classes import ClassSet
 from dwnet.data.frames import Neighbours, Split
 from dwnet.data.own import OwnData
 from dwnet.data.pairs import FrameSample, PairSample
+from dwnet.data.street.cache import ArrayCache
 from dwnet.data.street_pairs import StreetNeighbours, StreetPairs
 from dwnet.data.transforms import Augmentation
 
 Kind = Literal["camvid", "cityscapes", "own", "street"]
-"""``street`` is rendered on the fly, and needs no folder."""
+"""``street`` is rendered on the fly; its folder only keeps what was rendered."""
 
 _ON_DISK: dict[str, type[CamVid] | type[Cityscapes] | type[OwnData]] = {
     "camvid": CamVid,
     "cityscapes": Cityscapes,
     "own": OwnData,
 }
-_STREET: dict[str, StreetNeighbours] = {"none": "none", "video": "rendered", "labelled": "previous"}
+_STREET: dict[str, StreetNeighbours] = {
+    "none": "none",
+    "camera_motion": "camera_motion",
+    "labelled": "previous",
+    "video": "rendered",
+    "mixed": "mixed",
+}
+_CACHE_SHARES: dict[Split, float] = {"train": 0.8, "val": 0.1, "test": 0.1}
+"""Of the street's cache, so that training leaves room for the frames that each evaluation asks for again."""
 
 
 class FramePlace(Protocol):
@@ -65,29 +75,40 @@ def open_data(
     augment: Augmentation | None = None,
     seed: int = 0,
     street_size: tuple[int, int] = (360, 480),
+    street_cache_gb: float = 0.0,
 ) -> FrameData:
     """One split of a data set.
 
     Args:
         kind: which.
-        root: its folder; None is ``data/KIND``. The street has none.
+        root: its folder; None is ``data/KIND``. The street's holds its cache.
         split: ``train``, ``val`` or ``test``.
         neighbours: what a frame is paired with. The street renders real ones (``video``; ``labelled`` is the frame
-            before), with their exact flow.
+            before), and the flow is exact in all of them.
         max_offset: largest distance to the neighbour, in raw frames.
         augment: random geometry and colour; None gives whole frames.
         seed: of all random numbers.
         street_size: height and width of the street's frames, in pixels.
+        street_cache_gb: how much of what the street renders is kept on disk, in 10^9 bytes; 0 keeps nothing.
 
     Raises:
         DataError: files are missing or wrong.
         ValueError: an option that is not allowed.
     """
     options: dict[str, Any] = {"max_offset": max_offset, "augment": augment, "seed": seed}
+    root = Path("data", kind) if root is None else root
     if kind == "street":
         if neighbours not in _STREET:
             raise ValueError(f"neighbours of the street: found {neighbours!r}; allowed are {', '.join(_STREET)}")
-        return StreetPairs(split, neighbours=_STREET[neighbours], size=street_size, **options)
+        cache = _street_cache(root, split, street_cache_gb)
+        return StreetPairs(split, neighbours=_STREET[neighbours], size=street_size, cache=cache, **options)
     if kind not in _ON_DISK:
         raise ValueError(f"unknown data set {kind!r}; allowed are {', '.join(get_args(Kind))}")
-    return _ON_DISK[kind](Path("data", kind) if root is None else root, split, neighbours=neighbours, **options)
+    return _ON_DISK[kind](root, split, neighbours=neighbours, **options)
+
+
+def _street_cache(root: Path, split: Split, gigabytes: float) -> ArrayCache | None:
+    if not 0 <= gigabytes < math.inf:
+        raise ValueError(f"street_cache_gb: found {gigabytes}; allowed are numbers of at least 0")
+    limit_bytes = int(gigabytes * 1e9 * _CACHE_SHARES.get(split, 1.0))
+    return ArrayCache(root / "cache" / split, limit_bytes=limit_bytes) if limit_bytes else None

@@ -5,21 +5,27 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 import numpy as np
+from numpy.typing import NDArray
 
+from dwnet.data.camera_motion import CameraMotion
 from dwnet.data.classes import CAMVID_11, ClassSet
 from dwnet.data.frames import SPLITS, Split
 from dwnet.data.pairs import EpochData, FrameSample, PairSample, make_sample
 from dwnet.data.street import StreetScene
-from dwnet.data.street.cache import ArrayCache, Arrays
+from dwnet.data.street.cache import ArrayCache
+from dwnet.data.street.packing import pack_frame, pack_motion, unpack_frame, unpack_motion
 from dwnet.data.street.scene import MAX_SECONDS
 from dwnet.data.transforms import Augmentation
 
-StreetNeighbours = Literal["none", "rendered", "previous"]
-"""What a frame is paired with.
+StreetNeighbours = Literal["none", "camera_motion", "rendered", "previous", "mixed"]
+"""What a frame is paired with; the flow is exact in all of them.
 
 - ``none``: nothing (`FrameSample`).
-- ``rendered``: a frame of the same drive, its offset drawn uniformly from all within `max_offset` but 0.
+- ``camera_motion``: a neighbour made from the frame itself (`dwnet.data.camera_motion`).
+- ``rendered``: a frame of the same drive. Each frame has two such neighbours, one before and one after it, at distances
+  drawn uniformly within `max_offset`, once for all; which of them is drawn in each epoch. So few are soon in a cache.
 - ``previous``: the frame before it.
+- ``mixed``: ``camera_motion`` or ``rendered``, by the toss of a coin for each sample.
 """
 
 _FIRST_SEED: dict[Split, int] = {"train": 10_000, "val": 20_000, "test": 30_000}
@@ -67,7 +73,7 @@ class StreetPairs(EpochData):
         max_offset: largest distance to the neighbour, 1 to 5 frames (the paper's 5, section 3.1).
         augment: random geometry and colour; None gives whole frames.
         seed: of the neighbours and of the augmentation, 0 or above. The streets are always the same.
-        cache: keeps rendered samples between epochs; None renders each time.
+        cache: keeps what was rendered, for later epochs and runs; samples are the same without. None renders each time.
 
     Raises:
         ValueError: for an option that is not allowed; the message names it.
@@ -104,6 +110,7 @@ class StreetPairs(EpochData):
         self.layout = f"rendered, {streets} streets, {size[1]} x {size[0]}"
         super().__init__(seed)
         self._augment, self._cache = augment, cache
+        self._motion = CameraMotion(max_offset=max_offset)
         seeds = range(_FIRST_SEED[split], _FIRST_SEED[split] + streets)
         numbers = _spread(frames, most) if split == "train" else range(most // 2, most // 2 + frames)
         if split != "train" and frames > most // 2:
@@ -121,44 +128,57 @@ class StreetPairs(EpochData):
         """Render, pair and augment one frame; raises IndexError beyond the last."""
         index, augmentation_rng, neighbour_rng = self._item(index)
         place = self.frames[index]
-        offset = self._offset(neighbour_rng)
-        arrays = self._arrays(place, offset)
+        frame, labels = self._frame(place.seed, place.number)
+        neighbour, offset, flow_px, visible = None, 0, None, None
+        if self._makes_neighbour(neighbour_rng):
+            made = self._motion.sample(neighbour_rng, frame)
+            neighbour, offset, flow_px, visible = made.image, made.offset, made.flow_px, made.visible
+        elif self.neighbours != "none":
+            offset = -1 if self.neighbours == "previous" else self._offset(place, neighbour_rng)
+            neighbour, _ = self._frame(place.seed, place.number + offset)
+            flow_px, visible = self._flow(place.seed, place.number, offset)
+        if place.seed in self._scenes:
+            self._scenes[place.seed].forget()
         return make_sample(
             name=place.name,
             index=index,
-            frame=arrays["frame"],
-            labels=arrays["labels"],
-            neighbour=arrays.get("neighbour"),
+            frame=frame,
+            labels=labels,
+            neighbour=neighbour,
             offset=offset,
-            flow_px=arrays.get("flow"),
-            visible=arrays.get("visible"),
+            flow_px=flow_px,
+            visible=visible,
             augment=self._augment,
             rng=augmentation_rng,
         )
 
-    def _offset(self, rng: np.random.Generator) -> int:
-        if self.neighbours == "none":
-            return 0
-        if self.neighbours == "previous":
-            return -1
-        drawn = int(rng.integers(-self.max_offset, self.max_offset))
-        return drawn if drawn < 0 else drawn + 1
+    def _makes_neighbour(self, rng: np.random.Generator) -> bool:
+        if self.neighbours == "mixed":
+            return bool(rng.integers(2))
+        return self.neighbours == "camera_motion"
 
-    def _arrays(self, place: StreetPlace, offset: int) -> Arrays:
+    def _offset(self, place: StreetPlace, rng: np.random.Generator) -> int:
+        distances = np.random.default_rng([place.seed, place.number]).integers(1, self.max_offset, 2, endpoint=True)
+        after = int(rng.integers(2))
+        return int(distances[after]) * (1 if after else -1)
+
+    def _frame(self, seed: int, t: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+        """RGB and labels of a frame of a street."""
         if self._cache is None:
-            return self._render(place, offset)
-        key = f"{place.name}_{offset:+d}_{self.size[1]}x{self.size[0]}"
-        return self._cache.fetch(key, lambda: self._render(place, offset))
+            frame = self.scene(seed).render(t)
+            return frame.image, frame.labels
+        packed = self._cache.fetch(self._key(seed, t), lambda: pack_frame(self.scene(seed).render(t)))
+        return unpack_frame(packed)
 
-    def _render(self, place: StreetPlace, offset: int) -> Arrays:
-        scene, t = self.scene(place.seed), place.number
-        frame = scene.render(t)
-        arrays: Arrays = {"frame": frame.image, "labels": frame.labels}
-        if offset:
-            arrays["neighbour"] = scene.render(t + offset).image
-            arrays["flow"], arrays["visible"] = scene.flow(t, offset)
-        scene.forget()
-        return arrays
+    def _flow(self, seed: int, t: int, k: int) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+        """Flow and visibility from frame `t` to `t + k`."""
+        if self._cache is None:
+            return self.scene(seed).flow(t, k)
+        key = f"{self._key(seed, t)}_flow{k:+d}"
+        return unpack_motion(self._cache.fetch(key, lambda: pack_motion(self.scene(seed).motion(t, k))))
+
+    def _key(self, seed: int, t: int) -> str:
+        return f"street{seed}_{t:05d}_{self.size[1]}x{self.size[0]}"
 
     def scene(self, seed: int) -> StreetScene:
         """The street of a seed, at this data set's size."""

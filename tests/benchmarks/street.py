@@ -1,12 +1,15 @@
-"""How fast the street is rendered: RGB, labels and the flow to the frame before, one frame after another, on one core.
+"""How fast the street is rendered: RGB, labels and the flow to the frame before, one frame after another, on one core;
+and what the data set's cache makes of it, epoch by epoch.
 
     taskset -c 0 python tests/benchmarks/street.py
 
 Process CPU time beside wall-clock time; the smallest decile is nearest to what a quiet machine needs. A pair for
-training takes two frames and one flow, and shares nothing with the pair before it. --quick takes seconds.
+training takes two frames and one flow, and shares nothing with the pair before it. A sample of the data set is such a
+pair, augmented; the cache is asked three times for it: frame, neighbour, flow. --quick takes seconds.
 """
 
 import os
+import tempfile
 import time
 from collections.abc import Callable
 
@@ -15,6 +18,9 @@ import numpy as np
 import tyro
 
 from dwnet.data.street import LOOKS, StreetScene
+from dwnet.data.street.cache import ArrayCache
+from dwnet.data.street_pairs import StreetPairs
+from dwnet.data.transforms import Augmentation
 
 
 def timed(run: Callable[[int], object], frames: range) -> tuple[list[float], list[float]]:
@@ -34,20 +40,55 @@ def row(name: str, cpu: list[float], wall: list[float]) -> str:
     return f"| {name} | {' | '.join(f'{value:.1f}' for value in values)} |"
 
 
+def cached_epochs(size: tuple[int, int], frames: int, epochs: int) -> None:
+    """Print a row for each epoch of a street, without and with a cache that starts empty."""
+    crop = (min(224, size[1]), min(224, size[0]))
+    print(
+        "\n| epoch | samples/s of CPU time, no cache | samples/s, cache | found in it % | its size MB |\n"
+        "|---|---|---|---|---|"
+    )
+    with tempfile.TemporaryDirectory() as folder:
+        cache = ArrayCache(folder, limit_bytes=10**10)
+        for epoch in range(epochs):
+            speeds = []
+            hits, misses = cache.hits, cache.misses
+            for kept in (None, cache):
+                data = StreetPairs(
+                    "train", neighbours="rendered", size=size[::-1], streets=1, frames_per_street=frames,
+                    augment=Augmentation(scale=(0.94, 1.5), crop=crop), cache=kept,
+                )  # fmt: skip
+                data.set_epoch(epoch)
+                data.scene(data.frames[0].seed)
+                began = time.process_time()
+                for index in range(len(data)):
+                    data[index]
+                speeds.append(len(data) / (time.process_time() - began))
+            hits, misses = cache.hits - hits, cache.misses - misses
+            share, megabytes = 100 * hits / (hits + misses), cache.size_bytes() / 1e6
+            print(f"| {epoch + 1} | {speeds[0]:.1f} | {speeds[1]:.1f} | {share:.0f} | {megabytes:.1f} |")
+
+
 def main(
-    size: tuple[int, int] = (480, 360), frames: int = 60, looks: tuple[str, ...] = ("day", "night"), quick: bool = False
+    size: tuple[int, int] = (480, 360),
+    frames: int = 60,
+    looks: tuple[str, ...] = ("day", "night"),
+    cached_size: tuple[int, int] = (320, 240),
+    epochs: int = 6,
+    quick: bool = False,
 ) -> None:
-    """Print the table.
+    """Print the tables.
 
     Args:
         size: width and height, in pixels.
         frames: how many are timed of each.
         looks: of which looks.
+        cached_size: width and height of the data set's frames; these are `street_quick`'s.
+        epochs: how many the data set goes through.
         quick: three small frames.
     """
     cv2.setNumThreads(1)
     if quick:
-        size, frames, looks = (160, 120), 3, ("day",)
+        size, frames, looks, cached_size, epochs = (160, 120), 3, ("day",), (160, 120), 3
     print(f"{size[0]} x {size[1]}, load of the machine {os.getloadavg()[0]:.1f}\n")
     print("| what | CPU ms, smallest decile | CPU ms, median | wall-clock ms, median |\n|---|---|---|---|")
     for look in looks:
@@ -69,11 +110,12 @@ def main(
         print(row(f"{look}: frame, labels, flow", *timed(frame, range(100, 100 + frames))))
         print(row(f"{look}: pair", *timed(pair, range(10, 10 + frames))))
     began = time.process_time()
-    StreetScene(2, width=size[0], height=size[1])
+    StreetScene(4, width=size[0], height=size[1])
     first = time.process_time() - began
     began = time.process_time()
-    StreetScene(6, width=size[0], height=size[1])
+    StreetScene(8, width=size[0], height=size[1])
     print(f"\nA street: {time.process_time() - began:.2f} s of CPU; the first of its textures {first:.1f} s.")
+    cached_epochs(cached_size, frames, epochs)
 
 
 if __name__ == "__main__":

@@ -143,15 +143,13 @@ class _Limbs:
 
     def __init__(self, count: int) -> None:
         self._count = count
-        self._rows: list[tuple[Array, Array, Array, int, NDArray[np.int32], float]] = []
+        self._rows: list[tuple[Array, Array, Array | float, int, NDArray[np.int32] | int, float]] = []
 
     def add(
         self, top: Array, bottom: Array, width: Array | float, outline: int, texture: NDArray | int, bias: float = 0.0
     ) -> None:
         """One limb of everybody: (P, 3) ends, width [m], texture ids."""
-        n = self._count
-        widths, textures = np.broadcast_to(width, n), np.broadcast_to(np.asarray(texture, np.int32), n)
-        self._rows.append((top, bottom, widths, outline, textures, bias))
+        self._rows.append((top, bottom, width, outline, texture, bias))
 
     def boards(self, crowd: Crowd, anchor: Array, label: int, keep: NDArray[np.bool_] | None = None) -> Billboards:
         """All limbs; `keep` (limbs, P) leaves some out."""
@@ -159,15 +157,19 @@ class _Limbs:
         limbs, n = len(self._rows), self._count
         chosen = np.ones(n * limbs, bool) if keep is None else keep.T.ravel()
 
-        def flat(columns: object, *tail: int) -> NDArray:
-            stacked = np.stack(columns, 1) if isinstance(columns, tuple) else columns
-            return np.asarray(stacked).reshape(n * limbs, *tail)[chosen]
+        def flat(columns: tuple[Array | float, ...], kind: type, *tail: int) -> NDArray:
+            """(limbs of one person after another, ...) of a value or (P, ...) for each limb."""
+            table: NDArray = np.empty((n, limbs, *tail), kind)
+            for limb, column in enumerate(columns):
+                table[:, limb] = column
+            return table.reshape(n * limbs, *tail)[chosen]
 
         total = int(chosen.sum())
         return Billboards(
-            flat(top, 3), flat(bottom, 3), flat(width), np.tile(np.asarray(outline, np.int32), n)[chosen],
-            flat(texture), np.full(total, label, np.uint8), np.repeat(crowd.instance, limbs)[chosen],
-            np.repeat(anchor, limbs, 0)[chosen], np.ones(total), np.tile(np.asarray(bias, float), n)[chosen],
+            flat(top, float, 3), flat(bottom, float, 3), flat(width, float),
+            np.tile(np.asarray(outline, np.int32), n)[chosen], flat(texture, np.int32), np.full(total, label, np.uint8),
+            np.repeat(crowd.instance, limbs)[chosen], np.repeat(anchor, limbs, 0)[chosen], np.ones(total),
+            np.tile(np.asarray(bias, float), n)[chosen],
         )  # fmt: skip
 
 

@@ -78,11 +78,12 @@ class Road:
 
     def at(self, s: Array | float, d: Array | float = 0.0, h: Array | float = 0.0) -> Array:
         """World points (..., 3) of street coordinates."""
-        s, d, h = np.broadcast_arrays(np.asarray(s, float), d, h)
         angle = np.interp(s, self.s, self.heading)
         x = np.interp(s, self.s, self.x) + d * np.cos(angle)
         z = np.interp(s, self.s, self.z) - d * np.sin(angle)
-        return np.stack([x, h, z], -1)
+        points = np.empty((*np.broadcast_shapes(np.shape(x), np.shape(h)), 3))
+        points[..., 0], points[..., 1], points[..., 2] = x, h, z
+        return points
 
     def angle(self, s: float) -> float:
         """Heading at s, radians to the right of north."""

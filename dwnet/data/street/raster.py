@@ -37,7 +37,7 @@ class Raster:
     """Which surface each sample of a frame shows."""
 
     samples: NDArray[np.uint16]
-    """(2H, 2W) surface numbers into the tables below."""
+    """(4, H, W) surface numbers into the tables below, of the four samples of each pixel."""
     ids: NDArray[np.intp]
     """(H, W) the surface that covers at least half of the pixel, the nearer one of two."""
     key: NDArray[np.int64]
@@ -49,35 +49,44 @@ class Raster:
     to_texture: Array
     """(R, 3, 3) the inverses: pixel to (u, v, 1) / depth."""
     camera: Camera
+    near_key: NDArray[np.int64]
+    """(N,) rising: the numbers of all surfaces that were asked for, drawn or not."""
+    near_to_pixel: Array
+    """(N, 3, 3) theirs."""
 
     def plane_rows(self, rows: Array, step: int = 1) -> NDArray[np.float32]:
         """(H, W) of a x + b y + c with (a, b, c) by surface, `rows` (R, 3); at every `step`-th pixel both ways."""
-        height, width = self.ids.shape
-        ids = self.ids if step == 1 else np.ascontiguousarray(self.ids[::step, ::step])
-        a, b, c = (np.take(column, ids, mode="wrap") for column in np.ascontiguousarray(rows.T).astype(np.float32))
-        a *= np.arange(0, width, step, dtype=np.float32)
-        b *= np.arange(0, height, step, dtype=np.float32)[:, None]
-        a += b
-        a += c
-        return a
+        return plane_rows(self.ids, rows, step)
 
     def depth(self) -> NDArray[np.float32]:
         """(H, W) distance along the optical axis at the pixels' centres [m]; the sky's is inf."""
-        inverse = self.plane_rows(self.to_texture[:, 2])
+        rows = np.where(self.surfaces.layer[:, None] == 0, 0, self.to_texture[:, 2])
+        inverse = self.plane_rows(rows)
         np.maximum(inverse, 0, out=inverse)
         with np.errstate(divide="ignore"):
-            depth = np.divide(1, inverse, out=inverse)
-        depth[(self.surfaces.layer == 0)[self.ids]] = np.inf
-        return depth
+            return np.divide(1, inverse, out=inverse)
+
+
+def plane_rows(ids: NDArray[np.integer], rows: Array, step: int = 1) -> NDArray[np.float32]:
+    """`Raster.plane_rows` of any map of surface numbers, (H, W)."""
+    height, width = ids.shape
+    ids = ids if step == 1 else np.ascontiguousarray(ids[::step, ::step])
+    a, b, c = (np.take(column, ids, mode="wrap") for column in np.ascontiguousarray(rows.T).astype(np.float32))
+    a *= np.arange(0, width, step, dtype=np.float32)
+    b *= np.arange(0, height, step, dtype=np.float32)[:, None]
+    a += b
+    a += c
+    return a
 
 
 def rasterise(surfaces: Surfaces, keys: NDArray[np.int64], distance: Array, camera: Camera, atlas: Atlas) -> Raster:
     """Paint all surfaces: layer by layer, in each from the largest `distance` (N,) to the smallest, then by their order
     in the object. The first surface must be the sky: it is painted everywhere."""
     height, width = camera.size
-    to_pixel = texture_to_pixel(surfaces, camera)
+    near_to_pixel = to_pixel = texture_to_pixel(surfaces, camera)
     pixels, depth = project(surfaces.corners, camera)
-    low, high = pixels.min(1), pixels.max(1)
+    by_corner = np.ascontiguousarray(pixels.transpose(1, 2, 0))
+    low, high = by_corner.min(0).T, by_corner.max(0).T
     crossing: NDArray[np.bool_] = np.asarray((depth < NEAR_M).any(1))
     inside = (high[:, 0] > -0.5) & (low[:, 0] < width) & (high[:, 1] > -0.5) & (low[:, 1] < height)
     big = (high - low).max(1) > 0.5
@@ -91,7 +100,7 @@ def rasterise(surfaces: Surfaces, keys: NDArray[np.int64], distance: Array, came
 
     samples = np.zeros((height * SAMPLES, width * SAMPLES), np.uint16)
     surfaces, to_pixel, crossing, masked = surfaces.take(order), to_pixel[order], crossing[order], masked[order]
-    fixed = _to_fixed(pixels[order])
+    fixed = _polygons(pixels[order])
     masks = _place_masks(
         np.flatnonzero(masked), surfaces.texture, to_pixel, low[order], high[order], camera.size, atlas
     )
@@ -110,9 +119,20 @@ def rasterise(surfaces: Surfaces, keys: NDArray[np.int64], distance: Array, came
                 cv2.fillConvexPoly(samples, _to_fixed(cut), number, cv2.LINE_8, _SHIFT)
         else:
             cv2.fillConvexPoly(samples, fixed[number], number, cv2.LINE_8, _SHIFT)
-    a, b, c, d = (np.ascontiguousarray(samples[i::2, j::2]) for i in (0, 1) for j in (0, 1))
+    a, b, c, d = planes = np.stack([samples[i::2, j::2] for i in (0, 1) for j in (0, 1)])
     second = np.maximum(np.maximum(np.minimum(a, b), np.minimum(c, d)), np.minimum(np.maximum(a, b), np.maximum(c, d)))
-    return Raster(samples, second.astype(np.intp), keys[order], surfaces, to_pixel, inverse3(to_pixel), camera)
+    by_key = np.argsort(keys)
+    return Raster(
+        planes, second.astype(np.intp), keys[order], surfaces, to_pixel, inverse3(to_pixel), camera,
+        keys[by_key], near_to_pixel[by_key],
+    )  # fmt: skip
+
+
+def _polygons(pixels: Array) -> list[NDArray[np.int32]]:
+    """Each of (N, MAX_CORNERS, 2) without the repetitions of its last corner, which take time to paint."""
+    fixed = _to_fixed(pixels)
+    count = 2 + ((fixed[:, 1:] != fixed[:, -1:]).any(2) * np.arange(fixed.shape[1] - 1)).max(1)
+    return [polygon[: n + 1] for polygon, n in zip(fixed, count.tolist(), strict=True)]
 
 
 def _to_fixed(pixels: Array) -> NDArray[np.int32]:

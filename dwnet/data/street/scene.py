@@ -31,9 +31,9 @@ from dwnet.data.street.geometry import (
 )
 from dwnet.data.street.library import VARIANTS, library
 from dwnet.data.street.looks import LOOKS, SHARES, StreetLook
-from dwnet.data.street.motion import coarse_motion, flow_between
+from dwnet.data.street.motion import Motion, coarse_motion, motion_between
 from dwnet.data.street.raster import Raster, rasterise
-from dwnet.data.street.sensor import SMEAR_STEP, Sensor
+from dwnet.data.street.sensor import SMEAR_STEP, Sensor, decoded
 from dwnet.data.street.shading import Light, bloom, shade
 from dwnet.data.street.shadows import light_pools, shadow_map
 from dwnet.data.street.world import AHEAD_M, BEHIND_M, build_world
@@ -59,6 +59,8 @@ class StreetFrame:
     depth_m: NDArray[np.float32]
     """(H, W) distance along the optical axis [m]; inf in the sky."""
     pts_seconds: float
+    jpeg: NDArray[np.uint8] | None
+    """(n,) the file that `image` was decoded from, its red and blue changed over; None without the sensor."""
 
 
 class StreetScene:
@@ -217,12 +219,18 @@ class StreetScene:
                 self._rasters.popitem(last=False)
         return self._rasters[t]
 
-    def _carried(self, t: int, seconds: float, camera: Camera) -> Array:
-        """(R, 3, 3): for every surface that frame `t` shows, texture point to pixel at another time; others zero."""
+    def _carried(self, t: int, seconds: float, camera: Camera, known: Raster | None = None) -> Array:
+        """(R, 3, 3): for every surface that frame `t` shows, texture point to pixel at another time; others zero.
+        `known` is the raster of that time, if there is one: most surfaces are in it too."""
         raster = self._raster(t)
         shown = np.flatnonzero(np.bincount(raster.ids.ravel(), minlength=len(raster.key)))
         keys = raster.key[shown]
         to_pixel = np.zeros((len(raster.key), 3, 3))
+        if known is not None:
+            row = np.minimum(np.searchsorted(known.near_key, keys), len(known.near_key) - 1)
+            there = known.near_key[row] == keys
+            to_pixel[shown[there]] = known.near_to_pixel[row[there]]
+            shown, keys = shown[~there], keys[~there]
         cuts = np.searchsorted([self._first_still, self._first_board, self._first_moving], keys, side="right")
         sky, still, boards, moving = (np.flatnonzero(cuts == kind) for kind in range(4))
         to_pixel[shown[sky]] = texture_to_pixel(self._sky.take(keys[sky]), camera)
@@ -251,11 +259,11 @@ class StreetScene:
         if self.look.glow > 0:
             bloom(colour, self.look.glow)
         image = cv2.convertScaleAbs(np.maximum(colour, 0, out=colour))
-        image = (
-            self._sensor.record(self._sensor.expose(image, self._smear(t)), t) if sensor else self._sensor.plain(image)
-        )
-        labels, instances = raster.surfaces.label[raster.ids], raster.surfaces.instance[raster.ids]
-        return StreetFrame(image, labels, instances, raster.depth(), t / self.fps)
+        jpeg = self._sensor.record(self._sensor.expose(image, self._smear(t)), t) if sensor else None
+        image = self._sensor.plain(image) if jpeg is None else decoded(jpeg)
+        labels: NDArray[np.uint8] = np.take(raster.surfaces.label, raster.ids, mode="wrap")
+        instances: NDArray[np.int32] = np.take(raster.surfaces.instance, raster.ids, mode="wrap")
+        return StreetFrame(image, labels, instances, raster.depth(), t / self.fps, jpeg)
 
     def frames(self, n: int, *, start: int = 0) -> Iterator[StreetFrame]:
         """Frames start .. start + n - 1."""
@@ -299,10 +307,15 @@ class StreetScene:
         `t + k`, its own motion included. `visible` is False where it lies outside that frame or behind what is nearer.
         What only light does (shadows that move over the road, reflections on a wet one) has no flow of its own.
         """
+        motion = self.motion(t, k)
+        return motion.flow_px, motion.visible
+
+    def motion(self, t: int, k: int) -> Motion:
+        """`flow`, with what it is made of."""
         self._check(t)
         self._check(t + k)
         later = self._raster(t + k)
-        return flow_between(self._raster(t), later, self._carried(t, (t + k) / self.fps, later.camera))
+        return motion_between(self._raster(t), later, self._carried(t, (t + k) / self.fps, later.camera, later))
 
 
 def _sun(rng: np.random.Generator, elevation_deg: float) -> Array:

@@ -45,16 +45,20 @@ class Sensor:
         height, width = image.shape[:2]
         fine = [cv2.resize(way, (width, height), interpolation=cv2.INTER_NEAREST) for way in smear_px]
         x, y = np.arange(width, dtype=np.float32), np.arange(height, dtype=np.float32)[:, None]
+        at_x, at_y = np.empty((2, height, width), np.float32)
         total = np.zeros(image.shape, np.uint16)
         for place in ((np.arange(taps) + 0.5) / taps - 0.5).astype(np.float32):
             # The steps are about a pixel, so the nearest is near enough.
-            moved = cv2.remap(image, x + place * fine[0], y + place * fine[1], cv2.INTER_NEAREST,
-                              borderMode=cv2.BORDER_REPLICATE)  # fmt: skip
+            np.multiply(fine[0], place, out=at_x)
+            np.multiply(fine[1], place, out=at_y)
+            at_x += x
+            at_y += y
+            moved = cv2.remap(image, at_x, at_y, cv2.INTER_NEAREST, borderMode=cv2.BORDER_REPLICATE)
             cv2.add(total, moved, total, dtype=cv2.CV_16U)
         return cv2.convertScaleAbs(total, alpha=1 / taps)
 
     def record(self, image: NDArray[np.uint8], t: int) -> NDArray[np.uint8]:
-        """Lens blur, the exposure's drift, contrast, noise and compression of frame `t`."""
+        """The file of frame `t`, (n,) for `decoded`: lens blur, the exposure's drift, contrast, noise, compression."""
         look = self.look
         if look.lens_blur > 0:
             image = cv2.GaussianBlur(image, (0, 0), look.lens_blur * self.height / 360)
@@ -78,6 +82,16 @@ class Sensor:
         low, high = self.look.quality
         quality = round(high - (high - low) * (t % GROUP_FRAMES) / (GROUP_FRAMES - 1))
         _, data = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, quality])
-        decoded = cv2.imdecode(data, cv2.IMREAD_COLOR)
-        assert decoded is not None
-        return decoded.astype(np.uint8, copy=False)
+        return data
+
+
+def decoded(file: NDArray[np.uint8]) -> NDArray:
+    """The picture in the bytes of a file: of `Sensor.record`, (H, W, 3) uint8; of a PNG, with its own type.
+
+    Raises:
+        ValueError: if there is none.
+    """
+    image = cv2.imdecode(file, cv2.IMREAD_UNCHANGED)
+    if image is None:
+        raise ValueError(f"found {file.size} bytes that are no picture")
+    return image

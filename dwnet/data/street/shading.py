@@ -140,7 +140,10 @@ def _texels(
     maps[1] += _pick(atlas.level_top, level)
     cols = min(1024, len(x))  # remap wants a picture: fold the list of points into one
     rows = -(-len(x) // cols)
-    grid_x, grid_y = (np.resize(m, (rows, cols)) for m in maps)
+    if rows * cols == len(x):
+        grid_x, grid_y = (m.reshape(rows, cols) for m in maps)
+    else:
+        grid_x, grid_y = (np.resize(m, (rows, cols)) for m in maps)
     texel = cv2.remap(atlas.pixels, grid_x, grid_y, cv2.INTER_LINEAR)
     return texel.reshape(-1, 4)[: len(x)], depth
 
@@ -167,16 +170,17 @@ def _shade(
     haze = _pick(tables.haze, ids)
     haze *= depth
     np.exp(haze, out=haze)
-    shade = 1 - lit
+    shade = 1 - lit if lit.min() < 1 else None
     beam = np.float32(light.headlights) * _beam(x, y, depth, camera) if light.headlights > 0 else None
     pool = pools * _pick(tables.ground, ids) * np.float32(light.street_lamps) if pools is not None else None
     glow = _pick(tables.glow, ids) * texel[:, 3] if light.glow > 0 else None
     result = np.empty((len(x), 3), np.float32)
     for channel in range(3):
-        factor = _pick(tables.shaded[channel], ids)
-        factor *= shade
-        np.subtract(1, factor, out=factor)
-        factor *= _pick(tables.light[channel], ids)
+        factor = _pick(tables.light[channel], ids)
+        if shade is not None:
+            lost = _pick(tables.shaded[channel], ids)
+            lost *= shade
+            factor *= np.subtract(1, lost, out=lost)
         if beam is not None or pool is not None:  # light adds up before the gamma; 2 is near enough to 2.2
             factor *= factor
             if beam is not None:
@@ -221,17 +225,19 @@ def shade(
     """
     height, width = raster.camera.size
     tables = _tables(raster, atlas, light)
-    front, back, share = _edges(raster)
-    edge = np.flatnonzero(share)
-    pixels = np.arange(height * width, dtype=np.int32)
-    where = np.concatenate([pixels, edge])
-    ids = np.concatenate([raster.ids.ravel(), back[edge]])
-    ids[edge] = front[edge]
-    y, x = np.divmod(where, np.int32(width))
-    y, x = y.astype(np.float32), x.astype(np.float32)
-    colour = np.empty((len(where), 3), np.float32)
-    maps = [lit.ravel()[where], None if pools is None else pools.ravel()[where], dither.ravel()[where]]
-    for start in range(0, len(where), _CHUNK):
+    edge, front, back, share = _edges(raster)
+    ids = np.concatenate([raster.ids.ravel(), back])
+    ids[edge] = front
+
+    def twice(each: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Of all pixels, and once more of those on edges."""
+        return np.concatenate([each.ravel(), each.ravel()[edge]])
+
+    x = twice(np.tile(np.arange(width, dtype=np.float32), height))
+    y = twice(np.repeat(np.arange(height, dtype=np.float32), width))
+    colour = np.empty((len(ids), 3), np.float32)
+    maps = [twice(lit), None if pools is None else twice(pools), twice(dither)]
+    for start in range(0, len(ids), _CHUNK):
         part = slice(start, start + _CHUNK)
         lit_part, pools_part, dither_part = (None if m is None else m[part] for m in maps)
         assert lit_part is not None
@@ -241,25 +247,32 @@ def shade(
         )
     image = colour[: height * width]
     behind = colour[height * width :]
-    behind -= image[edge]
-    behind *= share[edge, None]
-    image[edge] += behind
+    before = np.take(image, edge, axis=0)
+    behind -= before
+    behind *= share[:, None]
+    image[edge] = behind + before
     image = image.reshape(height, width, 3)
     if light.wet > 0:
         _mirror(image, raster, light.wet)
     return image
 
 
-def _edges(raster: Raster) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.float32]]:
-    """(H * W) the nearest surface of each pixel, the one behind it, and how much of that shows: 0, 1/4 .. 3/4."""
-    a, b, c, d = (np.ascontiguousarray(raster.samples[i::2, j::2]).ravel() for i in (0, 1) for j in (0, 1))
+def _edges(
+    raster: Raster,
+) -> tuple[NDArray[np.intp], NDArray[np.uint16], NDArray[np.intp], NDArray[np.float32]]:
+    """Each (n,): the pixels that show more than one surface, the nearest of these, the one behind it, and how much of
+    that shows, 1/4 .. 3/4."""
+    a, b, c, d = raster.samples.reshape(4, -1)
+    edge = np.flatnonzero((a != b) | (a != c) | (a != d))
+    samples: list[NDArray[np.uint16]] = [np.take(each, edge) for each in (a, b, c, d)]
+    a, b, c, d = samples
     front = np.maximum(np.maximum(a, b), np.maximum(c, d))
     last = np.minimum(np.minimum(a, b), np.minimum(c, d))
     # Surfaces are numbered in the order of painting. Behind the front one is the second, if that is another.
-    second = raster.ids.ravel()
+    second = raster.ids.ravel()[edge]
     back = np.where(second == front, last, second)
-    count = sum(((s != front).view(np.uint8) for s in (a, b, c, d)), start=np.zeros(len(a), np.uint8))
-    return front.astype(np.intp), back.astype(np.intp), count.astype(np.float32) / np.float32(4)
+    count = sum(((s != front).view(np.uint8) for s in samples), start=np.zeros(len(edge), np.uint8))
+    return edge, front, back, count.astype(np.float32) / np.float32(4)
 
 
 def bloom(image: NDArray[np.float32], strength: float) -> None:

@@ -1,0 +1,353 @@
+"""Training with its loader: our step beside a plain loop, how long a step waits for data, and how busy the GPU is.
+
+    python tests/benchmarks/training.py
+
+The plain loop is written the way the published trainer of ETC (Liu et al., 2020) is: OpenCV in the data set, a sample
+after another, scaled as a whole and then cropped; the two frames through the network one after the other; float32,
+NCHW; and Eq. 5 as the N x N maps that it says. Network, flow estimator, files, batch and loader processes are the same,
+and so is the loss of a batch, which is checked. On a CPU both compute in float32, at a laptop's size; on a GPU ours is
+bf16, at the paper's: PSPNet-101 at output stride 8, 768 x 768 crops of 2048 x 1024 frames, batch 8. --quick takes
+seconds, at a fraction of the size.
+"""
+
+import os
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+import torch.nn.functional as F
+import tyro
+from accelerate import Accelerator
+from feature_consistency import direct
+from measure import described, devices, markdown, side_by_side
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+from torch.utils.flop_counter import FlopCounterMode
+
+from dwnet.losses import occlusion_weight
+from dwnet.methods import DWNetMethod, MethodSpec
+from dwnet.segmentation import NetworkSpec
+from dwnet.warp import resize, resize_flow
+from train.batches import stop_workers
+from train.build import unwrapped
+from train.loop import Trainer
+from train.progress import Clock
+from train.spec import DataSpec, Recipe
+
+PEAK_TFLOPS = {"H100": 989.0, "H200": 989.0, "A100": 312.0, "L40S": 362.0, "A10G": 70.0}
+"""Dense bf16 by the makers' data sheets."""
+
+
+@dataclass(frozen=True)
+class Size:
+    """What is measured: sides in pixels, (height, width) of a frame."""
+
+    network: NetworkSpec
+    frame: tuple[int, int]
+    crop: int
+    batch: int
+    frames: int
+    steps: int
+    """In a round."""
+    precision: str
+
+
+QUICK = Size(NetworkSpec(backbone="test_efficientnet", channels=16), (90, 120), 64, 2, 8, 2, "no")
+LAPTOP = Size(NetworkSpec(backbone="mobilenetv2", channels=256), (360, 480), 288, 4, 24, 3, "no")
+PAPER = Size(NetworkSpec(backbone="resnet101", output_stride=8), (1024, 2048), 768, 8, 64, 10, "bf16")
+
+
+def write_frames(root: Path, size: Size) -> Path:
+    """Two splits in CamVid's layout: one sequence of textured frames, each labelled, consecutive numbers."""
+    rng = np.random.default_rng(0)
+    height, width = size.frame
+    for split, count in (("train", size.frames), ("val", 2)):
+        for index in range(count):
+            coarse = rng.integers(0, 256, (height // 8, width // 8, 3), dtype=np.uint8)
+            image = cv2.resize(coarse, (width, height)) // 2 + rng.integers(0, 128, (height, width, 3), dtype=np.uint8)
+            labels = cv2.resize(coarse[..., 0] % 12, (width, height), interpolation=cv2.INTER_NEAREST)
+            for kind, picture in (("images", image), ("labels", labels)):
+                (root / split / kind).mkdir(parents=True, exist_ok=True)
+                cv2.imwrite(str(root / split / kind / f"0016E5_{8000 + index:05d}.png"), picture)
+    return root
+
+
+class PlainPairs(Dataset[dict[str, Tensor]]):
+    """Per-sample OpenCV: read, scale the whole frames by 0.5 to 2, flip, crop."""
+
+    def __init__(self, root: Path, crop: int) -> None:
+        self.images = sorted((root / "train/images").iterdir())
+        self.labels = sorted((root / "train/labels").iterdir())
+        self.crop = crop
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def __getitem__(self, index: int) -> dict[str, Tensor]:
+        rng = np.random.default_rng([int(torch.initial_seed()) % 2**32, index])
+        other = index - 1 if index else 1
+        pictures = [cv2.cvtColor(cv2.imread(str(self.images[i])), cv2.COLOR_BGR2RGB) for i in (index, other)]
+        pictures = [np.float32(picture) for picture in pictures]
+        labels = cv2.imread(str(self.labels[index]), cv2.IMREAD_GRAYSCALE)
+        labels[labels == 11] = 255
+        scale = rng.uniform(0.5, 2.0)
+        pictures = [cv2.resize(p, None, fx=scale, fy=scale, interpolation=cv2.INTER_LINEAR) for p in pictures]
+        labels = cv2.resize(labels, None, fx=scale, fy=scale, interpolation=cv2.INTER_NEAREST)
+        if rng.random() < 0.5:
+            pictures, labels = [p[:, ::-1] for p in pictures], labels[:, ::-1]
+        height, width = labels.shape
+        bottom, right = max(0, self.crop - height), max(0, self.crop - width)
+        pictures = [cv2.copyMakeBorder(p, 0, bottom, 0, right, cv2.BORDER_CONSTANT) for p in pictures]
+        labels = cv2.copyMakeBorder(labels, 0, bottom, 0, right, cv2.BORDER_CONSTANT, value=255)
+        top, left = (int(rng.integers(0, side - self.crop + 1)) for side in labels.shape)
+        window = slice(top, top + self.crop), slice(left, left + self.crop)
+        first, second = (torch.from_numpy(np.ascontiguousarray((p[window] / 255).transpose(2, 0, 1))) for p in pictures)
+        return {
+            "frame": first,
+            "neighbour": second,
+            "labels": torch.from_numpy(np.ascontiguousarray(labels[window])).long(),
+        }
+
+
+def plain_loss(method: DWNetMethod, batch: dict[str, Tensor]) -> Tensor:
+    """Eq. 8 as the paper writes it."""
+    spec, network, segmenter = method.spec, method.network, method.segmenter
+    frame, neighbour, labels = batch["frame"], batch["neighbour"], batch["labels"]
+    size = (frame.shape[-2], frame.shape[-1])
+    assert method.flow is not None
+    assert network.refinement is not None
+    assert network.fg_conv is not None
+    flow = method.flow(frame, neighbour)
+    features, auxiliary = segmenter.features_and_auxiliary(frame)
+    other, _ = segmenter.features_and_auxiliary(neighbour)
+    refined = resize_flow(network.refinement(frame, neighbour, flow), (features.shape[-2], features.shape[-1]))
+    warped, valid = network.fg_conv(other, refined)
+    logits, warped_logits = (resize(segmenter.classify(f), size) for f in (features, warped))
+    loss = F.cross_entropy(logits, labels, ignore_index=255)
+    for auxiliary_logits in auxiliary:
+        loss = loss + spec.auxiliary_weight * F.cross_entropy(resize(auxiliary_logits, size), labels, ignore_index=255)
+    feature = torch.stack([_direct(f, w, v) for f, w, v in zip(features, warped, valid, strict=True)]).mean()
+    weight, image_valid = occlusion_weight(frame, neighbour, flow, delta=spec.delta)
+    counted = (image_valid & (resize(valid.float(), size) > 0.999)).float()
+    squared = (logits - warped_logits).square().sum(dim=1, keepdim=True)
+    prediction = (weight * squared * counted).sum() / counted.sum().clamp(min=1)
+    return loss + spec.feature_weight * feature + spec.prediction_weight * prediction
+
+
+def _direct(features: Tensor, warped: Tensor, valid: Tensor) -> Tensor:
+    keep = valid.flatten()
+    return direct(*(map_.flatten(1)[:, keep][None, :, None] for map_ in (features, warped)))
+
+
+class Plain:
+    """The plain loop."""
+
+    def __init__(self, root: Path, size: Size, method: DWNetMethod, device: torch.device, workers: int) -> None:
+        self.method, self.device = method.to(device, memory_format=torch.contiguous_format).train(), device
+        self.optimiser = torch.optim.SGD(method.parameters(), lr=1e-4, momentum=0.9, weight_decay=1e-4)
+        self.loader = DataLoader(
+            PlainPairs(root, size.crop),
+            batch_size=size.batch,
+            shuffle=True,
+            drop_last=True,
+            num_workers=workers,
+            persistent_workers=workers > 0,
+            pin_memory=device.type == "cuda",
+        )
+        self.batches = self._forever()
+
+    def _forever(self) -> Iterator[dict[str, Tensor]]:
+        while True:
+            yield from self.loader
+
+    def step(self) -> None:
+        """One of its iterations."""
+        batch = {name: value.to(self.device, non_blocking=True) for name, value in next(self.batches).items()}
+        self.optimiser.zero_grad()
+        plain_loss(self.method, batch).backward()
+        self.optimiser.step()
+
+
+class Ours:
+    """The trainer's own loader and step."""
+
+    def __init__(self, recipe: Recipe) -> None:
+        self.trainer = Trainer(recipe, Accelerator(mixed_precision=recipe.precision))
+        self.clock = Clock()
+        self.batches = self._forever()
+
+    def _forever(self) -> Iterator[dict[str, Any]]:
+        while True:
+            self.trainer.begin_epoch()
+            yield from self.trainer.loader
+
+    def step(self) -> None:
+        """One of its iterations."""
+        self.clock.start()
+        batch = next(self.batches)
+        self.clock.batch_came()
+        self.trainer.train_batch(batch, 0)
+        self.trainer.iteration += 1
+        if self.trainer.accelerator.device.type == "cuda":
+            torch.cuda.synchronize()
+        self.clock.step_done(len(batch["name"]))
+
+
+def recipe_of(root: Path, size: Size, workers: int) -> Recipe:
+    """What is trained, by both."""
+    data = DataSpec(root=root, neighbours="labelled", crop=(size.crop, size.crop), workers=workers)
+    recipe = Recipe(name="benchmark", data=data, network=size.network, method=MethodSpec(name="dwnet"))
+    return replace(
+        recipe, backbone_weights="none", batch_size=size.batch, epochs=10_000, precision=size.precision, pictures=0
+    )  # type: ignore[arg-type]
+
+
+def loops(root: Path, size: Size, device: torch.device, workers: int, rounds: int) -> str:
+    """Images per second of both, side by side, and the share of ours that waits for data."""
+    ours = Ours(recipe_of(root, size, workers))
+    method = MethodSpec(name="dwnet").build(size.network.build(11))
+    assert isinstance(method, DWNetMethod)
+    plain = Plain(root, size, method, device, workers)
+    difference = loss_difference(ours.trainer, plain)
+
+    def steps(step: Callable[[], None]) -> Callable[[], None]:
+        return lambda: [step() for _ in range(size.steps)] and None
+
+    measured = side_by_side({"plain loop": steps(plain.step), "ours": steps(ours.step)}, rounds=rounds, device=device)
+    stop_workers(plain.loader)
+    for _ in range(2 * workers):  # what was fetched while the other one ran
+        ours.step()
+    ours.clock.read(0)
+    for _ in range(rounds * size.steps):
+        ours.step()
+    read = ours.clock.read(0)
+    stop_workers(ours.trainer.loader)
+    title = f"{size.network.backbone}, {size.crop} x {size.crop}, {size.steps} steps of {size.batch} pairs"
+    slow, fast = (1000 * size.steps * size.batch / one.median_ms for one in measured)
+    precision = "float32" if size.precision == "no" else size.precision
+    return "\n".join(
+        [
+            markdown(title, measured),
+            "",
+            f"images/s: plain loop {slow:.2f}, ours {fast:.2f} ({precision}); "
+            f"their losses of the same batch are {difference:.1e} apart",
+            f"ours waits for data {read.wait_share:.1%} of the time, with {workers} loader processes",
+        ]
+    )
+
+
+def loss_difference(trainer: Trainer, plain: Plain) -> float:
+    """Relative difference of the two losses of one batch, with the same weights: no straw man.
+
+    The weights are such that each term counts: fresh ones refine no flow, and have logits near 0.
+
+    Raises:
+        AssertionError: if they are not the same loss.
+    """
+    method = unwrapped(trainer.method, trainer.accelerator)
+    assert isinstance(method, DWNetMethod)
+    fresh = {name: value.clone() for name, value in method.state_dict().items()}
+    lively = dict(fresh)
+    for name, value in fresh.items():
+        if name.endswith("refinement.flow.weight"):
+            lively[name] = 0.05 * torch.randn_like(value)
+        elif name.endswith("classifier.weight"):
+            lively[name] = 300 * value
+    batch = {name: value.to(plain.device) for name, value in next(plain.batches).items()}
+    for one in (method, plain.method):
+        one.load_state_dict(lively)
+        one.eval()  # two passes of one frame, or one of two, have other batch statistics
+    with torch.no_grad():
+        expected, found = plain_loss(plain.method, batch).item(), method(batch)["total"].item()
+    for one in (method, plain.method):
+        one.load_state_dict(fresh)
+        one.train()
+    allowed = 1e-4 if trainer.recipe.precision == "no" else 3e-2
+    assert abs(found - expected) < allowed * abs(expected), f"plain loss {expected}, ours {found}"
+    return abs(found - expected) / abs(expected)
+
+
+def loader_alone(root: Path, size: Size, workers: int) -> str:
+    """Images per second that the loader could give, were the network free."""
+    data = recipe_of(root, size, workers)
+    trainer = Trainer(data, Accelerator(mixed_precision=data.precision))
+    prefetched, counted = 4 * workers, 8 * workers
+    clock, done = Clock(), 0
+    while done < prefetched + counted:
+        trainer.begin_epoch()
+        trainer.iteration += trainer.order.steps
+        for batch in trainer.loader:
+            clock.batch_came()
+            clock.step_done(len(batch["name"]))
+            done += 1
+            if done == prefetched:
+                clock.read(0)
+            if done == prefetched + counted:
+                break
+    stop_workers(trainer.loader)
+    rate = clock.read(0).images_per_second
+    return f"the loader alone, {workers} processes: {rate:.1f} images/s, {size.crop} x {size.crop} crops of pairs"
+
+
+def utilisation(size: Size, device: torch.device, peak_tflops: float | None) -> str:
+    """Model FLOP utilisation of plain training (cross-entropy, one frame) of the network."""
+    if device.type != "cuda":
+        return "model FLOP utilisation: no GPU"
+    method = MethodSpec(name="baseline").build(size.network.build(19)).to(device, memory_format=torch.channels_last)
+    optimiser = torch.optim.SGD(method.train().parameters(), lr=1e-4, momentum=0.9)
+    frame = torch.rand(size.batch, 3, size.crop, size.crop, device=device).contiguous(memory_format=torch.channels_last)
+    batch = {"frame": frame, "labels": torch.randint(19, (size.batch, size.crop, size.crop), device=device)}
+
+    def step() -> None:
+        with torch.autocast("cuda", torch.bfloat16):
+            loss = method(batch)["total"]
+        loss.backward()
+        optimiser.step()
+        optimiser.zero_grad()
+
+    for _ in range(3):
+        step()
+    with FlopCounterMode(display=False) as counter:
+        step()
+    (measured,) = side_by_side({"step": step}, rounds=20, device=device)
+    achieved = counter.get_total_flops() / measured.median_ms / 1e9
+    name = torch.cuda.get_device_name(device)
+    peak = peak_tflops or next((value for key, value in PEAK_TFLOPS.items() if key in name), None)
+    share = f"{achieved / peak:.1%} of {peak:.0f} dense bf16" if peak else "peak unknown: --peak-tflops"
+    return (
+        f"model FLOP utilisation, {size.network.backbone} {size.crop} x {size.crop}, batch {size.batch}, bf16: "
+        f"{measured.median_ms:.1f} ms a step of {counter.get_total_flops() / 1e12:.2f} TFLOP, "
+        f"{achieved:.0f} TFLOP/s, {share}"
+    )
+
+
+def main(quick: bool = False, rounds: int = 3, workers: int | None = None, peak_tflops: float | None = None) -> None:
+    """Prints what was measured, on the GPU where there is one.
+
+    Args:
+        quick: a tiny network on small crops, to see that all of it runs.
+        rounds: of each measurement.
+        workers: loader processes; by default one for each core, but two at least.
+        peak_tflops: of the GPU, dense bf16, where this file does not know it.
+    """
+    device = devices()[-1]
+    size = QUICK if quick else PAPER if device.type == "cuda" else LAPTOP
+    count = max(2, os.cpu_count() or 1) if workers is None else workers
+    print(f"{described(device)}\n", flush=True)
+    with tempfile.TemporaryDirectory() as folder:
+        root = write_frames(Path(folder), size)
+        print(loops(root, size, device, count, rounds), flush=True)
+        print(loader_alone(root, size, count), flush=True)
+        if device.type == "cpu":
+            large = replace(size, crop=2 * size.crop) if quick else replace(size, crop=768, frame=(1024, 2048), batch=4)
+            print(loader_alone(write_frames(Path(folder) / "large", large), large, count), flush=True)
+    print(utilisation(size, device, peak_tflops), flush=True)
+
+
+if __name__ == "__main__":
+    tyro.cli(main)

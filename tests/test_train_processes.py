@@ -1,0 +1,175 @@
+"""Several processes, accumulated batches, bf16 and torch.compile: by Accelerate alone, and the same training."""
+
+import json
+import shutil
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import pytest
+import torch
+from accelerate import Accelerator
+from torch import Tensor, nn
+from train_fixtures import (
+    Command,
+    assert_same_state,
+    camvid,
+    events,
+    forget_accelerate,
+    fresh_accelerate,
+    gradient,
+    gradients,
+    launch,
+    stop_at,
+    tiny_options,
+    tiny_recipe,
+    train,
+    write_camvid,
+)
+
+from dwnet.checkpoint import load_checkpoint
+from dwnet.segmentation import NetworkSpec, Segmenter
+from train.build import build_accelerator
+from train.data import validation_data
+from train.evaluation import evaluate
+from train.loop import Trainer
+from train.main import EXIT_INTERRUPTED
+
+__all__ = ["camvid", "fresh_accelerate", "train"]  # fixtures
+
+
+def test_two_processes_have_the_gradient_of_one(tmp_path: Path) -> None:
+    """Half the batch in each of two processes gives the gradient of the whole in one, all methods and losses, where
+    the halves have unequal numbers of labelled pixels. Batch norm is frozen: its statistics are each process's own on
+    a CPU (on GPUs SyncBatchNorm makes them one). With a divisor for each process it is another gradient."""
+    root = write_camvid(tmp_path / "uneven", uneven=True)
+    launch("tests/train_fixtures.py", str(root), str(tmp_path), output=tmp_path)
+    found = torch.load(tmp_path / "found.pt", weights_only=True)
+    assert found["processes"] == 2
+    for method, one in gradients(root, tmp_path).items():
+        error = (found["gradients"][method] - one).norm() / one.norm()
+        mutated = (found["mutated"][method] - one).norm() / one.norm()
+        assert error < 1e-5, method
+        assert mutated > 1e-3, method
+
+    # SIGTERM to one of them stopped both after the same step.
+    assert found["stopped_at"] == [1, 1]
+    whole, resumed = (load_checkpoint(tmp_path / name / "last.pt") for name in ("uninterrupted", "interrupted"))
+    assert_same_state(resumed, whole)
+    assert whole.recipe["environment"]["processes"] == 2
+
+
+def test_accelerate_launch(camvid: Path, tmp_path: Path) -> None:
+    """`accelerate launch train/main.py` in two processes; val's three frames are each counted once."""
+    recipe = "camvid_lite0_static_warp"
+    printed = launch(
+        "train/main.py", "--recipe", recipe, *tiny_options(camvid, tmp_path), "--epochs", "1", output=tmp_path
+    )
+    assert printed.count("2 process(es) on cpu") == 1
+    last = load_checkpoint(tmp_path / recipe / "last.pt")
+    made = tiny_recipe(camvid, tmp_path, "static_warp")
+    result = evaluate(last.build(), validation_data(made), Accelerator(cpu=True), workers=0, after_frame=lambda: None)
+    assert result.miou_percent == pytest.approx(last.metrics["miou_percent"])
+    assert result.pixels == 3 * 58 * 96
+
+
+def test_accumulation_counts_optimiser_steps(train: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ACCELERATE_GRADIENT_ACCUMULATION_STEPS", "2")
+    with monkeypatch.context() as patch:
+        stop_at(patch, 2)
+        assert train("--epochs", "2", "--name", "run") == EXIT_INTERRUPTED
+    assert load_checkpoint(tmp_path / "runs/run/last.pt").iteration == 2
+    assert train("--epochs", "2", "--name", "run", "--resume") == 0
+    assert train("--epochs", "2", "--name", "whole") == 0
+    run, whole = (load_checkpoint(tmp_path / "runs" / name / "last.pt") for name in ("run", "whole"))
+    assert_same_state(run, whole)
+    assert whole.recipe["environment"]["accumulation"] == 2
+    rates = [0.01 * (1 - step / 6) ** 0.9 for step in range(6)]
+    assert [value for _, value in events(tmp_path / "runs/whole")["rate"]] == pytest.approx(rates)
+
+
+def test_accumulated_batches_have_the_gradient_of_one(camvid: Path, tmp_path: Path) -> None:
+    # Where batch norm does not see the difference, and the batches have equally many labelled pixels.
+    recipe = tiny_recipe(camvid, tmp_path)
+    whole = gradient(recipe)
+    for accumulation in (2, 4):
+        forget_accelerate()
+        torch.testing.assert_close(gradient(recipe, accumulation), whole, rtol=1e-4, atol=1e-6)
+
+
+def test_bf16(train: Command, tmp_path: Path) -> None:
+    assert train("--epochs", "1", "--precision", "bf16", method="dwnet") == 0
+    assert train("--epochs", "1", "--name", "float32", method="dwnet") == 0
+    folder = tmp_path / "runs/camvid_lite0_dwnet"
+    (_, rounded), (_, exact) = (events(tmp_path / "runs" / name)["loss/total"][0] for name in (folder, "float32"))
+    assert rounded != exact
+    assert rounded == pytest.approx(exact, rel=0.05)
+    last = load_checkpoint(folder / "last.pt")
+    assert last.recipe["precision"] == json.loads((folder / "recipe.json").read_text())["precision"] == "bf16"
+    assert {value.dtype for value in last.weights.values()} == {torch.float32, torch.int64}
+    assert all(torch.isfinite(value).all() for value in last.weights.values())
+
+
+def test_bf16_by_accelerate(train: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert train("--epochs", "1", "--precision", "bf16", "--name", "recipe") == 0
+    monkeypatch.setenv("ACCELERATE_MIXED_PRECISION", "bf16")
+    assert train("--epochs", "1", "--name", "accelerate") == 0
+    one, other = (load_checkpoint(tmp_path / "runs" / name / "last.pt") for name in ("recipe", "accelerate"))
+    assert_same_state(one, other)
+    assert other.recipe["precision"] == other.recipe["environment"]["precision"] == "bf16"
+
+
+def test_resumed_bf16_run_is_bit_equal(train: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    options = ["--epochs", "1", "--precision", "bf16"]
+    with monkeypatch.context() as patch:
+        stop_at(patch, 1)
+        assert train(*options, "--name", "run") == EXIT_INTERRUPTED
+    assert train(*options, "--name", "run", "--resume") == 0
+    assert train(*options, "--name", "whole") == 0
+    assert_same_state(*(load_checkpoint(tmp_path / "runs" / name / "last.pt") for name in ("run", "whole")))
+
+
+# torch.compile
+
+
+class TwoLayers(Segmenter):
+    """As little as a compiler can be asked."""
+
+    channels, stride, multiple = 8, 4, 16
+
+    def __init__(self, num_classes: int) -> None:
+        super().__init__()
+        self.num_classes = num_classes
+        self.backbone = nn.Sequential(nn.Conv2d(3, 8, 7, stride=4, padding=3, bias=False), nn.BatchNorm2d(8), nn.ReLU())
+        self.classifier = nn.Conv2d(8, num_classes, 1)
+
+    def features(self, image: Tensor) -> Tensor:
+        return self.backbone(image)
+
+    def classify(self, features: Tensor) -> Tensor:
+        return self.classifier(features)
+
+
+@dataclass(frozen=True)
+class TwoLayerSpec(NetworkSpec):
+    def build(self, num_classes: int, *, weights: str | Path = "none") -> Segmenter:
+        return TwoLayers(num_classes)
+
+
+def test_compiled_network_is_the_same_network(camvid: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`--compile`, or a backend of Accelerate's configuration: the same training to rounding, and checkpoints with the
+    plain network's keys. Without a C++ compiler as far as the graphs of the backward pass."""
+    compiler = any(map(shutil.which, ("c++", "g++", "clang++")))
+    plain = replace(tiny_recipe(camvid, tmp_path), network=TwoLayerSpec(auxiliary=False), name="plain", pictures=0)
+    Trainer(plain, build_accelerator(plain)).run()
+    forget_accelerate()
+    if not compiler:
+        monkeypatch.setenv("ACCELERATE_DYNAMO_BACKEND", "aot_eager")
+    recipe = replace(plain, name="compiled", compile=compiler)
+    trainer = Trainer(recipe, build_accelerator(recipe))
+    assert type(trainer.method).__name__ == "OptimizedModule"
+    trainer.run()
+    one, other = (load_checkpoint(tmp_path / name / "last.pt") for name in ("plain", "compiled"))
+    assert other.recipe["environment"]["compiler"] == ("inductor" if compiler else "aot_eager")
+    assert one.weights.keys() == other.weights.keys()
+    for name, value in one.weights.items():
+        torch.testing.assert_close(other.weights[name], value, rtol=1e-3, atol=1e-5, msg=name)

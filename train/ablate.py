@@ -1,0 +1,181 @@
+"""`python train/ablate.py TABLE --seeds 3`: runs a table's rows, and prints our figures beside the paper's."""
+
+import json
+import re
+import shlex
+import sys
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Protocol
+
+if not __package__:  # run by its path: Python then looks for packages beside this file, not in the folder above it
+    sys.path[0] = str(Path(__file__).resolve().parents[1])
+
+from dwnet.files import code_commit, written_whole
+from train.ablation_plan import PROGRAM, Plan, Request, Run, make_plan, read_request
+from train.child import Children
+from train.figures import markdown, summarise
+from train.scores import score
+
+EXIT_INTERRUPTED = 75
+"""Exit status after SIGTERM or SIGINT, as of train/main.py: the same command continues."""
+
+
+class Training(Protocol):
+    """Runs train/main.py. `train.child.Children` is one."""
+
+    @property
+    def stopped(self) -> bool:
+        """Whether it was told to stop, and no run may start."""
+
+    def run(self, arguments: list[str], on_line: Callable[[str], None]) -> int:
+        """Runs train/main.py, calls back with each line that it prints, and returns its exit status."""
+
+
+class Stopped(Exception):  # noqa: N818
+    """An evaluation was told to stop."""
+
+
+def run_all(request: Request, plan: Plan, notes: dict[str, str], training: Training) -> None:
+    """Runs what is to do, until told to stop; the table's files are whole after each run.
+
+    Args:
+        request: the command line.
+        plan: what it comes to; its runs are brought up to date.
+        notes: on rows.
+        training: how a run is started.
+    """
+    runs = _distinct(plan)
+    clock = Remaining(sum(run.state != "done" for run in runs))
+    for number, run in enumerate(runs, 1):
+        if training.stopped:
+            return
+        if run.state != "done":
+            place = f"{number}/{len(runs)} {run.recipe.name}"
+            _say(f"[{place}] starts")
+            _run(run, training, lambda line, place=place: _say(f"[{place}{clock.read(line)}] {line}"))  # type: ignore[misc]
+            clock.finished()
+            said = run.error if run.state != "done" else f"mIoU {run.scores['miou_percent']:.2f}"
+            _say(f"[{place}] {run.state}: {said}")
+            write_files(request, plan, notes)
+
+
+def _run(run: Run, training: Training, on_line: Callable[[str], None]) -> None:
+    """One run: its training, from wherever it stands, and its evaluation."""
+    last: deque[str] = deque(["no word"], maxlen=1)
+
+    def keep_last(line: str) -> None:
+        if line.strip():
+            last.append(line)
+        on_line(line)
+
+    def stop_if_told(done: int, of: int) -> None:
+        if training.stopped:
+            raise Stopped
+
+    status = training.run([*run.arguments, *(["--resume"] if run.to_resume else [])], keep_last)
+    if training.stopped:
+        run.error = "interrupted"
+        return
+    try:
+        if status != 0:
+            raise ValueError(f"exit status {status}: {last[0]}")
+        run.keep(score(run.folder / "last.pt", run.recipe, progress=stop_if_told))
+    except Stopped:
+        run.error = "interrupted in its evaluation"
+    except Exception as error:  # whatever it is (no memory left), the others go on
+        run.state, run.error = "failed", str(error) or type(error).__name__
+
+
+class Remaining:
+    """How long it still takes, at the mean time of a run.
+
+    Args:
+        runs: how many there are to do.
+        now: seconds from any origin.
+    """
+
+    def __init__(self, runs: int, now: Callable[[], float] = time.monotonic) -> None:
+        self._runs, self._now, self._start = runs, now, now()
+        self._done, self._share = 0, 0.0
+
+    def read(self, line: str) -> str:
+        """The time left to all runs, as " ETA H:MM:SS", seen a line of the one that runs; empty while unknown."""
+        found = re.search(r"\biteration (\d+)/(\d+)\b", line)
+        if found:
+            self._share = int(found[1]) / max(int(found[2]), 1)
+        done = self._done + self._share
+        if not done:
+            return ""
+        left = round((self._now() - self._start) * (self._runs - done) / done)
+        return f" ETA {left // 3600}:{left // 60 % 60:02d}:{left % 60:02d}"
+
+    def finished(self) -> None:
+        """The run has ended."""
+        self._done, self._share = self._done + 1, 0.0
+
+
+def write_files(request: Request, plan: Plan, notes: dict[str, str]) -> str:
+    """Writes OUTPUT/TABLE.json and OUTPUT/TABLE.md, each whole, and returns the Markdown."""
+    kinds = sorted({run.recipe.data.kind for of_row in plan.values() for run in of_row})
+    how = {
+        "bases": [request.base] if request.base else list(dict.fromkeys(row.base for row in request.rows if row.base)),
+        "data": " and ".join(kinds) or "nothing",
+        "seeds": list(range(request.seeds)),
+        "options": list(request.options) + ([] if request.flownet2 is None else ["--flownet2", str(request.flownet2)]),
+        "commit": code_commit(),
+        "notes": notes,
+    }
+    outcomes = {name: [run.outcome() for run in of_row] for name, of_row in plan.items()}
+    summary = summarise(request.name, request.table, request.rows, outcomes, how)
+    text = markdown(summary)
+    for suffix, content in (("json", json.dumps(summary, indent=2) + "\n"), ("md", text)):
+        with written_whole(request.output / f"{request.name}.{suffix}") as path:
+            path.write_text(content)
+    return text
+
+
+def list_commands(request: Request, plan: Plan, notes: dict[str, str]) -> None:
+    """Prints each row's runs as commands for a shell, with their state."""
+    launcher = "python" if request.accelerate is None else f"accelerate launch {request.accelerate}".strip()
+    seen: set[str] = set()
+    for row in request.rows:
+        _say(f"# {row.name}: {' | '.join(filter(None, row.cells)) or 'no mark'}")
+        if not plan[row.name]:
+            _say(f"#   {notes[row.name]}")
+        for run in plan[row.name]:
+            also = ", the same as above" if run.recipe.name in seen else ""
+            resume = " --resume" if run.to_resume else ""
+            command = f"{launcher} train/main.py {shlex.join(run.arguments)}{resume}"
+            _say(f"{'# ' if also or run.state == 'done' else ''}{command}  # {run.state}{also}")
+            seen.add(run.recipe.name)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs the command; returns the exit status (0, 1 where a run failed, 75 when told to stop)."""
+    request = read_request(list(sys.argv[1:] if arguments is None else arguments))
+    plan, notes = make_plan(request)
+    if request.dry_run:
+        list_commands(request, plan, notes)
+        return 0
+    with Children(request.accelerate) as children:
+        run_all(request, plan, notes, children)
+    _say("\n" + write_files(request, plan, notes))
+    if children.stopped:
+        print(f"{PROGRAM}: stopped; the same command continues", file=sys.stderr)  # noqa: T201
+        return EXIT_INTERRUPTED
+    return 0 if all(run.state == "done" for run in _distinct(plan)) else 1
+
+
+def _distinct(plan: Plan) -> list[Run]:
+    return list({id(run): run for of_row in plan.values() for run in of_row}.values())
+
+
+def _say(line: str) -> None:
+    print(line, flush=True)  # noqa: T201
+
+
+if __name__ == "__main__":
+    sys.exit(main())

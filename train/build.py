@@ -1,0 +1,69 @@
+"""A recipe's method as it is trained, and the accelerator it is trained on."""
+
+import os
+
+import torch
+from accelerate import Accelerator
+from accelerate.utils import ProjectConfiguration, TorchDynamoPlugin
+from torch import nn
+
+from dwnet.checkpoint import Checkpoint, load_weights
+from dwnet.methods import Method
+from train.optimiser import freeze_unused
+from train.spec import Recipe
+from train.tracking import tracker_names
+
+
+def build_accelerator(recipe: Recipe, *, tracked: bool = True) -> Accelerator:
+    """Device, processes, precision, accumulation and compiler by Accelerate's own configuration, and the recipe's word.
+
+    Args:
+        recipe: its `precision` "no" and `compile` False leave both to that configuration.
+        tracked: whether the recipe's trackers are set up.
+
+    Raises:
+        ValueError: for a tracker that is not there, and for what Accelerate would pass over in silence.
+    """
+    folder = recipe.output / recipe.name
+    accelerator = Accelerator(
+        mixed_precision=None if recipe.precision == "no" else recipe.precision,
+        dynamo_plugin=TorchDynamoPlugin(backend="inductor") if recipe.compile else None,
+        log_with=(tracker_names(recipe.trackers) if tracked else []) or None,
+        project_config=ProjectConfiguration(project_dir=str(folder), logging_dir=str(folder / "tracked")),
+    )
+    started = int(os.environ.get("WORLD_SIZE", "1"))
+    if started != accelerator.num_processes:
+        raise ValueError(
+            f"started as {started} processes that Accelerate does not join (it found no accelerators); "
+            "for several processes on a CPU set ACCELERATE_USE_CPU=true"
+        )
+    if accelerator.mixed_precision == "fp16" and accelerator.device.type == "cpu":
+        raise ValueError("precision fp16 needs a GPU, found the CPU alone; allowed here are no and bf16")
+    return accelerator
+
+
+def build_method(recipe: Recipe, classes: int, accelerator: Accelerator, checkpoint: Checkpoint | None) -> Method:
+    """The method to train, with fresh weights from the recipe's seed or with those of a checkpoint.
+
+    Raises:
+        ValueError: for a network, method or crop that do not fit each other, or a checkpoint that does not fit them.
+    """
+    torch.manual_seed(recipe.seed)
+    fresh = checkpoint is None
+    segmenter = recipe.network.build(classes, weights=recipe.backbone_weights if fresh else "none")
+    if any(side % segmenter.multiple for side in recipe.data.crop):
+        raise ValueError(
+            f"data.crop is {recipe.data.crop}, allowed are multiples of {segmenter.multiple} for this network"
+        )
+    method = recipe.method.build(segmenter, load_flow=fresh)
+    if checkpoint is not None:
+        load_weights(method, checkpoint.weights, source=checkpoint.source)
+    freeze_unused(method)
+    if accelerator.num_processes > 1 and accelerator.device.type == "cuda":  # torch has none for the CPU
+        method = nn.SyncBatchNorm.convert_sync_batchnorm(method)
+    return method.to(memory_format=torch.channels_last) if recipe.channels_last else method
+
+
+def unwrapped(method: nn.Module, accelerator: Accelerator) -> Method:
+    """What `accelerator.prepare` was given: neither compiled nor distributed, so that keys are the network's own."""
+    return accelerator.unwrap_model(method, keep_torch_compile=False)
