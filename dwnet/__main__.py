@@ -1,22 +1,16 @@
 """The command `dwnet` (also `python -m dwnet`): export, evaluate, and data preparation."""
 
-import dataclasses
-import json
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Literal
 
 import tyro
 
 from dwnet.data.command import data_check, data_frames
 from dwnet.data.street.command import street
-from dwnet.files import written_whole
+from dwnet.evaluation.command import FlowName, evaluate
 from dwnet.flicker.command import flicker
 from dwnet.progress import Progress
-
-TITLES = {"camvid": "CamVid", "cityscapes": "Cityscapes", "street": "Street"}
-FlowName = Literal["dis", "raft_small", "raft_large", "flownet2"]
 
 
 def export(
@@ -46,93 +40,6 @@ def export(
             f"with {report.weights}-precision weights by {report.stored_difference:.1e} of the largest output"
             f"{agreement}"
         )
-
-
-def evaluate(
-    models: tyro.conf.Positional[tuple[Path, ...]],
-    /,
-    data: Path | None = None,
-    kind: Literal["camvid", "cityscapes", "own", "street"] = "camvid",
-    split: Literal["train", "val", "test"] = "val",
-    max_gap: int = 5,
-    ground_truth: bool = False,
-    along: FlowName = "dis",
-    flow_weights: str = "published",
-    flow: bool = False,
-    json_file: Annotated[Path | None, tyro.conf.arg(name="json")] = None,
-) -> None:
-    """Print mIoU, IoU per class, flicker and temporal consistency of models, in Markdown.
-
-    Args:
-        models: exported networks (.onnx) or checkpoints.
-        data: folder of the data set; by default data/KIND.
-        kind: which data set; the street is rendered and has no folder.
-        split: which part of it.
-        max_gap: raw frames between two labelled frames that still count as consecutive.
-        ground_truth: adds a row for the labels themselves: what the flicker metric says of a perfect prediction.
-        along: the flow that flicker is measured along, and methods warp by.
-        flow_weights: of that flow: published, or a file.
-        flow: instead, judge the flow that DWNet's exported refinements (the models) make of DIS, and DIS itself,
-            against the exact flow of rendered streets.
-        json_file: also write all numbers here.
-    """
-    from dwnet.data.open import open_data
-    from dwnet.evaluate import GroundTruth, Predictor, load_predictor, markdown
-    from dwnet.evaluate import evaluate as run
-    from dwnet.flow.arrays import flow_function
-
-    if flow:
-        _judge_flows(models)
-        return
-    along_flow = flow_function(along, weights=flow_weights)
-    frames = open_data(kind, data, split)
-    predictors: list[tuple[str, Predictor]] = []
-    for path in models:
-        predictor, classes = load_predictor(path)
-        if classes != frames.classes.classes:
-            raise ValueError(
-                f"{path} knows the classes {', '.join(classes)}; the data has {', '.join(frames.classes.classes)}"
-            )
-        predictors.append((path.stem, predictor))
-    if ground_truth:
-        predictors.append(("ground truth", GroundTruth(frames)))
-    if not predictors:
-        raise ValueError("no model named: give exported networks or checkpoints, or --ground-truth")
-    evaluations = []
-    for name, predictor in predictors:
-        progress = Progress(name)
-        evaluations.append(run(name, predictor, frames, max_gap=max_gap, flow=along_flow, progress=progress))
-        progress.close()
-    print(
-        f"{TITLES.get(kind, frames.classes.name)} {split}, {len(frames)} frames, {frames.layout}; whole images, "
-        "no test-time augmentation;"
-    )
-    named = "DIS flow (medium)" if along == "dis" else f"{along} flow"
-    pairs = next((e.flicker.frames for e in evaluations if e.flicker is not None), 0)
-    print(f"flicker along {named}, {pairs} pairs at most {max_gap} raw frames apart, occlusions left out.\n")
-    print(markdown(evaluations, frames.classes.classes))
-    if json_file is not None:
-        with written_whole(json_file) as temporary:
-            temporary.write_text(json.dumps([dataclasses.asdict(e) for e in evaluations], indent=2) + "\n")
-
-
-def _judge_flows(refinements: tuple[Path, ...]) -> None:
-    from dwnet.data.street import StreetScene
-    from dwnet.data.street_pairs import first_seed
-    from dwnet.flow_error import flows_to_judge, judge_flow, markdown
-    from dwnet.runtime import OnnxFlowRefinement, load
-
-    flows = flows_to_judge()
-    for path in refinements:
-        refiner = load(path, kind="flow_refinement")
-        assert isinstance(refiner, OnnxFlowRefinement)
-        flows[f"DIS, refined by {path.stem}"] = flows_to_judge(refiner)["DIS, refined"]
-    scenes = [StreetScene(first_seed("test") + street) for street in range(8)]
-    progress = Progress("flow")
-    judged = judge_flow(scenes, flows, frames_per_scene=4, progress=progress)
-    progress.close()
-    print("Flow against the exact flow of 8 test streets, 4 frames of each:\n")
-    print(markdown(judged))
 
 
 def compare(

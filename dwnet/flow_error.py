@@ -145,11 +145,29 @@ class FlowErrorMeter:
         )
 
 
+def at_stride(flow_px: NDArray[np.float32], stride: int = 8) -> NDArray[np.float32]:
+    """A flow (2, H, W) sampled on the map of ceil(H / stride) x ceil(W / stride) pixels and brought back, bilinearly.
+
+    What a flow refined at stride 8 starts from, and is fairly compared with: it has lost this much by resolution.
+    """
+    height, width = flow_px.shape[1:]
+    small = (-(-width // stride), -(-height // stride))
+    resized = [
+        cv2.resize(cv2.resize(channel, small, interpolation=cv2.INTER_LINEAR), (width, height)) for channel in flow_px
+    ]
+    return np.stack(resized)
+
+
 def flows_to_judge(refiner: OnnxFlowRefinement | None = None) -> dict[str, FlowOf]:
-    """The flows by name: no motion at all, for a measure; the coarse flow; and the one a trained DWNet refines."""
+    """The flows by name.
+
+    No motion at all, for a measure; the coarse flow; the same at the stride that the FRM has; and the one that a
+    trained DWNet refines.
+    """
     flows: dict[str, FlowOf] = {
         "zero": lambda frame, _: np.zeros((2, *frame.shape[:2]), np.float32),
         "DIS": dis_flow,
+        "DIS at stride 8": lambda frame, neighbour: at_stride(dis_flow(frame, neighbour)),
     }
     if refiner is not None:
         flows["DIS, refined"] = lambda frame, neighbour: refiner.refine(frame, neighbour, dis_flow(frame, neighbour))

@@ -1,4 +1,6 @@
-"""Eq. 4-8: the losses. Plain functions of tensors, in float32 whatever the surrounding precision."""
+"""Eq. 4-8: the losses, and three for the refined flow that are not the paper's. Plain functions of tensors, in float32
+whatever the surrounding precision.
+"""
 
 from typing import Literal, get_args
 
@@ -12,6 +14,11 @@ from dwnet.normalise import IMAGENET_STD
 from dwnet.warp import resize, warp
 
 Space = Literal["logits", "softmax"]
+
+CHARBONNIER = 1e-3
+"""Where the penalty sqrt(x^2 + c^2) - c of the flow's losses turns from a square into a length; 0 at x = 0."""
+EDGE = 1.0
+"""Edge-aware smoothness: an edge of this height, on the scale of Eq. 7's E, weighs exp(-1)."""
 
 
 def segmentation_loss(logits: Tensor, labels: Tensor) -> Tensor:
@@ -166,3 +173,97 @@ def total_loss(
 ) -> Tensor:
     """Eq. 8: l = l_ce + lambda_1 l_fc + lambda_2 l_pc, with lambda_1 = 10 and lambda_2 = 0.1 (section 4.1.3)."""
     return segmentation + feature_weight * feature + prediction_weight * prediction
+
+
+def warping_error(frame: Tensor, neighbour: Tensor, flow_px: Tensor, *, counted: Tensor) -> Tensor:
+    """How far the neighbour's image, warped by a flow, is from the frame: trains a flow without truth. Not the paper's.
+
+    l_w = 1 / 3N sum_i sum_c [sqrt((e_ic / sigma_c)^2 + c^2) - c] over the N pixels that count, with e = I_t - I^_t, the
+    sigma of the normalised images and c = `CHARBONNIER`. What is hidden in the neighbour cannot be told from a wrong
+    flow without truth: it counts, with the bounded pull of an absolute difference.
+
+    Args:
+        frame: I_t, (B, 3, H, W) float, RGB, 0..1.
+        neighbour: I_{t+k}, the same. Outside it is black.
+        flow_px: from t to t+k, (B, 2, H, W) float, in pixels of the image.
+        counted: (B, 1, H, W) bool; pixels that are False do not count. It must not follow from `flow_px`: were the
+            pixels left out that leave the neighbour, the flow would learn to leave.
+
+    Returns:
+        A scalar; 0 where nothing counts.
+
+    Raises:
+        ValueError: for a flow or mask that does not lie on the images.
+    """
+    with torch.autocast(frame.device.type, enabled=False):
+        frame, neighbour = at_least_float32(frame), at_least_float32(neighbour)
+        warped, _ = warp(neighbour, flow_px.to(frame.dtype))
+        std = frame.new_tensor(IMAGENET_STD).view(3, 1, 1)  # the mean cancels in the difference
+        return _mean(_charbonnier((frame - warped) / std).mean(dim=1, keepdim=True), counted)
+
+
+def edge_aware_smoothness(flow_px: Tensor, frame: Tensor, *, counted: Tensor) -> Tensor:
+    """First differences of a flow, cheap where the image has an edge: motion may change there. Not the paper's.
+
+    l_s = 1 / N sum_(i,j) exp(-E_ij / d) sum_(dx,dy) [sqrt((f_i - f_j)^2 + c^2) - c] over the N pairs of pixels side by
+    side or one above the other, with E_ij = sum_c |I_ic - I_jc| / sigma_c, d = `EDGE` and c = `CHARBONNIER`.
+
+    Args:
+        flow_px: (B, 2, h, w) float, in pixels of this map.
+        frame: I_t, (B, 3, H, W) float, RGB, 0..1; averaged over the cells of the map where it is larger.
+        counted: (B, 1, h, w) bool; pairs with a pixel that is False do not count.
+
+    Returns:
+        A scalar; 0 where nothing counts.
+
+    Raises:
+        ValueError: for a mask that does not lie on the flow.
+    """
+    with torch.autocast(frame.device.type, enabled=False):
+        flow = at_least_float32(flow_px)
+        image = F.adaptive_avg_pool2d(at_least_float32(frame), (flow.shape[-2], flow.shape[-1]))
+        image = image / image.new_tensor(IMAGENET_STD).view(3, 1, 1)
+        _require_mask(counted, flow[:, :1])
+        summed, pairs = flow.new_zeros(()), flow.new_zeros(())
+        for axis in (2, 3):
+            edge = image.diff(dim=axis).abs().sum(dim=1, keepdim=True)
+            change = _charbonnier(flow.diff(dim=axis)).sum(dim=1, keepdim=True)
+            steps = flow.shape[axis] - 1
+            both = counted.narrow(axis, 0, steps) & counted.narrow(axis, 1, steps)
+            summed = summed + torch.where(both, torch.exp(-edge / EDGE) * change, 0).sum()
+            pairs = pairs + both.sum()
+        return summed / _shared_count(pairs)
+
+
+def end_point_error(flow_px: Tensor, true_flow_px: Tensor, *, counted: Tensor) -> Tensor:
+    """Mean length of the difference to the exact flow: supervises a flow where truth is known. Not the paper's.
+
+    Args:
+        flow_px: (B, 2, H, W) float.
+        true_flow_px: the same, exact.
+        counted: (B, 1, H, W) bool; pixels that are False do not count.
+
+    Returns:
+        A scalar, in pixels (the length is softened below `CHARBONNIER`); 0 where nothing counts.
+
+    Raises:
+        ValueError: for a mask that does not lie on the flow.
+    """
+    difference = at_least_float32(flow_px) - at_least_float32(true_flow_px)
+    length = (difference.square().sum(dim=1, keepdim=True) + CHARBONNIER**2).sqrt() - CHARBONNIER
+    return _mean(length, counted)
+
+
+def _charbonnier(x: Tensor) -> Tensor:
+    return (x.square() + CHARBONNIER**2).sqrt() - CHARBONNIER
+
+
+def _mean(values: Tensor, counted: Tensor) -> Tensor:
+    """Over the pixels of (B, 1, H, W) that are counted; 0 where none is."""
+    _require_mask(counted, values)
+    return torch.where(counted, values, 0).sum() / _shared_count(counted.sum())
+
+
+def _require_mask(counted: Tensor, values: Tensor) -> None:
+    if counted.shape != values.shape:
+        raise ValueError(f"counted has shape {tuple(counted.shape)}, allowed is {tuple(values.shape)}")

@@ -16,21 +16,27 @@ from dwnet.keyframe import KeyframeSegmenter
 from dwnet.losses import (
     Space,
     at_least_float32,
+    edge_aware_smoothness,
+    end_point_error,
     feature_consistency,
     occlusion_weight,
     prediction_consistency,
     segmentation_loss,
     total_loss,
+    warping_error,
 )
 from dwnet.model import DWNet
-from dwnet.refine import FlowRefinement
+from dwnet.refine import FlowRefinement, centre_tap
 from dwnet.segmentation import Segmenter, pad_to_multiple
-from dwnet.warp import inside, pixel_grid, resize
+from dwnet.warp import inside, pixel_grid, resize, resize_flow
 
 MethodName = Literal["baseline", "static_warp", "keyframe", "dwnet"]
 
 Losses = dict[str, Tensor]
 """Scalars by name; "total" is what is minimised."""
+
+FLOW_WEIGHTS = ("warping_weight", "smoothness_weight", "flow_supervision_weight")
+"""Of `MethodSpec`: the losses on the refined flow itself, none of them the paper's."""
 
 
 @dataclass(frozen=True)
@@ -74,13 +80,22 @@ class MethodSpec:
     """dwnet: what Eq. 6 compares, logits or softmax."""
     detach_target: bool = False
     """dwnet: no gradient into F_t and P_t from the consistency losses."""
+    warping_weight: float = 0.0
+    """dwnet with FRM: of the error of the neighbour's image, warped by the refined flow (`losses.warping_error`); 0 is
+    the paper's."""
+    smoothness_weight: float = 0.0
+    """dwnet with FRM: of the refined flow's differences away from the image's edges (`losses.edge_aware_smoothness`);
+    0 is the paper's."""
+    flow_supervision_weight: float = 0.0
+    """dwnet with FRM: of the refined flow's end-point error, where the data knows the flow exactly (the street, and
+    CamVid's synthetic neighbours); 0 is the paper's."""
     auxiliary_weight: float = 0.4
     """All: weight of the auxiliary heads' cross-entropy."""
 
     def __post_init__(self) -> None:
         if self.fusion not in get_args(FusionName):
             raise ValueError(f"unknown fusion {self.fusion!r}, allowed are {', '.join(get_args(FusionName))}")
-        for name in ("feature_weight", "prediction_weight", "auxiliary_weight"):
+        for name in ("feature_weight", "prediction_weight", "auxiliary_weight", *FLOW_WEIGHTS):
             if not 0 <= getattr(self, name) < math.inf:
                 raise ValueError(f"{name} is {getattr(self, name)}, allowed are numbers of at least 0")
         if not 0 < self.delta < math.inf:
@@ -89,10 +104,24 @@ class MethodSpec:
             raise ValueError(f"key_interval is {self.key_interval}, allowed are whole numbers of at least 1")
         if self.train_flow and self.name == "baseline":
             raise ValueError("train_flow: method 'baseline' has no flow to train")
-        if self.train_flow and self.name == "dwnet" and self.feature_weight == self.prediction_weight == 0:
+        if self.name == "dwnet" and not self.refinement:
+            for name in FLOW_WEIGHTS:
+                if getattr(self, name) > 0:
+                    raise ValueError(f"{name} is {getattr(self, name)}, allowed without refinement is 0")
+        if self.train_flow and self.name == "dwnet" and not self.trains_refinement:
             raise ValueError(
                 "train_flow: feature_weight and prediction_weight are 0, and no other loss reaches the flow"
             )
+
+    @property
+    def trains_fg_conv(self) -> bool:
+        """dwnet: whether a loss reaches what the features are warped by: a consistency loss does."""
+        return self.feature_weight > 0 or self.prediction_weight > 0
+
+    @property
+    def trains_refinement(self) -> bool:
+        """dwnet: whether a loss reaches the refined flow: a consistency loss, or one of the flow's own."""
+        return self.trains_fg_conv or any(getattr(self, name) > 0 for name in FLOW_WEIGHTS)
 
     def build(self, segmenter: Segmenter, *, load_flow: bool = True) -> "Method":
         """The training module of this method around a segmenter.
@@ -289,6 +318,34 @@ class DWNetMethod(Method):
             feature_weight=spec.feature_weight,
             prediction_weight=spec.prediction_weight,
         )
+        if any(getattr(spec, name) > 0 for name in FLOW_WEIGHTS):
+            assert output.refined_flow_px is not None
+            for name, loss in self._flow_losses(batch, coarse, centre_tap(output.refined_flow_px)).items():
+                losses[name] = loss
+                losses["total"] = losses["total"] + getattr(spec, f"{name}_weight") * loss
+        return losses
+
+    def _flow_losses(self, batch: dict[str, Any], coarse: Tensor, refined_px: Tensor) -> Losses:
+        """The losses on the refined flow (B, 2, H / 8, W / 8), of those that have a weight."""
+        spec, frame = self.spec, batch["frame"]
+        height, width = frame.shape[-2:]
+        flow_px = resize_flow(refined_px, (height, width))
+        paired = batch.get("paired", torch.ones(len(frame), dtype=torch.bool, device=frame.device)).view(-1, 1, 1, 1)
+        losses: Losses = {}
+        if spec.warping_weight > 0:
+            counted = paired & inside(pixel_grid(height, width, device=frame.device) + coarse, height, width)
+            losses["warping"] = warping_error(frame, batch["neighbour"], flow_px, counted=counted)
+        if spec.smoothness_weight > 0:
+            counted = paired.expand(-1, 1, *refined_px.shape[-2:])
+            losses["smoothness"] = edge_aware_smoothness(refined_px, frame, counted=counted)
+        if spec.flow_supervision_weight > 0:
+            if "flow" not in batch:
+                raise ValueError(
+                    "flow_supervision_weight: the batch holds no exact flow; allowed are data whose pairs have one: "
+                    "the street, and synthetic neighbours"
+                )
+            counted = paired & batch["visible"][:, None]
+            losses["flow_supervision"] = end_point_error(flow_px, batch["flow"], counted=counted)
         return losses
 
 

@@ -22,6 +22,8 @@ class DWNetOutput:
         warped_logits: of P^_t, (B, K, h, w).
         valid: (B, 1, h, w) bool, False where the flow leaves the map.
         flow_px: the flow(s) the features were warped by, (B, 2 or 2 s^2, h, w), in pixels of the map.
+        refined_flow_px: of the FRM, before that: (B, 2 s^2, ceil(H / 8), ceil(W / 8)), in pixels of this stride-8 map;
+            None without FRM.
         auxiliary_logits: of the segmenter's auxiliary heads on frame t, each (B, K, h', w').
     """
 
@@ -31,6 +33,7 @@ class DWNetOutput:
     warped_logits: Tensor
     valid: Tensor
     flow_px: Tensor
+    refined_flow_px: Tensor | None
     auxiliary_logits: tuple[Tensor, ...]
 
 
@@ -68,11 +71,11 @@ class DWNet(nn.Module):
             flow_px: coarse flow from t to t+k, (B, 2, H, W), in pixels of the image.
         """
         # One pass over both frames: the network is shared, and so are its batch statistics.
-        both, auxiliary = self.segmenter.features_and_auxiliary(torch.cat((frame, neighbour)))
+        both, auxiliary = self.segmenter.features_and_auxiliary(torch.cat((frame, neighbour)), labelled=frame.shape[0])
         features, neighbour_features = both.chunk(2)
         size = (features.shape[-2], features.shape[-1])
-        flow = flow_px if self.refinement is None else self.refinement(frame, neighbour, flow_px)
-        flow = resize_flow(flow, size)
+        refined = None if self.refinement is None else self.refinement(frame, neighbour, flow_px)
+        flow = resize_flow(flow_px if refined is None else refined, size)
         if self.fg_conv is None:
             warped, valid = warp(neighbour_features, flow)
         else:
@@ -84,5 +87,6 @@ class DWNet(nn.Module):
             warped_logits=self.segmenter.classify(warped),
             valid=valid,
             flow_px=flow,
-            auxiliary_logits=tuple(logits.chunk(2)[0] for logits in auxiliary),
+            refined_flow_px=refined,
+            auxiliary_logits=auxiliary,
         )

@@ -2,6 +2,7 @@
 end with its clear errors.
 """
 
+import hashlib
 import json
 import os
 import subprocess
@@ -12,13 +13,19 @@ import cv2
 import numpy as np
 import onnx
 import pytest
+import torch
 from app_fixtures import metadata, write_keyframe, write_segmenter
 from onnx import TensorProto, helper, numpy_helper
 
 from dwnet import IGNORE_LABEL
 from dwnet.__main__ import main
 from dwnet.data import CAMVID_11, CamVid
-from dwnet.evaluate import Evaluation, GroundTruth, evaluate, load_predictor, markdown
+from dwnet.evaluation.measure import Evaluation, evaluate
+from dwnet.evaluation.predictors import OnnxPredictor, load_predictor
+from dwnet.evaluation.processes import device
+from dwnet.evaluation.report import markdown
+from dwnet.files import code_commit
+from dwnet.processes import ALONE
 from dwnet.runtime import OnnxKeyframe, load
 
 HEIGHT, WIDTH = 48, 64
@@ -75,6 +82,9 @@ class Scripted:
         self.flows.append(flow_px)
         self.reference = image
         return self.answers[len(self.flows) - 1]
+
+    def memory(self, position: int) -> int:
+        raise AssertionError("a single process runs every frame, and none twice")
 
 
 def answers() -> list[np.ndarray]:
@@ -148,7 +158,7 @@ def test_a_keyframe_network_gets_the_flow_to_its_key_frame(tmp_path: Path) -> No
             return super().labels(image, flow_px)
 
     watched = Watched(network.info, network.session, network._propagation)
-    evaluate("keyframe", watched, data)
+    evaluate("keyframe", OnnxPredictor(watched), data)
     assert [flow is None for flow in flows] == [True, False, False, True, True]  # the last two follow nothing
     for flow, expected in zip(flows[1:3], (-2, -4), strict=True):
         assert flow is not None
@@ -180,7 +190,7 @@ def test_the_flow_points_from_the_current_frame_to_the_one_before(tmp_path: Path
 
 def test_the_ground_truth_scores_all_there_is(root: Path) -> None:
     data = CamVid(root, "val")
-    result = evaluate("truth", GroundTruth(data), data)
+    result = evaluate("truth", None, data)
     assert result.segmentation.miou_percent == 100
     assert result.segmentation.pixels == 5 * HEIGHT * WIDTH - 8 * (1 + 2 + 3 + 4 + 5)
     assert result.flicker is not None
@@ -235,7 +245,29 @@ def test_the_command_prints_and_writes_the_numbers(
     assert "| ground truth | 100.00 | 100.00 | 0.00 |" in printed
     assert "CamVid val, 5 frames" in printed
     assert "2 pairs at most 5 raw frames apart" in printed
-    first, second = json.loads(output.read_text())
+    written = json.loads(output.read_text())
+    assert written["data"] == {
+        "kind": "camvid",
+        "split": "val",
+        "layout": CamVid(root, "val").layout,
+        "frames": 5,
+        "classes": list(CAMVID_11.classes),
+    }
+    assert written["inference"] == {
+        "text": "whole images, no test-time augmentation",
+        "window": None,
+        "stride": None,
+        "scales": [1.0],
+        "flip": False,
+    }
+    assert written["flow"] == {"name": "dis", "weights": "published", "max_gap": 5, "pairs": 2}
+    assert (written["processes"], written["device"]) == (1, str(device(ALONE)))
+    assert written["commit"] == code_commit()
+    assert written["versions"]["torch"] == torch.__version__
+    first, second = written["models"]
+    assert (first["file"], first["sha256"]) == (str(model), hashlib.sha256(model.read_bytes()).hexdigest())
+    assert (second["file"], second["sha256"]) == (None, None)
+    assert len(first["segmentation"]["per_class_iou_percent"]) == len(first["flicker"]["per_class_percent"]) == 11
     assert (first["name"], second["name"]) == ("bright", "ground truth")
     assert first["segmentation"]["miou_percent"] == pytest.approx(sum(ious.values()) / 2)
     assert first["flicker"]["frames"] == 2
@@ -255,6 +287,13 @@ def test_the_command_says_what_is_wrong(root: Path, tmp_path: Path, capsys: pyte
         ([str(tmp_path / "text.pt"), *data], "not a readable PyTorch file"),
         ([other, *data], "knows the classes Red, Green, Blue; the data has Sky, Building"),
         (data, "no model named: give exported networks or checkpoints, or --ground-truth"),
+        ([good, *data, "--window", "0"], "window is 0; allowed are whole pixels from 1"),
+        ([good, *data, "--window", "8", "--window-overlap", "1"], "window_overlap is 1; allowed is a part of the wind"),
+        ([good, *data, "--window-overlap", "third"], "--window-overlap is 'third'; allowed is a part of the window"),
+        ([good, *data, "--window-overlap", "1/0"], "--window-overlap is '1/0'; allowed is a part of the window"),
+        ([good, *data, "--scales", "1", "0"], "scales are (1.0, 0.0); allowed are numbers above 0, at least one"),
+        ([good, *data, "--server-files", str(tmp_path / "files")], "files for the test server are of Cityscapes' cla"),
+        ([good, good, *data, "--server-files", str(tmp_path)], "--server-files: found 2 models; allowed is one"),
     ):
         assert main(["evaluate", *arguments, "--json", str(output)]) == 1, arguments
         error = capsys.readouterr().err

@@ -24,7 +24,7 @@ from dwnet import export
 from dwnet.__main__ import main
 from dwnet.checkpoint import Checkpoint, load_checkpoint
 from dwnet.data.classes import ClassSet
-from dwnet.evaluate import TorchPredictor, load_predictor
+from dwnet.evaluation.predictors import TorchPredictor, load_predictor
 from dwnet.export import ExportError, ExportReport, export_checkpoint
 from dwnet.methods import DWNetMethod, Method, MethodSpec, StaticWarpMethod
 from dwnet.refine import centre_tap

@@ -20,8 +20,9 @@ from plotly.offline import get_plotlyjs
 
 from dwnet.flicker import corpus as corpus_module
 from dwnet.flicker.command import flicker
-from dwnet.flicker.corpus import CorpusClip, Processes, measure_missing, read_corpus, write_record
+from dwnet.flicker.corpus import CorpusClip, measure_missing, read_corpus, write_record
 from dwnet.flow.estimator import build_flow
+from dwnet.processes import Processes
 from dwnet.video import VideoWriter
 
 REPOSITORY = Path(__file__).parents[1]
@@ -314,7 +315,8 @@ def test_the_first_process_says_which_other_failed(tmp_path: Path) -> None:
     """The other is a real process; it fails before it has measured its clip."""
     code = f"""
 from pathlib import Path
-from dwnet.flicker.corpus import CorpusClip, Processes, measure_missing
+from dwnet.flicker.corpus import CorpusClip, measure_missing
+from dwnet.processes import Processes
 def fail(clip, key):
     raise ValueError("the disk is full")
 clips = [CorpusClip(name, Path(name), ()) for name in "ab"]

@@ -2,10 +2,14 @@
 
 import numpy as np
 import pytest
+import torch
+from references import resize_loop
 
 from dwnet.data.street import StreetScene
+from dwnet.flow import dis_flow
 from dwnet.flow_error import (
     FlowErrorMeter,
+    at_stride,
     boundary_mask,
     flows_to_judge,
     judge_flow,
@@ -13,6 +17,8 @@ from dwnet.flow_error import (
     markdown,
     motion_steps,
 )
+from dwnet.refine import FlowRefinement
+from dwnet.warp import resize_flow
 
 HEIGHT, WIDTH, EDGE = 20, 40, 22
 
@@ -122,7 +128,7 @@ def test_street_judges_its_own_flow_faultless_and_dis_better_than_none() -> None
     told: list[tuple[int, int]] = []
     errors = judge_flow([scene], flows, frames_per_scene=2, offsets=(-1,), progress=lambda *done: told.append(done))
     assert told == [(1, 2), (2, 2)]
-    assert set(errors) == {("zero", -1), ("DIS", -1)}
+    assert set(errors) == {("zero", -1), ("DIS", -1), ("DIS at stride 8", -1)}
     assert errors["DIS", -1].visible_px < 0.6 * errors["zero", -1].visible_px
     assert errors["zero", -1].sharpness_percent == 0
     assert errors["DIS", -1].pairs == 2
@@ -132,9 +138,32 @@ def test_street_judges_its_own_flow_faultless_and_dis_better_than_none() -> None
     assert meter.compute().overall_px == 0
     assert meter.compute().sharpness_percent == pytest.approx(100)
     table = markdown(errors).splitlines()
-    assert len(table) == 4
+    assert len(table) == 5
     assert table[0].count("|") == table[2].count("|") == 8
     assert table[3].startswith("| DIS | -1 | ")
+
+
+def test_a_flow_at_a_stride_is_sampled_and_brought_back() -> None:
+    flow = np.random.default_rng(0).normal(size=(2, 19, 26)).astype(np.float32)
+    expected = resize_loop(resize_loop(flow.astype(np.float64), (3, 4)), (19, 26))
+    np.testing.assert_allclose(at_stride(flow), expected, atol=1e-5)
+    np.testing.assert_allclose(at_stride(flow, stride=1), flow)
+    ramp = np.broadcast_to(np.arange(32, dtype=np.float32), (2, 16, 32))
+    np.testing.assert_allclose(at_stride(ramp)[..., 4:-4], ramp[..., 4:-4], atol=1e-5)  # what is linear is kept
+
+
+def test_dis_at_stride_8_is_what_an_untrained_refinement_gives() -> None:
+    """So it is the fair comparison: no more than resolution lies between it and DIS."""
+    scene = StreetScene(5, width=160, height=120, look="overcast")
+    frame, neighbour = scene.render(60).image, scene.render(61).image
+    coarse = dis_flow(frame, neighbour)
+    images = [torch.from_numpy(image).permute(2, 0, 1)[None] / 255 for image in (frame, neighbour)]
+    with torch.no_grad():
+        refined = FlowRefinement(kernel_size=1).eval()(*images, torch.from_numpy(coarse)[None])
+    expected = resize_flow(refined, (120, 160))[0].numpy()
+    found = flows_to_judge()["DIS at stride 8"](frame, neighbour)
+    np.testing.assert_allclose(found, expected, atol=1e-3)
+    assert np.abs(found - coarse).max() > 0.1
 
 
 def test_bad_requests_are_named() -> None:

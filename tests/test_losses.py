@@ -6,15 +6,18 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from references import feature_consistency_loop, warp_loop
+from references import feature_consistency_loop, frames, warp_loop
 
 from dwnet import IGNORE_LABEL
 from dwnet.losses import (
+    edge_aware_smoothness,
+    end_point_error,
     feature_consistency,
     occlusion_weight,
     prediction_consistency,
     segmentation_loss,
     total_loss,
+    warping_error,
 )
 
 STD = (0.229, 0.224, 0.225)
@@ -289,3 +292,195 @@ def test_total_has_the_papers_weights() -> None:
     assert total_loss(*parts).item() == pytest.approx(1 + 10 * 0.2 + 0.1 * 3)
     assert total_loss(*parts, feature_weight=2, prediction_weight=0).item() == pytest.approx(1.4)
     assert torch.autograd.gradcheck(total_loss, parts)
+
+
+# --- the refined flow's own losses -----------------------------------------------------------------------------------
+
+
+def penalty(x: np.ndarray) -> np.ndarray:
+    """Charbonnier's, which is x^2 / 0.002 near 0 and |x| - 0.001 far from it."""
+    return np.sqrt(x**2 + 1e-6) - 1e-3
+
+
+def pattern(height: int = 20, width: int = 28, dx: float = 0.0, dy: float = 0.0) -> torch.Tensor:
+    """A smooth picture, (1, 3, H, W) float64; `pattern(dx=2)` shows at x + 2 what `pattern()` shows at x."""
+    ys, xs = np.mgrid[:height, :width].astype(float)
+    ys, xs = ys - dy, xs - dx
+    waves = [np.sin(0.5 * xs + 0.3 * ys), np.cos(0.4 * xs - 0.6 * ys), np.sin(0.7 * ys + 0.2 * xs)]
+    return torch.from_numpy(0.5 + 0.3 * np.stack(waves))[None]
+
+
+def everywhere(dx: float, dy: float, height: int = 20, width: int = 28) -> torch.Tensor:
+    """The same flow at every pixel, (1, 2, H, W) float64."""
+    return torch.tensor([dx, dy], dtype=torch.float64).reshape(1, 2, 1, 1).expand(1, 2, height, width).clone()
+
+
+def test_warping_error_by_loop_over_the_counted_pixels_that_stay_inside() -> None:
+    first, second, flow = (tensor.double() for tensor in frames(2, 7, 9))
+    counted = torch.rand(2, 1, 7, 9, generator=torch.Generator().manual_seed(4)) > 0.3
+    terms = []
+    for b in range(2):
+        warped, known = warp_loop(second[b].numpy(), flow[b].numpy())
+        errors = penalty((first[b].numpy() - warped) / np.array(STD).reshape(3, 1, 1)).mean(axis=0)
+        assert not known.all()  # outside the neighbour it is black
+        terms += errors[counted[b, 0].numpy()].tolist()
+    assert len(terms) == counted.sum() < 2 * 7 * 9
+    assert warping_error(first, second, flow, counted=counted).item() == pytest.approx(np.mean(terms), rel=1e-10)
+
+
+def all_of(flow: torch.Tensor) -> torch.Tensor:
+    return torch.ones_like(flow[:, :1], dtype=torch.bool)
+
+
+def test_warping_error_by_hand() -> None:
+    """Two pixels; the first's match is one sigma off in red alone, and the second's flow leaves the image."""
+    first = torch.full((1, 3, 1, 2), 0.5, dtype=torch.float64)
+    second = first.clone()
+    second[0, 0, 0, 1] += 0.229
+    flow = torch.tensor([[1.0, 1.0], [0.0, 0.0]], dtype=torch.float64).reshape(1, 2, 1, 2)
+    here = torch.tensor([True, False]).reshape(1, 1, 1, 2)
+    one = math.sqrt(1 + 1e-6) - 1e-3
+    black = np.mean([penalty(0.5 / sigma) for sigma in STD])
+    assert warping_error(first, second, flow, counted=here).item() == pytest.approx(one / 3, rel=1e-9)
+    assert warping_error(first, second, flow, counted=~here).item() == pytest.approx(black, rel=1e-9)
+    both = (one / 3 + black) / 2
+    assert warping_error(first, second, flow, counted=all_of(flow)).item() == pytest.approx(both, rel=1e-9)
+
+
+@pytest.mark.parametrize(("dx", "dy"), [(2, 0), (-3, 1), (0, 0)])
+def test_warping_error_is_zero_at_the_true_shift_and_grows_away_from_it(dx: int, dy: int) -> None:
+    first, second = pattern(), pattern(dx=dx, dy=dy)
+    inner = torch.zeros(1, 1, 20, 28, dtype=torch.bool)
+    inner[..., 5:-5, 5:-5] = True
+    assert warping_error(first, second, everywhere(dx, dy), counted=inner).item() == pytest.approx(0, abs=1e-12)
+    off = [
+        warping_error(first, second, everywhere(dx + step, dy), counted=inner).item() for step in (0.25, 0.5, 1.0, 2.0)
+    ]
+    assert 0 < off[0] < off[1] < off[2] < off[3]
+    for axis in (0, 1):
+        flow = everywhere(dx + 0.4 * (axis == 0), dy + 0.4 * (axis == 1)).requires_grad_()
+        warping_error(first, second, flow, counted=inner).backward()
+        assert flow.grad is not None
+        assert flow.grad[:, axis].sum() > 0  # downhill is back
+
+
+def test_warping_error_pulls_a_hidden_pixel_no_more_than_a_seen_one() -> None:
+    """Far from zero the penalty's slope is 1, however wrong the colour is."""
+    first, flow = torch.zeros(1, 3, 1, 3, dtype=torch.float64), torch.zeros(1, 2, 1, 3, dtype=torch.float64)
+    pulls = []
+    for colour in (0.3, 0.9):
+        frame = first.clone()
+        frame[..., 1] = colour
+        leaf = frame.requires_grad_()
+        warping_error(leaf, first, flow, counted=all_of(flow)).backward()
+        assert leaf.grad is not None
+        pulls.append(leaf.grad[0, :, 0, 1])
+    assert torch.allclose(pulls[0], pulls[1], rtol=1e-4)
+
+
+def test_leaving_the_neighbour_does_not_lower_the_warping_error() -> None:
+    first, second = pattern(), pattern(dx=1)
+    counted = all_of(first)
+    near, far = (warping_error(first, second, everywhere(x, 0), counted=counted).item() for x in (3, 100))
+    assert far > near > 0
+
+
+def test_smoothness_by_loop() -> None:
+    flow, image = randn(2, 2, 4, 5), torch.rand(2, 3, 4, 5, dtype=torch.float64)
+    counted = torch.rand(2, 1, 4, 5, generator=torch.Generator().manual_seed(2)) > 0.2
+    terms = []
+    for b, y, x in np.ndindex(2, 4, 5):
+        for other in ((y + 1, x), (y, x + 1)):
+            if other[0] < 4 and other[1] < 5 and counted[b, 0, y, x] and counted[b, 0, other[0], other[1]]:
+                difference = (image[b, :, y, x] - image[b, :, other[0], other[1]]).numpy() / np.array(STD)
+                change = (flow[b, :, y, x] - flow[b, :, other[0], other[1]]).numpy()
+                terms.append(math.exp(-np.abs(difference).sum()) * penalty(change).sum())
+    assert edge_aware_smoothness(flow, image, counted=counted).item() == pytest.approx(np.mean(terms), rel=1e-10)
+
+
+def test_smoothness_by_hand_a_step_costs_less_where_the_image_has_an_edge() -> None:
+    image = torch.zeros(1, 3, 2, 4, dtype=torch.float64)
+    image[..., 2:] = 0.229  # 1 sigma in red; and in green and blue, by their own
+    flow = torch.zeros(1, 2, 2, 4, dtype=torch.float64)
+    flow[0, 0, :, 2:] = 3
+    edge = 0.229 * (1 / 0.229 + 1 / 0.224 + 1 / 0.225)
+    step = math.sqrt(9 + 1e-6) - 1e-3
+    mask = all_of(flow)
+    pairs = 2 * 3 + 1 * 4
+    assert edge_aware_smoothness(flow, image, counted=mask).item() == pytest.approx(
+        math.exp(-edge) * 2 * step / pairs, rel=1e-9
+    )
+    elsewhere = flow.roll(1, dims=3).clone()
+    elsewhere[..., 0] = 0
+    assert edge_aware_smoothness(elsewhere, image, counted=mask).item() == pytest.approx(2 * step / pairs, rel=1e-9)
+    assert edge_aware_smoothness(everywhere(7, -2, 2, 4), image, counted=mask).item() == 0
+
+
+def test_smoothness_averages_a_larger_image_over_the_cells_of_the_map() -> None:
+    flow, cells = randn(1, 2, 3, 4), torch.rand(1, 3, 3, 4, dtype=torch.float64)
+    noise = torch.tensor([1.0, -1.0, -1.0, 1.0], dtype=torch.float64).reshape(1, 1, 2, 2).repeat(1, 1, 3, 4)
+    image = cells.repeat_interleave(2, 2).repeat_interleave(2, 3) + 0.2 * noise  # checks within cells have mean 0
+    of_image, of_cells = (edge_aware_smoothness(flow, of, counted=all_of(flow)).item() for of in (image, cells))
+    assert of_image == pytest.approx(of_cells)
+
+
+def test_end_point_error_by_hand() -> None:
+    true = everywhere(2, -1, 1, 3)
+    flow = true + torch.tensor([[3.0, 0, 100], [4.0, 0, 100]], dtype=torch.float64).reshape(1, 2, 1, 3)
+    counted = torch.tensor([True, True, False]).reshape(1, 1, 1, 3)
+    assert end_point_error(flow, true, counted=counted).item() == pytest.approx((5 + 0) / 2, abs=1e-3)
+    assert end_point_error(true, true, counted=counted).item() == 0
+
+
+def test_gradients_of_the_flows_losses() -> None:
+    first, second, flow = (tensor.double() for tensor in frames(1, 4, 5))
+    counted = torch.rand(1, 1, 4, 5, generator=torch.Generator().manual_seed(1)) > 0.2
+    losses = (
+        lambda f: warping_error(first, second, f, counted=counted),
+        lambda f: edge_aware_smoothness(f, first, counted=counted),
+        lambda f: end_point_error(f, flow.flip(-1), counted=counted),
+    )
+    for loss in losses:
+        assert torch.autograd.gradcheck(loss, (flow.clone().requires_grad_(),))
+
+
+def test_the_flows_losses_of_nothing_are_zero_with_zero_gradient() -> None:
+    first, second, flow = frames(1, 4, 5)
+    nothing = torch.zeros(1, 1, 4, 5, dtype=torch.bool)
+    for loss in (
+        lambda f: warping_error(first, second, f, counted=nothing),
+        lambda f: edge_aware_smoothness(f, first, counted=nothing),
+        lambda f: end_point_error(f, flow + 1, counted=nothing),
+    ):
+        leaf = flow.clone().requires_grad_()
+        value = loss(leaf)
+        value.backward()
+        assert value.item() == 0
+        assert leaf.grad is not None
+        assert not leaf.grad.any()
+
+
+def test_the_flows_losses_under_autocast_are_float32() -> None:
+    first, second, flow = frames(1, 8, 8)
+    everything = torch.ones(1, 1, 8, 8, dtype=torch.bool)
+    for loss in (
+        lambda f: warping_error(first, second, f, counted=everything),
+        lambda f: edge_aware_smoothness(f, first, counted=everything),
+        lambda f: end_point_error(f, flow.flip(-1), counted=everything),
+    ):
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            value = loss(flow)
+        assert value.dtype == torch.float32
+        assert torch.equal(value, loss(flow))
+
+
+def test_the_flows_losses_refuse_masks_of_another_shape() -> None:
+    first, second, flow = frames(2, 4, 5)
+    flat = torch.ones(2, 4, 5, dtype=torch.bool)  # would broadcast to (2, 2, 4, 5)
+    allowed = r"counted has shape \(2, 4, 5\), allowed is \(2, 1, 4, 5\)"
+    with pytest.raises(ValueError, match=allowed):
+        end_point_error(flow, flow, counted=flat)
+    with pytest.raises(ValueError, match=allowed):
+        edge_aware_smoothness(flow, first, counted=flat)
+    with pytest.raises(ValueError, match=allowed):
+        warping_error(first, second, flow, counted=flat)

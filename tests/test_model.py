@@ -41,6 +41,8 @@ def test_forward_is_its_parts_in_the_papers_order(taps: int | None, refined: int
         output = network(first, second, flow)
         features, theirs = network.segmenter.features(first), network.segmenter.features(second)
         used = flow if network.refinement is None else network.refinement(first, second, flow)
+        assert (output.refined_flow_px is None) == (refined is None)
+        assert output.refined_flow_px is None or torch.equal(output.refined_flow_px, used)
         used = resize_flow(used, (4, 6))  # 16 x 24 at stride 4; the refined flow lies at stride 8
     assert torch.equal(output.features, features)
     assert torch.equal(output.flow_px, used)

@@ -25,8 +25,8 @@ FLAGS = """
 --network.auxiliary --network.no-auxiliary
 --method.name --method.flow --method.flow-weights --method.train-flow --method.no-train-flow --method.fusion
 --method.key-interval --method.fg-conv --method.no-fg-conv --method.kernel-size --method.refinement
---method.no-refinement --method.residual-refinement --method.no-residual-refinement --method.aligned-refinement
---method.no-aligned-refinement --method.feature-weight --method.prediction-weight --method.occlusion-mask
+--method.no-refinement --method.residual-refinement --method.no-residual-refinement
+--method.feature-weight --method.prediction-weight --method.occlusion-mask
 --method.no-occlusion-mask --method.delta --method.prediction-space --method.detach-target --method.no-detach-target
 --method.warping-weight --method.smoothness-weight --method.flow-supervision-weight --method.auxiliary-weight
 --optimiser.rate --optimiser.head-rate-factor --optimiser.flow-rate --optimiser.momentum --optimiser.weight-decay
@@ -246,6 +246,14 @@ def test_a_flow_network_has_its_own_rate_when_it_trains_and_none_when_it_does_no
         flow = {id(parameter) for parameter in built.flow.parameters()}
         rates = [g["lr"] for g in parameter_groups(built, OptimiserSpec()) for p in g["params"] if id(p) in flow]
         assert rates == [1e-5] * (len(flow) if trained else 0)
+
+
+def test_flow_losses_alone_train_the_refinement_and_not_fg_conv() -> None:
+    spec = MethodSpec(feature_weight=0, prediction_weight=0, warping_weight=1)
+    built = spec.build(NetworkSpec(backbone="mobilenetv2", channels=16).build(3))
+    freeze_unused(built)
+    for name, parameter in built.named_parameters():
+        assert parameter.requires_grad == ("fg_conv" not in name), name
 
 
 def test_unused_auxiliary_head_is_frozen() -> None:

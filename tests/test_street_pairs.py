@@ -44,7 +44,7 @@ def test_splits_share_no_street() -> None:
 
 
 def test_val_frames_follow_each_other_and_training_frames_do_not() -> None:
-    """`dwnet.evaluate` measures flicker between frames of one sequence whose numbers differ by little."""
+    """`dwnet.evaluation` measures flicker between frames of one sequence whose numbers differ by little."""
     for split, gap in (("train", 30), ("val", 1), ("test", 1)):
         data = StreetPairs(split, streets=2)
         places = [FrameName.parse(name) for name in data.names]

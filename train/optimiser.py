@@ -38,9 +38,10 @@ def freeze_unused(method: Method) -> None:
     auxiliary = getattr(method.segmenter, "auxiliary", None)
     if auxiliary is not None and method.spec.auxiliary_weight == 0:
         auxiliary.requires_grad_(False)
-    if isinstance(method, DWNetMethod) and method.spec.feature_weight == method.spec.prediction_weight == 0:
-        for part in (method.network.refinement, method.network.fg_conv):
-            if part is not None:
+    if isinstance(method, DWNetMethod):
+        spec, network = method.spec, method.network
+        for part, trained in ((network.refinement, spec.trains_refinement), (network.fg_conv, spec.trains_fg_conv)):
+            if part is not None and not trained:
                 part.requires_grad_(False)
 
 

@@ -17,7 +17,6 @@ from dwnet.flicker.classes import read_classes
 from dwnet.flicker.corpus import (
     CorpusClip,
     CorpusError,
-    Processes,
     measure_missing,
     read_corpus,
     record_key,
@@ -31,6 +30,7 @@ from dwnet.flicker.predictions import FilePredictions, named_path, open_predicti
 from dwnet.flicker.record import FrameTable, Record, Settings, assemble, make_record
 from dwnet.flicker.report import html_report
 from dwnet.flicker.table import markdown
+from dwnet.processes import Processes
 from dwnet.video import open_video
 from dwnet.video_backends import image_files
 

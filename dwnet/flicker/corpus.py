@@ -8,7 +8,6 @@ order, so the result does not depend on the number of processes.
 
 import hashlib
 import json
-import os
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -21,6 +20,7 @@ from dwnet import __version__
 from dwnet.files import natural_order, written_whole
 from dwnet.flicker.inputs import state_of
 from dwnet.flicker.record import FORMAT, Record, Settings
+from dwnet.processes import Processes
 
 BEAT_SECONDS = 1.0
 SILENT_SECONDS = 60.0
@@ -134,22 +134,6 @@ def _belonging(folder: Path, clip: Path) -> Path:
             f"{folder}: holds {len(found)} entries called {_name(clip)!r}; allowed is exactly one for each clip"
         )
     return found[0]
-
-
-@dataclass(frozen=True)
-class Processes:
-    """This process among those of a launch."""
-
-    rank: int
-    count: int
-
-    @classmethod
-    def of_launcher(cls) -> "Processes":
-        """What `accelerate launch` and `torchrun` say in the environment; alone without them."""
-        rank, count = (os.environ.get(name, default) for name, default in (("RANK", "0"), ("WORLD_SIZE", "1")))
-        if not rank.isdigit() or not count.isdigit() or int(rank) >= int(count):
-            raise CorpusError(f"RANK is {rank!r} and WORLD_SIZE {count!r}; allowed are whole numbers, RANK the smaller")
-        return cls(int(rank), int(count))
 
 
 def record_key(clip: CorpusClip, settings: Settings, classes: Path | None) -> str:

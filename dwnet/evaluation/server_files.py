@@ -1,0 +1,102 @@
+"""Label maps as the Cityscapes benchmark's test server takes them, and its frames where there are no labels for them.
+
+The server, and the evaluator of the package `cityscapesscripts`, look for ``CITY_SNIPPET_FRAME*.png``: one channel of
+label ids (not train ids), as large as the frame.
+"""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from dwnet import IGNORE_LABEL
+from dwnet.data.cityscapes import label_ids
+from dwnet.data.classes import CITYSCAPES_19
+from dwnet.data.frames import LabelledFrame, LabelledFrames, Split
+from dwnet.data.open import FrameData
+from dwnet.data.pairs import DataError, read_image
+from dwnet.evaluation.processes import of_first
+from dwnet.files import folder_written_whole
+from dwnet.processes import Processes
+
+if TYPE_CHECKING:
+    from dwnet.evaluation.measure import OnLabels
+
+SUFFIX = "_pred_labelIds.png"
+_IMAGE_SUFFIX = "_leftImg8bit.png"
+
+
+def check_server_folder(folder: Path, data: FrameData) -> None:
+    """Raises ValueError for data that is not Cityscapes, or a folder that holds anything else than such files."""
+    if data.classes != CITYSCAPES_19:
+        raise ValueError(
+            f"files for the test server are of Cityscapes' classes; the data has {', '.join(data.classes.classes)}"
+        )
+    if folder.exists():
+        other = None if not folder.is_dir() else [one for one in folder.iterdir() if not one.name.endswith(SUFFIX)]
+        if other is None or other:
+            found = "is no folder" if other is None else f"holds {min(other).name}"
+            raise ValueError(
+                f"{folder}: {found}; allowed for the test server's files is a new folder, an empty one, or one with "
+                f"*{SUFFIX} alone, which are replaced"
+            )
+
+
+@contextmanager
+def server_files(folder: Path, names: Sequence[str], processes: Processes) -> "Iterator[OnLabels]":
+    """Yields what writes a frame's file; `folder` takes its place when all are written, and none is on an exception.
+
+    Args:
+        folder: see `check_server_folder`. Several machines must share it.
+        names: of the frames, CITY_SNIPPET_FRAME.
+        processes: this one of those that write; the first makes and names the folder, so the others must have written
+            before it leaves (`evaluate` waits for them).
+    """
+    if processes.rank:
+        yield _writer(of_first(None, processes), names)
+        return
+    with folder_written_whole(folder) as new:
+        yield _writer(of_first(new, processes), names)
+
+
+def _writer(folder: Path, names: Sequence[str]) -> "OnLabels":
+    def write(index: int, labels: NDArray[np.uint8]) -> None:
+        path = folder / f"{names[index]}{SUFFIX}"
+        if not cv2.imwrite(str(path), label_ids(labels)):
+            raise OSError(f"{path}: could not be written")
+
+    return write
+
+
+def without_labels(root: Path, split: Split) -> LabelledFrames:
+    """The frames of a split of Cityscapes, every label ignored: of ``test`` only the frames are published.
+
+    Args:
+        root: the folder that holds ``leftImg8bit``.
+        split: which part of it.
+
+    Raises:
+        DataError: no frames, or one that is not named as they are.
+    """
+    folder = root / "leftImg8bit" / split
+    images = sorted(folder.glob(f"*/*{_IMAGE_SUFFIX}"))
+    if not images:
+        raise DataError(f"{folder}: found no CITY/*{_IMAGE_SUFFIX}")
+    frames = []
+    for image in images:
+        name = image.name.removesuffix(_IMAGE_SUFFIX)
+        parts = name.rsplit("_", 2)
+        if len(parts) != 3 or not (parts[1] + parts[2]).isdigit():
+            raise DataError(f"{image}: not named CITY_SNIPPET_FRAME{_IMAGE_SUFFIX}")
+        frames.append(LabelledFrame(name, image, image, f"{parts[0]}_{parts[1]}", int(parts[2])))
+    return LabelledFrames(
+        frames,
+        classes=CITYSCAPES_19,
+        read_labels=lambda path: np.full(read_image(path).shape[:2], IGNORE_LABEL, np.uint8),
+        layout=f"leftImg8bit without labels, {split}",
+        source=f"{root}, split {split}",
+    )
