@@ -9,6 +9,7 @@ from torch import nn
 
 from dwnet.checkpoint import Checkpoint, load_weights
 from dwnet.methods import Method
+from dwnet.runtime import available_cpus
 from train.optimiser import freeze_unused
 from train.spec import Recipe
 from train.tracking import tracker_names
@@ -16,6 +17,8 @@ from train.tracking import tracker_names
 
 def build_accelerator(recipe: Recipe, *, tracked: bool = True) -> Accelerator:
     """Device, processes, precision, accumulation and compiler by Accelerate's own configuration, and the recipe's word.
+
+    On a CPU the cores are shared among the processes, unless more than one thread was asked for.
 
     Args:
         recipe: its `precision` "no" and `compile` False leave both to that configuration.
@@ -39,7 +42,16 @@ def build_accelerator(recipe: Recipe, *, tracked: bool = True) -> Accelerator:
         )
     if accelerator.mixed_precision == "fp16" and accelerator.device.type == "cpu":
         raise ValueError("precision fp16 needs a GPU, found the CPU alone; allowed here are no and bf16")
+    if accelerator.device.type == "cpu":
+        _use_cores(accelerator.num_processes)
     return accelerator
+
+
+def _use_cores(processes: int) -> None:
+    """Shares the cores among the processes where Accelerate's launcher, not asked, gave each a single thread."""
+    launched, threads = "ACCELERATE_MIXED_PRECISION" in os.environ, os.environ.get("OMP_NUM_THREADS")
+    if launched and threads == "1":
+        torch.set_num_threads(max(1, available_cpus() // processes))
 
 
 def build_method(recipe: Recipe, classes: int, accelerator: Accelerator, checkpoint: Checkpoint | None) -> Method:

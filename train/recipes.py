@@ -95,7 +95,7 @@ street_quick = replace(
     name="street_quick",
     data=DataSpec(kind="street", neighbours="video", street_size=(288, 384), crop=(224, 224), scale=(0.75, 1.33)),
     network=replace(camvid_lite0.network, channels=128),
-    epochs=3,
+    epochs=2,
 )
 
 BASES: dict[str, Recipe] = {

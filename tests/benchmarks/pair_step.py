@@ -126,7 +126,7 @@ def parts(method: DWNetMethod, data: dict[str, Any], flow: Tensor, classes: int)
     }
 
 
-def main(quick: bool = False, rounds: int = 3, backbone: str = "resnet50") -> None:
+def main(quick: bool = False, rounds: int = 5, backbone: str = "resnet50") -> None:
     """Prints two Markdown tables for each device.
 
     Args:
