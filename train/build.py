@@ -49,8 +49,8 @@ def build_accelerator(recipe: Recipe, *, tracked: bool = True) -> Accelerator:
 
 def _use_cores(processes: int) -> None:
     """Shares the cores among the processes where Accelerate's launcher, not asked, gave each a single thread."""
-    launched, threads = "ACCELERATE_MIXED_PRECISION" in os.environ, os.environ.get("OMP_NUM_THREADS")
-    if launched and threads == "1":
+    launched = {"ACCELERATE_MIXED_PRECISION", "ACCELERATE_DYNAMO_BACKEND"} <= os.environ.keys()  # it always sets both
+    if launched and os.environ.get("OMP_NUM_THREADS") == "1":
         torch.set_num_threads(max(1, available_cpus() // processes))
 
 
