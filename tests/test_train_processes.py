@@ -27,8 +27,9 @@ from train_fixtures import (
 )
 
 from dwnet.checkpoint import load_checkpoint
+from dwnet.runtime import available_cpus
 from dwnet.segmentation import NetworkSpec, Segmenter
-from train.build import build_accelerator
+from train.build import _use_cores, build_accelerator
 from train.data import validation_data
 from train.evaluation import evaluate
 from train.loop import Trainer
@@ -173,3 +174,25 @@ def test_compiled_network_is_the_same_network(camvid: Path, tmp_path: Path, monk
     assert one.weights.keys() == other.weights.keys()
     for name, value in one.weights.items():
         torch.testing.assert_close(other.weights[name], value, rtol=1e-3, atol=1e-5, msg=name)
+
+
+@pytest.mark.parametrize(("launched", "asked", "threads"), [(True, "1", None), (True, "3", 1), (False, "1", 1)])
+def test_cores_that_the_launcher_left_idle_are_used(
+    launched: bool, asked: str, threads: int | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Accelerate's launcher gives a process one thread unless asked; other settings stay. None: all the cores."""
+    for name in ("ACCELERATE_MIXED_PRECISION", "ACCELERATE_DYNAMO_BACKEND"):
+        if launched:
+            monkeypatch.setenv(name, "no")
+        else:
+            monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("OMP_NUM_THREADS", asked)
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(1)
+        _use_cores(1)
+        assert torch.get_num_threads() == (available_cpus() if threads is None else threads)
+        _use_cores(10_000)
+        assert torch.get_num_threads() == 1
+    finally:
+        torch.set_num_threads(before)
