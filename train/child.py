@@ -7,12 +7,13 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from types import TracebackType
+
+from train.stopping import StopSignals
 
 MAIN = Path(__file__).with_name("main.py")
 
 
-class Children:
+class Children(StopSignals):
     """Training runs, one after another. Within `with`, SIGTERM and SIGINT stop the one that runs, and set `stopped`.
 
     Each gets a process group, so that the signal reaches all its processes, and a terminal's Ctrl+C none of them twice.
@@ -22,20 +23,14 @@ class Children:
     """
 
     def __init__(self, accelerate: str | None = None) -> None:
+        super().__init__()
         self._accelerate = accelerate
-        self.stopped = False
-        """Whether this process was asked to stop."""
         self._process: subprocess.Popen[str] | None = None
 
-    def __enter__(self) -> "Children":
-        self._before = {number: signal.signal(number, self._stop) for number in (signal.SIGTERM, signal.SIGINT)}
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        for number, handler in self._before.items():
-            signal.signal(number, handler)
+    def ask(self, *_: object) -> None:
+        """This process is to stop, and the run with it."""
+        super().ask()
+        self._terminate()
 
     def run(self, arguments: list[str], on_line: Callable[[str], None]) -> int:
         """One run, to the end of all its processes; returns the exit status (below 0: killed by that signal).
@@ -72,10 +67,6 @@ class Children:
         if self._accelerate is not None:
             launcher = ["-m", "accelerate.commands.launch", *shlex.split(self._accelerate)]
         return [sys.executable, *launcher, str(MAIN), *arguments]
-
-    def _stop(self, *_: object) -> None:
-        self.stopped = True
-        self._terminate()
 
     def _terminate(self) -> None:
         if self._process is not None:

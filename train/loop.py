@@ -238,5 +238,5 @@ class Trainer:
 
     def _stop_evaluation_if_asked(self) -> None:
         # Saved before it began, and made up for on resuming. Several processes cannot agree here: they end it first.
-        if self.stop.here and self.accelerator.num_processes == 1:
+        if self.stop.stopped and self.accelerator.num_processes == 1:
             raise Interrupted(f"stopped in the evaluation after epoch {self.epoch}, saved to {self.files.last}")

@@ -2,20 +2,20 @@
 
 import signal
 from types import TracebackType
+from typing import Self
 
 from accelerate import Accelerator
 
 
-class StopRequest:
-    """Within `with`, SIGTERM and SIGINT do nothing but set `here`; afterwards they do what they did before."""
+class StopSignals:
+    """Within `with`, SIGTERM and SIGINT do nothing but `ask`; afterwards they do what they did before."""
 
-    def __init__(self, accelerator: Accelerator) -> None:
-        self.here = False
+    def __init__(self) -> None:
+        self.stopped = False
         """Whether this process was asked to stop."""
-        self._accelerator = accelerator
 
-    def __enter__(self) -> "StopRequest":
-        self._before = {number: signal.signal(number, self._ask) for number in (signal.SIGTERM, signal.SIGINT)}
+    def __enter__(self) -> Self:
+        self._before = {number: signal.signal(number, self.ask) for number in (signal.SIGTERM, signal.SIGINT)}
         return self
 
     def __exit__(
@@ -24,11 +24,20 @@ class StopRequest:
         for number, handler in self._before.items():
             signal.signal(number, handler)
 
+    def ask(self, *_: object) -> None:
+        """This process is to stop."""
+        self.stopped = True
+
+
+class StopRequest(StopSignals):
+    """The same for all processes of a run."""
+
+    def __init__(self, accelerator: Accelerator) -> None:
+        super().__init__()
+        self._accelerator = accelerator
+
     def anywhere(self) -> bool:
         """Whether any process was asked: all must stop after the same step, so all ask after each."""
-        if self.here:
+        if self.stopped:
             self._accelerator.set_trigger()
         return self._accelerator.check_trigger()
-
-    def _ask(self, *_: object) -> None:
-        self.here = True
