@@ -7,9 +7,11 @@ from accelerate import Accelerator
 from accelerate.utils import ProjectConfiguration, TorchDynamoPlugin
 from torch import nn
 
-from dwnet.checkpoint import Checkpoint, load_weights
+from dwnet.checkpoint import Checkpoint, load_checkpoint, load_weights
+from dwnet.data.classes import ClassSet
 from dwnet.methods import Method
 from dwnet.runtime import available_cpus
+from dwnet.segmentation import Segmenter
 from train.optimiser import freeze_unused
 from train.spec import Recipe
 from train.tracking import tracker_names
@@ -54,15 +56,18 @@ def _use_cores(processes: int) -> None:
         torch.set_num_threads(max(1, available_cpus() // processes))
 
 
-def build_method(recipe: Recipe, classes: int, accelerator: Accelerator, checkpoint: Checkpoint | None) -> Method:
-    """The method to train, with fresh weights from the recipe's seed or with those of a checkpoint.
+def build_method(recipe: Recipe, classes: ClassSet, accelerator: Accelerator, checkpoint: Checkpoint | None) -> Method:
+    """The method to train, with fresh weights from the recipe's seed, or with those of a checkpoint to resume from.
 
     Raises:
         ValueError: for a network, method or crop that do not fit each other, or a checkpoint that does not fit them.
     """
     torch.manual_seed(recipe.seed)
     fresh = checkpoint is None
-    segmenter = recipe.network.build(classes, weights=recipe.backbone_weights if fresh else "none")
+    started = not fresh or recipe.start_from is not None
+    segmenter = recipe.network.build(len(classes.classes), weights="none" if started else recipe.backbone_weights)
+    if fresh and recipe.start_from is not None:
+        start_from(segmenter, load_checkpoint(recipe.start_from), classes)
     if any(side % segmenter.multiple for side in recipe.data.crop):
         raise ValueError(
             f"data.crop is {recipe.data.crop}, allowed are multiples of {segmenter.multiple} for this network"
@@ -74,6 +79,27 @@ def build_method(recipe: Recipe, classes: int, accelerator: Accelerator, checkpo
     if accelerator.num_processes > 1 and accelerator.device.type == "cuda":  # torch has none for the CPU
         method = nn.SyncBatchNorm.convert_sync_batchnorm(method)
     return method.to(memory_format=torch.channels_last) if recipe.channels_last else method
+
+
+def start_from(segmenter: Segmenter, checkpoint: Checkpoint, classes: ClassSet) -> None:
+    """Gives a segmenter the weights of a checkpoint's, but for classifiers of other classes.
+
+    An auxiliary head that either does not have is left as it is.
+
+    Args:
+        segmenter: of this library.
+        checkpoint: of any method.
+        classes: of the segmenter.
+
+    Raises:
+        ValueError: if the checkpoint's segmenter is another network.
+    """
+    own, found = segmenter.state_dict(), checkpoint.build().segmenter.state_dict()
+    apart = ("auxiliary.",) if checkpoint.classes.classes == classes.classes else ("auxiliary.", "classifier.")
+    same = len(apart) == 1
+    weights = {name: own[name] for name in own if name.startswith(apart)}
+    weights |= {name: found[name] for name in found if not name.startswith(apart) or same and name in own}
+    load_weights(segmenter, weights, source=f"start_from: {checkpoint.source}")
 
 
 def unwrapped(method: nn.Module, accelerator: Accelerator) -> Method:

@@ -16,7 +16,8 @@ def training_data(recipe: Recipe) -> FrameData | MixedIn:
     """
     spec = recipe.data
     neighbours: Neighbours = spec.neighbours if METHODS[recipe.method.name].needs_neighbour else "none"
-    augment = Augmentation(scale=spec.scale, crop=spec.crop)
+    colour = spec.colour
+    augment = Augmentation(scale=spec.scale, crop=spec.crop, brightness=colour, contrast=colour, saturation=colour)
     data = open_data(
         spec.kind,
         spec.root,

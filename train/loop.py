@@ -60,13 +60,13 @@ class Trainer:
         self.pictures = ValPictures(recipe) if recipe.pictures else None
         self.stop = StopRequest(accelerator)
 
-        method = build_method(recipe, len(self.classes.classes), accelerator, checkpoint)
+        method = build_method(recipe, self.classes, accelerator, checkpoint)
         optimiser = build_optimiser(method, recipe.optimiser)
         self.base_rates = [group["lr"] for group in optimiser.param_groups]
         pin = accelerator.device.type == "cuda"
         loader = training_loader(self.train_data, self.order, batch_size=share, workers=recipe.data.workers, pin=pin)
         self.method, self.optimiser, self.loader = accelerator.prepare(method, optimiser, loader)
-        self._resumed = ""
+        self._begun = "" if recipe.start_from is None else f"; starts from {recipe.start_from}"
         if checkpoint is not None:
             self._resume(checkpoint)
 
@@ -76,7 +76,7 @@ class Trainer:
         if self.accelerator.scaler is not None and checkpoint.training.get("scaler"):
             self.accelerator.scaler.load_state_dict(checkpoint.training["scaler"])
         changed = changes(checkpoint.recipe.get("environment", {}), self.environment)
-        self._resumed = f"; resumed after iteration {self.iteration}" + (
+        self._begun = f"; resumed after iteration {self.iteration}" + (
             f", under another environment: {', '.join(changed)}" if changed else ""
         )
 
@@ -91,7 +91,7 @@ class Trainer:
         return (
             f"{recipe.name}: {len(self.train_data)} frames, {self.iterations} iterations in {recipe.epochs} epochs, "
             f"{accelerator.num_processes} process(es) on {accelerator.device.type}; output in {self.files.path}"
-            f"{self._resumed}"
+            f"{self._begun}"
         )
 
     def run(self) -> dict[str, Any]:

@@ -8,6 +8,7 @@ cannot be downloaded by a program, and without it no row could be run.
 
 from collections.abc import Mapping
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from dwnet.methods import MethodSpec
@@ -75,7 +76,7 @@ camvid_resnet101 = replace(
     network=replace(_paper.network, backbone="resnet101"),
 )
 
-# What two CPU cores can train: the bundled models.
+# What two CPU cores can train.
 camvid_lite0 = Recipe(
     name="camvid_lite0",
     data=DataSpec(crop=(288, 288)),
@@ -87,6 +88,29 @@ camvid_lite0 = Recipe(
     # epochs, the baseline 52.5; it was stopped there (one run each).
     method=MethodSpec(prediction_space="softmax", prediction_weight=1.0),
     epochs=18,
+)
+
+# The bundled models: first a segmenter with features at stride 4, on single frames, ...
+camvid_deeplab_lite0 = changed(
+    camvid_lite0,
+    {
+        "name": "camvid_deeplab_lite0",
+        "network.segmenter": "deeplabv3plus",
+        "network.channels": 128,
+        "data.colour": 0.3,
+        "epochs": 12,
+    },
+)
+# ... then each method from where that one ends: what somebody does whose segmenter flickers.
+camvid_steadied_lite0 = changed(
+    camvid_deeplab_lite0,
+    {
+        "name": "camvid_steadied_lite0",
+        "start_from": Path("runs/camvid_deeplab_lite0_baseline/last.pt"),
+        "optimiser.rate": 0.005,
+        "method.prediction_weight": 5.0,
+        "epochs": 6,
+    },
 )
 
 # The README's first training: the rendered street, which needs no download, on a fresh machine.
@@ -103,6 +127,8 @@ BASES: dict[str, Recipe] = {
     for base in (
         street_quick,
         camvid_lite0,
+        camvid_deeplab_lite0,
+        camvid_steadied_lite0,
         camvid_resnet101,
         cityscapes_pspnet_mobilenetv2,
         cityscapes_pspnet_resnet50,

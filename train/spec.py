@@ -33,11 +33,15 @@ class DataSpec:
     """Height and width of the training crop, multiples of the output stride (section 4.1.3)."""
     scale: tuple[float, float] = (0.5, 2.0)
     """Range of the random scale (section 4.1.3)."""
+    colour: float = 0.0
+    """Largest change of brightness, contrast and saturation, each a factor from 1 - colour to 1 + colour, the same for
+    both frames; 0 is the paper's."""
     workers: int = 2
     """Loader processes for each training process."""
 
     def __post_init__(self) -> None:
         _require("data.crop", self.crop, min(self.crop) >= 1, "two whole numbers of at least 1")
+        _require("data.colour", self.colour, 0 <= self.colour < 1, "numbers from 0 to below 1")
         _require("data.workers", self.workers, self.workers >= 0, "whole numbers of at least 0")
         _require("data.coarse-ratio", self.coarse_ratio, 0 <= self.coarse_ratio < math.inf, "numbers of at least 0")
         _require(
@@ -85,6 +89,9 @@ class Recipe:
     optimiser: OptimiserSpec = field(default_factory=OptimiserSpec)
     backbone_weights: str = "imagenet"
     """imagenet, none, or a weight file."""
+    start_from: Path | None = None
+    """A checkpoint whose segmenter training starts from, whatever method trained it: fine-tuning. Of other classes than
+    the data's, its classifiers are left out. It takes the place of the backbone's weights."""
     epochs: int = 40
     batch_size: int = 8
     """Labelled frames of a step, over all processes and accumulated batches."""
