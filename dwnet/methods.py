@@ -146,7 +146,8 @@ class Method(nn.Module, ABC):
     """What the trainer sees of a method.
 
     A batch is a collated `dwnet.data.PairSample`: "frame" and "neighbour" (B, 3, H, W), "labels" (B, H, W), and
-    possibly "paired" (B,) bool, False where "neighbour" is only the frame itself.
+    possibly "paired" (B,) bool, False where "neighbour" is only the frame itself, and "coarse_flow" (B, 2, H, W), which
+    then stands for what `flow` would find.
     """
 
     needs_neighbour: bool
@@ -176,6 +177,12 @@ class Method(nn.Module, ABC):
     def _flow_px(self, frame: Tensor, neighbour: Tensor) -> Tensor:
         assert self.flow is not None
         return self.flow(frame, neighbour)
+
+    def _coarse_flow_px(self, batch: dict[str, Any]) -> Tensor:
+        """Of a training batch; a loader's worker may have estimated it already (`dwnet.data.with_flow`)."""
+        if "coarse_flow" in batch:
+            return batch["coarse_flow"]
+        return self._flow_px(batch["frame"], batch["neighbour"])
 
     def _cross_entropy(self, logits: Tensor, auxiliary: tuple[Tensor, ...], labels: Tensor) -> Losses:
         main = segmentation_loss(logits, labels)
@@ -219,7 +226,7 @@ class StaticWarpMethod(Method):
         return self.network.segmenter
 
     def forward(self, batch: dict[str, Any]) -> Losses:  # noqa: D102
-        flow = self._flow_px(batch["frame"], batch["neighbour"])
+        flow = self._coarse_flow_px(batch)
         logits, auxiliary = self.network(batch["frame"], batch["neighbour"], flow)
         return self._cross_entropy(logits, auxiliary, batch["labels"])
 
@@ -251,8 +258,8 @@ class KeyframeMethod(Method):
         return self.network.segmenter
 
     def forward(self, batch: dict[str, Any]) -> Losses:  # noqa: D102
-        frame, labels = batch["frame"], batch["labels"]
-        flow = self._flow_px(frame, batch["neighbour"])
+        labels = batch["labels"]
+        flow = self._coarse_flow_px(batch)
         logits, auxiliary = self.network(batch["neighbour"], flow)
         height, width = labels.shape[-2:]
         seen = inside(pixel_grid(height, width, device=flow.device) + flow, height, width)[:, 0]
@@ -287,7 +294,7 @@ class DWNetMethod(Method):
 
     def forward(self, batch: dict[str, Any]) -> Losses:  # noqa: D102
         spec, frame, neighbour = self.spec, batch["frame"], batch["neighbour"]
-        coarse = self._flow_px(frame, neighbour)
+        coarse = self._coarse_flow_px(batch)
         output = self.network(frame, neighbour, coarse)
         losses = self._cross_entropy(output.logits, output.auxiliary_logits, batch["labels"])
 

@@ -17,10 +17,11 @@ from train.recipes import BASES, RECIPES, VARIANTS
 from train.spec import DataSpec, OptimiserSpec, Recipe
 
 FLAGS = """
---name --backbone-weights --epochs --batch-size --precision --compile --no-compile --channels-last --no-channels-last
---seed --output --evaluate-every --checkpoint-every --keep-checkpoints --log-every --pictures --trackers
+--name --backbone-weights --start-from --epochs --batch-size --precision --compile --no-compile
+--channels-last --no-channels-last --seed
+--output --evaluate-every --checkpoint-every --keep-checkpoints --log-every --pictures --trackers
 --data.kind --data.root --data.neighbours --data.coarse-ratio --data.street-size --data.street-cache-gb
---data.max-offset --data.crop --data.scale --data.workers
+--data.max-offset --data.crop --data.scale --data.colour --data.workers
 --network.segmenter --network.backbone --network.output-stride --network.channels --network.dropout
 --network.auxiliary --network.no-auxiliary
 --method.name --method.flow --method.flow-weights --method.train-flow --method.no-train-flow --method.fusion

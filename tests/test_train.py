@@ -27,6 +27,7 @@ from train_fixtures import (
 from dwnet.checkpoint import load_checkpoint
 from dwnet.data import CAMVID_11
 from train.batches import EpochOrder, batch_per_process
+from train.data import training_data
 from train.loop import Trainer
 
 __all__ = ["camvid", "fresh_accelerate", "train"]  # fixtures
@@ -198,6 +199,22 @@ def test_batch_per_process() -> None:
     assert batch_per_process(8, processes=2, accumulation=2) == 2
     with pytest.raises(ValueError, match=r"batch_size is 6, allowed are multiples of 4 \(2 processes x 2"):
         batch_per_process(6, processes=2, accumulation=2)
+
+
+def test_colour_changes_both_frames_alike(camvid: Path, tmp_path: Path) -> None:
+    """By the factors that section 4.1.3 does not have; geometry, labels and flow stay."""
+    recipe = tiny_recipe(camvid, tmp_path, "dwnet")
+    plain = training_data(recipe)[0]
+    changed = training_data(replace(recipe, data=replace(recipe.data, colour=0.4)))[0]
+    assert torch.equal(changed["labels"], plain["labels"])
+    assert torch.equal(changed["flow"], plain["flow"])
+    assert (changed["frame"] - plain["frame"]).abs().mean() > 0.01
+    # One map from colour to colour for both frames, affine as long as nothing is clipped.
+    pixels = [torch.cat([sample[name].flatten(1) for name in ("frame", "neighbour")], 1) for sample in (plain, changed)]
+    inside = ((pixels[1] > 0) & (pixels[1] < 1)).all(0)
+    before = torch.cat([pixels[0][:, inside], torch.ones(1, int(inside.sum()))])
+    fitted = torch.linalg.lstsq(before.T, pixels[1][:, inside].T).solution
+    assert (before.T @ fitted - pixels[1][:, inside].T).abs().max() < 1e-4
 
 
 def test_set_epoch_reaches_the_data(camvid: Path, tmp_path: Path) -> None:

@@ -38,6 +38,7 @@ __all__ = ["camvid", "fresh_accelerate", "train"]  # fixtures
         ("--epochs", "Missing value for argument '--epochs'. Expected 1 values."),
         ("--recipe", "argument --recipe: expected one argument"),
         ("stray", "Unrecognized options: stray"),
+        ("--data.colour 1", "data.colour is 1.0, allowed are numbers from 0 to below 1"),
         ("--pictures -1", "pictures is -1, allowed are whole numbers of at least 0"),
         ("--keep-checkpoints -2", "keep_checkpoints is -2, allowed are whole numbers of at least 0"),
     ],

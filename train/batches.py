@@ -4,6 +4,7 @@ import signal
 from collections.abc import Iterator
 from typing import Any
 
+import cv2
 import torch
 from torch.utils.data import DataLoader, Sampler
 
@@ -66,7 +67,7 @@ def training_loader(data: Any, order: EpochOrder, *, batch_size: int, workers: i
         sampler=order,
         num_workers=workers,
         persistent_workers=workers > 0,
-        worker_init_fn=leave_signals_to_the_parent,
+        worker_init_fn=begin_worker,
         pin_memory=pin,
         drop_last=True,
     )
@@ -82,11 +83,13 @@ def stop_workers(loader: Any) -> None:
         iterator._shutdown_workers()
 
 
-def leave_signals_to_the_parent(_: int) -> None:
-    """For a loader's `worker_init_fn`: workers ignore SIGTERM and SIGINT.
+def begin_worker(_: int) -> None:
+    """For a loader's `worker_init_fn`: workers ignore SIGTERM and SIGINT, and compute in one thread each.
 
     Job schedulers, terminals and `accelerate launch` signal whole process groups. The workers must live on, for the
-    parent to finish its step and save.
+    parent to finish its step and save. There are as many of them as cores to use; OpenCV would start threads for all
+    cores in each (PyTorch sees to its own).
     """
+    cv2.setNumThreads(1)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     signal.signal(signal.SIGINT, signal.SIG_IGN)

@@ -98,7 +98,7 @@ def start_from(segmenter: Segmenter, checkpoint: Checkpoint, classes: ClassSet) 
     apart = ("auxiliary.",) if checkpoint.classes.classes == classes.classes else ("auxiliary.", "classifier.")
     same = len(apart) == 1
     weights = {name: own[name] for name in own if name.startswith(apart)}
-    weights |= {name: found[name] for name in found if not name.startswith(apart) or same and name in own}
+    weights |= {name: found[name] for name in found if not name.startswith(apart) or (same and name in own)}
     load_weights(segmenter, weights, source=f"start_from: {checkpoint.source}")
 
 

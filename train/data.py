@@ -3,19 +3,28 @@
 from dwnet.data import Augmentation, Cityscapes, LabelledFrames, MixedIn
 from dwnet.data.frames import Neighbours
 from dwnet.data.open import FrameData, open_data
+from dwnet.data.with_flow import WithFlow
+from dwnet.flow.estimator import build_flow
 from dwnet.methods import METHODS
 from train.spec import Recipe
 
 
-def training_data(recipe: Recipe) -> FrameData | MixedIn:
+def training_data(recipe: Recipe) -> FrameData | MixedIn | WithFlow:
     """The train split, augmented; with neighbours unless the method is the baseline, whose frames are the same.
+
+    Pairs hold their flow where it is DIS, which runs on the CPU: the loader's workers then share that work.
 
     Raises:
         DataError: files are missing or wrong.
         ValueError: an option that is not allowed.
     """
+    paired = METHODS[recipe.method.name].needs_neighbour
+    data = _frames(recipe, recipe.data.neighbours if paired else "none")
+    return WithFlow(data, build_flow("dis")) if paired and recipe.method.flow == "dis" else data
+
+
+def _frames(recipe: Recipe, neighbours: Neighbours) -> FrameData | MixedIn:
     spec = recipe.data
-    neighbours: Neighbours = spec.neighbours if METHODS[recipe.method.name].needs_neighbour else "none"
     colour = spec.colour
     augment = Augmentation(scale=spec.scale, crop=spec.crop, brightness=colour, contrast=colour, saturation=colour)
     data = open_data(

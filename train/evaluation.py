@@ -10,7 +10,7 @@ from torch.utils.data import DataLoader, Dataset, Subset
 
 from dwnet.data.open import FrameData
 from dwnet.metrics import SegmentationMeter, SegmentationResult
-from train.batches import leave_signals_to_the_parent, stop_workers
+from train.batches import begin_worker, stop_workers
 from train.build import unwrapped
 
 
@@ -47,7 +47,7 @@ def evaluate(
         batch_size=1,
         num_workers=workers,
         persistent_workers=workers > 0,
-        worker_init_fn=leave_signals_to_the_parent,
+        worker_init_fn=begin_worker,
     )
     meter = SegmentationMeter(len(data.classes.classes))
     try:

@@ -72,6 +72,8 @@ class PairSample(FrameSample):
     """(2,H,W) float32 pixels from `frame` to `neighbour`, channel 0 = dx, 1 = dy."""
     visible: NotRequired[torch.Tensor]
     """(H,W) bool: where `flow` is exact and ends inside `neighbour`."""
+    coarse_flow: NotRequired[torch.Tensor]
+    """(2,H,W) float32 pixels from `frame` to `neighbour`, as a flow estimator found it (`with_flow`)."""
     paired: NotRequired[bool]
     """False where `neighbour` only fills its place in the batch (`mixed_in`); without it, all are pairs."""
 
