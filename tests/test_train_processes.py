@@ -19,6 +19,7 @@ from train_fixtures import (
     gradient,
     gradients,
     launch,
+    launch_nodes,
     stop_at,
     tiny_options,
     tiny_recipe,
@@ -32,8 +33,9 @@ from dwnet.segmentation import NetworkSpec, Segmenter
 from train.build import _use_cores, build_accelerator
 from train.data import validation_data
 from train.evaluation import evaluate
-from train.loop import Trainer
+from train.loop import Interrupted, Trainer
 from train.main import EXIT_INTERRUPTED
+from train.spec import Recipe
 
 __all__ = ["camvid", "fresh_accelerate", "train"]  # fixtures
 
@@ -71,6 +73,18 @@ def test_accelerate_launch(camvid: Path, tmp_path: Path) -> None:
     result = evaluate(last.build(), validation_data(made), Accelerator(cpu=True), workers=0, after_frame=lambda: None)
     assert result.miou_percent == pytest.approx(last.metrics["miou_percent"])
     assert result.pixels == 3 * 58 * 96
+
+
+def test_two_machines_are_two_processes(camvid: Path, tmp_path: Path) -> None:
+    """Two launchers of one process each, joined by an address, train bit for bit as one launcher of two."""
+    options = [*tiny_options(camvid, tmp_path), "--epochs", "1", "--pictures", "0", "--trackers", "none"]
+    command = ["train/main.py", "--recipe", "camvid_lite0_baseline", *options]
+    printed = launch_nodes(*command, "--name", "machines", output=tmp_path)
+    assert printed.count("2 process(es) on cpu") == printed.count("done: val mIoU") == 2  # a log on each machine
+    launch(*command, "--name", "processes", output=tmp_path)
+    machines, processes = (load_checkpoint(tmp_path / name / "last.pt") for name in ("machines", "processes"))
+    assert machines.recipe["environment"]["processes"] == 2
+    assert_same_state(machines, processes)
 
 
 def test_accumulation_counts_optimiser_steps(train: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -127,6 +141,46 @@ def test_resumed_bf16_run_is_bit_equal(train: Command, tmp_path: Path, monkeypat
     assert train(*options, "--name", "run", "--resume") == 0
     assert train(*options, "--name", "whole") == 0
     assert_same_state(*(load_checkpoint(tmp_path / "runs" / name / "last.pt") for name in ("run", "whole")))
+
+
+# fp16: Accelerate refuses it on a CPU, where PyTorch has all that it takes
+
+
+def scaled(recipe: Recipe, resume: bool = False) -> Trainer:
+    """A trainer as Accelerate makes it for fp16 on a GPU: autocast to float16, and a gradient scaler."""
+    forget_accelerate()
+    accelerator = Accelerator(cpu=True)
+    accelerator.state._mixed_precision = "fp16"
+    accelerator.native_amp = True
+    accelerator.scaler = torch.amp.GradScaler("cpu", init_scale=2.0**28, growth_interval=2)
+    return Trainer(recipe, accelerator, resume=resume)
+
+
+def test_fp16_scales_and_resumes(camvid: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A scale too large for float16 is lowered, by steps that leave the weights alone; a resumed run has it."""
+    recipe = replace(tiny_recipe(camvid, tmp_path, "dwnet", name="whole", pictures=0), epochs=8)
+    whole = scaled(recipe)
+    weights = {name: value.clone() for name, value in whole.method.named_parameters()}
+    whole.begin_epoch()
+    losses = whole.train_batch(next(iter(whole.loader)), 0)
+    assert losses["total"].dtype == torch.float32
+    assert all(torch.equal(value, weights[name]) for name, value in whole.method.named_parameters())
+    assert whole.accelerator.scaler is not None
+    assert whole.accelerator.scaler.get_scale() == 2.0**27
+
+    whole = scaled(recipe)
+    whole.run()
+    with monkeypatch.context() as patch:
+        stop_at(patch, 21)
+        with pytest.raises(Interrupted):
+            scaled(replace(recipe, name="run")).run()
+    scaled(replace(recipe, name="run"), resume=True).run()
+    one, other = (load_checkpoint(tmp_path / name / "last.pt") for name in ("run", "whole"))
+    assert_same_state(one, other)
+    assert one.training["scaler"] == other.training["scaler"]
+    assert one.training["scaler"]["scale"] < 2.0**28
+    changed = [name for name, value in weights.items() if not torch.equal(other.weights[name], value)]
+    assert changed, "no step was taken in the end"
 
 
 # torch.compile

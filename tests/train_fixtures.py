@@ -4,6 +4,7 @@
 import os
 import resource
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -176,6 +177,37 @@ def launch(*command: str, output: Path) -> str:
     )
     assert launched.returncode == 0, launched.stderr[-3000:]
     return launched.stdout + launched.stderr
+
+
+def launch_nodes(*command: str, output: Path) -> str:
+    """`accelerate launch` once on each of two machines, both this one, of one process each; what they printed.
+
+    Their processes meet at an address, as those of real machines do.
+    """
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    options = ["--multi_gpu", "--num_processes", "2", "--num_machines", "2", "--mixed_precision", "no"]
+    options += ["--dynamo_backend", "no", "--main_process_ip", "127.0.0.1", "--main_process_port", str(port)]
+    environment = {"ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": "lo"}
+    nodes = [
+        subprocess.Popen(
+            [sys.executable, "-m", "accelerate.commands.launch", *options, "--machine_rank", str(rank), *command],
+            cwd=REPOSITORY,
+            env=os.environ | environment | {"PYTHONPATH": str(REPOSITORY), "HF_HOME": str(output / f"hf{rank}")},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        for rank in range(2)
+    ]
+    try:
+        printed = [node.communicate(timeout=600)[0] for node in nodes]
+    finally:
+        for node in nodes:
+            node.kill()
+    assert [node.returncode for node in nodes] == [0, 0], printed
+    return "".join(printed)
 
 
 def freeze_norms(method: nn.Module) -> None:

@@ -1,10 +1,12 @@
 """`--dry-run`: everything of a run once, to find out before a night whether it works and how long it will take."""
 
+import math
 import tempfile
 import time
 from itertools import islice
 from pathlib import Path
 
+import cv2
 import psutil  # type: ignore[import-untyped]
 import torch
 
@@ -15,6 +17,9 @@ from train.loop import Trainer
 
 STEPS = 2
 """The first one also warms up; the second is timed."""
+
+SAMPLES = 4
+"""Read one after another to time a loader's worker, after one that warms up."""
 
 
 def dry_run(trainer: Trainer) -> str:
@@ -30,6 +35,7 @@ def dry_run(trainer: Trainer) -> str:
     accelerator, recipe = trainer.accelerator, trainer.recipe
     accelerator.print(trainer.summary(), flush=True)
     first, step_seconds, waited = _steps(trainer)
+    loader = _loader(trainer, step_seconds - waited)
     start = time.perf_counter()
     evaluate(
         trainer.method,
@@ -49,6 +55,7 @@ def dry_run(trainer: Trainer) -> str:
     return "\n".join(
         [
             f"first step {first:.2f} s, then {step_seconds:.2f} s a step, of which {waited:.2f} s waiting for data",
+            loader,
             f"a frame of val {frame_seconds:.2f} s; a checkpoint {size:.0f} MiB, written and read again",
             f"memory {_memory(accelerator.device)}",
             f"the whole run: about {hours:.1f} h, {trainer.iterations} steps and {evaluations} evaluations of "
@@ -77,6 +84,29 @@ def _steps(trainer: Trainer) -> tuple[float, float, float]:
             wait, begin = 0.0, mark
     stop_workers(trainer.loader)
     return seconds[0], seconds[-1], waits[-1]
+
+
+def _loader(trainer: Trainer, network_seconds: float) -> str:
+    """What a sample costs a loader's worker, and how many keep up with a step of `network_seconds`, in words."""
+    threads = torch.get_num_threads(), cv2.getNumThreads()
+    torch.set_num_threads(1)  # as in a worker
+    cv2.setNumThreads(1)
+    try:
+        indices = [index % len(trainer.train_data) for index in range(SAMPLES + 1)]
+        trainer.train_data[indices[0]]
+        start = time.perf_counter()
+        for index in indices[1:]:
+            trainer.train_data[index]
+        sample_seconds = (time.perf_counter() - start) / SAMPLES
+    finally:
+        torch.set_num_threads(threads[0])
+        cv2.setNumThreads(threads[1])
+    samples = trainer.recipe.batch_size / trainer.accelerator.num_processes
+    needed = math.ceil(sample_seconds * samples / max(network_seconds, 1e-9))
+    return (
+        f"a sample {sample_seconds:.3f} s to read and augment: {needed} loader process(es) keep up with the network, "
+        f"--data.workers is {trainer.recipe.data.workers}"
+    )
 
 
 def _checkpoint_mib(trainer: Trainer) -> float:

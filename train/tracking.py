@@ -111,6 +111,7 @@ class Tracking:
             self._hinted = True
             self.accelerator.print(
                 f"waiting for data takes {read.wait_share:.1%} of the time, more than {WAIT_SHARE:.0%}: the loader is "
-                f"slower than the network (--data.workers is {self.recipe.data.workers} for each process)",
+                f"slower than the network (--data.workers is {self.recipe.data.workers} for each process; --dry-run "
+                "says how many keep up)",
                 flush=True,
             )
