@@ -5,17 +5,19 @@ from itertools import islice
 from pathlib import Path
 
 import cv2
+import numpy as np
 import pytest
 import torch
 from accelerate import Accelerator
 from references import TinySegmenter
-from torch.utils.data import DataLoader, default_collate
+from torch.utils.data import default_collate
 from train_fixtures import camvid, fresh_accelerate, tiny_recipe
 
 from dwnet.data.with_flow import WithFlow
+from dwnet.flow.dis import dis_flow
 from dwnet.flow.estimator import DISFlow, build_flow
 from dwnet.methods import METHODS, MethodSpec
-from train.batches import begin_worker
+from train.batches import loader_of
 from train.data import training_data
 from train.loop import Trainer
 
@@ -47,23 +49,28 @@ def test_workers_find_the_same(camvid: Path, tmp_path: Path) -> None:
     data = training_data(tiny_recipe(camvid, tmp_path, "dwnet"))
     data.set_epoch(3)
     alone = default_collate([data[index] for index in range(4)])
-    loader = DataLoader(data, batch_size=4, num_workers=2, worker_init_fn=begin_worker)  # type: ignore[arg-type]
+    loader = loader_of(data, workers=2, batch_size=4, timeout=60)
     assert torch.equal(next(iter(loader))["coarse_flow"], alone["coarse_flow"])
 
 
-def test_opencv_in_a_worker_has_one_thread() -> None:
-    before = cv2.getNumThreads()
-    threads = list(DataLoader(_Threads(), num_workers=1, worker_init_fn=begin_worker))
-    assert [int(found) for found in threads] == [1]
-    assert cv2.getNumThreads() == before
+def test_workers_live_where_opencv_had_threads() -> None:
+    """Each with one thread. A worker that set their number itself would wait for ever for the parent's."""
+    frame = np.random.default_rng(0).integers(0, 256, (256, 256, 3), dtype=np.uint8)
+    cv2.setNumThreads(4)
+    dis_flow(frame, frame)  # starts them
+    data = _DISOfItsOwn()
+    ((flow, threads),) = loader_of(data, workers=1, batch_size=1, timeout=60)
+    assert torch.equal(flow[0], data[0][0])
+    assert threads.tolist() == [1]
 
 
-class _Threads(torch.utils.data.Dataset[int]):
+class _DISOfItsOwn(torch.utils.data.Dataset[tuple[torch.Tensor, int]]):
     def __len__(self) -> int:
         return 1
 
-    def __getitem__(self, _: int) -> int:
-        return cv2.getNumThreads()
+    def __getitem__(self, _: int) -> tuple[torch.Tensor, int]:
+        frame = np.random.default_rng(1).integers(0, 256, (256, 256, 3), dtype=np.uint8)
+        return torch.from_numpy(dis_flow(frame, np.roll(frame, 3, axis=1))), cv2.getNumThreads()
 
 
 def test_the_trainer_does_not_estimate_it_again(camvid: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

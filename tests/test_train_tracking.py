@@ -17,7 +17,7 @@ from train_fixtures import METHODS, VAL_NAMES, Command, camvid, events, fresh_ac
 
 from dwnet import IGNORE_LABEL
 from dwnet.checkpoint import load_checkpoint
-from dwnet.data import CamVid
+from dwnet.data import CAMVID_11, CamVid
 from dwnet.flow.estimator import FlowEstimator
 from dwnet.methods import Method
 from train.build import build_method
@@ -132,7 +132,7 @@ class GivenFlow(FlowEstimator):
 
 def built(camvid: Path, tmp_path: Path, method: str) -> Method:
     recipe = tiny_recipe(camvid, tmp_path, method)
-    return build_method(recipe, 11, Accelerator(cpu=True), None).eval()
+    return build_method(recipe, CAMVID_11, Accelerator(cpu=True), None).eval()
 
 
 @torch.no_grad()

@@ -60,16 +60,29 @@ def batch_per_process(batch_size: int, *, processes: int, accumulation: int) -> 
 
 
 def training_loader(data: Any, order: EpochOrder, *, batch_size: int, workers: int, pin: bool) -> DataLoader:
-    """The loader of one process: `batch_size` frames at a time, in `order`; its workers live on between epochs."""
+    """The loader of one process: `batch_size` frames at a time, in `order`."""
+    return loader_of(data, batch_size=batch_size, sampler=order, workers=workers, pin_memory=pin, drop_last=True)
+
+
+def loader_of(data: Any, *, workers: int, **options: Any) -> DataLoader:
+    """A loader whose workers live on between epochs, and may use OpenCV.
+
+    OpenCV computes in one thread from here on, in this process too: as many workers as there are cores need no further
+    threads. It is set here, for them to inherit: a worker that set it itself would wait for ever for threads of the
+    parent's, which it has not got.
+
+    Args:
+        data: a data set.
+        workers: loader processes; 0 reads in this one.
+        options: of `DataLoader`.
+    """
+    cv2.setNumThreads(1)
     return DataLoader(
         data,
-        batch_size=batch_size,
-        sampler=order,
         num_workers=workers,
         persistent_workers=workers > 0,
-        worker_init_fn=begin_worker,
-        pin_memory=pin,
-        drop_last=True,
+        worker_init_fn=leave_signals_to_the_parent,
+        **options,
     )
 
 
@@ -83,13 +96,11 @@ def stop_workers(loader: Any) -> None:
         iterator._shutdown_workers()
 
 
-def begin_worker(_: int) -> None:
-    """For a loader's `worker_init_fn`: workers ignore SIGTERM and SIGINT, and compute in one thread each.
+def leave_signals_to_the_parent(_: int) -> None:
+    """For a loader's `worker_init_fn`: workers ignore SIGTERM and SIGINT.
 
     Job schedulers, terminals and `accelerate launch` signal whole process groups. The workers must live on, for the
-    parent to finish its step and save. There are as many of them as cores to use; OpenCV would start threads for all
-    cores in each (PyTorch sees to its own).
+    parent to finish its step and save.
     """
-    cv2.setNumThreads(1)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     signal.signal(signal.SIGINT, signal.SIG_IGN)

@@ -6,7 +6,6 @@ import time
 from itertools import islice
 from pathlib import Path
 
-import cv2
 import psutil  # type: ignore[import-untyped]
 import torch
 
@@ -88,9 +87,8 @@ def _steps(trainer: Trainer) -> tuple[float, float, float]:
 
 def _loader(trainer: Trainer, network_seconds: float) -> str:
     """What a sample costs a loader's worker, and how many keep up with a step of `network_seconds`, in words."""
-    threads = torch.get_num_threads(), cv2.getNumThreads()
+    threads = torch.get_num_threads()
     torch.set_num_threads(1)  # as in a worker
-    cv2.setNumThreads(1)
     try:
         indices = [index % len(trainer.train_data) for index in range(SAMPLES + 1)]
         trainer.train_data[indices[0]]
@@ -99,13 +97,12 @@ def _loader(trainer: Trainer, network_seconds: float) -> str:
             trainer.train_data[index]
         sample_seconds = (time.perf_counter() - start) / SAMPLES
     finally:
-        torch.set_num_threads(threads[0])
-        cv2.setNumThreads(threads[1])
+        torch.set_num_threads(threads)
     samples = trainer.recipe.batch_size / trainer.accelerator.num_processes
     needed = math.ceil(sample_seconds * samples / max(network_seconds, 1e-9))
     return (
-        f"a sample {sample_seconds:.3f} s to read and augment: {needed} loader process(es) keep up with the network, "
-        f"--data.workers is {trainer.recipe.data.workers}"
+        f"a sample {1000 * sample_seconds:.1f} ms to read and augment: {needed} loader process(es) keep up with the "
+        f"network, --data.workers is {trainer.recipe.data.workers}"
     )
 
 

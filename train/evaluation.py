@@ -6,11 +6,11 @@ from typing import Any, cast
 import torch
 from accelerate import Accelerator
 from accelerate.utils import broadcast, send_to_device
-from torch.utils.data import DataLoader, Dataset, Subset
+from torch.utils.data import Dataset, Subset
 
 from dwnet.data.open import FrameData
 from dwnet.metrics import SegmentationMeter, SegmentationResult
-from train.batches import begin_worker, stop_workers
+from train.batches import loader_of, stop_workers
 from train.build import unwrapped
 
 
@@ -42,13 +42,7 @@ def evaluate(
     mine: Subset[Any] = Subset(
         cast(Dataset[Any], data), range(accelerator.process_index, count, accelerator.num_processes)
     )
-    loader = DataLoader(
-        mine,
-        batch_size=1,
-        num_workers=workers,
-        persistent_workers=workers > 0,
-        worker_init_fn=begin_worker,
-    )
+    loader = loader_of(mine, workers=workers, batch_size=1)
     meter = SegmentationMeter(len(data.classes.classes))
     try:
         for batch in loader:

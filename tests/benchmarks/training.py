@@ -5,9 +5,10 @@
 The plain loop is written the way the published trainer of ETC (Liu et al., 2020) is: OpenCV in the data set, a sample
 after another, scaled as a whole and then cropped; the two frames through the network one after the other; float32,
 NCHW; and Eq. 5 as the N x N maps that it says. Network, flow estimator, files, batch and loader processes are the same,
-and so is the loss of a batch, which is checked. On a CPU both compute in float32, at a laptop's size; on a GPU ours is
-bf16, at the paper's: PSPNet-101 at output stride 8, 768 x 768 crops of 2048 x 1024 frames, batch 8. --quick takes
-seconds, at a fraction of the size.
+and so is the loss of a batch, which is checked; where the flow is estimated is not: in ours by the loader's workers. On
+a CPU both compute in float32, at a laptop's size, and the wait for data is also measured at 768 x 768 crops of
+2048 x 1024 frames, with Table 5's quickest network, which waits the soonest; on a GPU ours is bf16, all at the paper's
+size: PSPNet-101 at output stride 8, 768 x 768, batch 8. --quick takes seconds, at a fraction of the size.
 """
 
 import os
@@ -31,6 +32,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from dwnet.losses import occlusion_weight
 from dwnet.methods import DWNetMethod, MethodSpec
+from dwnet.runtime import available_cpus
 from dwnet.segmentation import NetworkSpec
 from dwnet.warp import resize, resize_flow
 from train.batches import stop_workers
@@ -59,6 +61,7 @@ class Size:
 
 QUICK = Size(NetworkSpec(backbone="test_efficientnet", channels=16), (90, 120), 64, 2, 8, 2, "no")
 LAPTOP = Size(NetworkSpec(backbone="mobilenetv2", channels=256), (360, 480), 288, 4, 24, 3, "no")
+WAIT = Size(NetworkSpec(backbone="mobilenetv2", output_stride=8), (1024, 2048), 768, 2, 16, 2, "no")
 PAPER = Size(NetworkSpec(backbone="resnet101", output_stride=8), (1024, 2048), 768, 8, 64, 10, "bf16")
 
 
@@ -150,6 +153,7 @@ class Plain:
     def __init__(self, root: Path, size: Size, method: DWNetMethod, device: torch.device, workers: int) -> None:
         self.method, self.device = method.to(device, memory_format=torch.contiguous_format).train(), device
         self.optimiser = torch.optim.SGD(method.parameters(), lr=1e-4, momentum=0.9, weight_decay=1e-4)
+        self.opencv_threads = available_cpus()
         self.loader = DataLoader(
             PlainPairs(root, size.crop),
             batch_size=size.batch,
@@ -168,9 +172,11 @@ class Plain:
     def step(self) -> None:
         """One of its iterations."""
         batch = {name: value.to(self.device, non_blocking=True) for name, value in next(self.batches).items()}
+        cv2.setNumThreads(self.opencv_threads)
         self.optimiser.zero_grad()
         plain_loss(self.method, batch).backward()
         self.optimiser.step()
+        cv2.setNumThreads(1)  # as our trainer has it
 
 
 class Ours:
@@ -220,13 +226,7 @@ def loops(root: Path, size: Size, device: torch.device, workers: int, rounds: in
 
     measured = side_by_side({"plain loop": steps(plain.step), "ours": steps(ours.step)}, rounds=rounds, device=device)
     stop_workers(plain.loader)
-    for _ in range(2 * workers):  # what was fetched while the other one ran
-        ours.step()
-    ours.clock.read(0)
-    for _ in range(rounds * size.steps):
-        ours.step()
-    read = ours.clock.read(0)
-    stop_workers(ours.trainer.loader)
+    waiting = wait_share(ours, size, workers, rounds)
     title = f"{size.network.backbone}, {size.crop} x {size.crop}, {size.steps} steps of {size.batch} pairs"
     slow, fast = (1000 * size.steps * size.batch / one.median_ms for one in measured)
     precision = "float32" if size.precision == "no" else size.precision
@@ -236,8 +236,23 @@ def loops(root: Path, size: Size, device: torch.device, workers: int, rounds: in
             "",
             f"images/s: plain loop {slow:.2f}, ours {fast:.2f} ({precision}); "
             f"their losses of the same batch are {difference:.1e} apart",
-            f"ours waits for data {read.wait_share:.1%} of the time, with {workers} loader processes",
+            waiting,
         ]
+    )
+
+
+def wait_share(ours: Ours, size: Size, workers: int, rounds: int) -> str:
+    """How long our loop waits for data, without another one beside it; ends its loader."""
+    for _ in range(2 * workers):  # what was fetched before
+        ours.step()
+    ours.clock.read(0)
+    for _ in range(rounds * size.steps):
+        ours.step()
+    read = ours.clock.read(0)
+    stop_workers(ours.trainer.loader)
+    return (
+        f"ours waits for data {read.wait_share:.1%} of the time ({size.network.backbone}, {size.crop} x {size.crop}, "
+        f"{read.images_per_second:.2f} images/s, {workers} loader processes)"
     )
 
 
@@ -295,34 +310,33 @@ def loader_alone(root: Path, size: Size, workers: int) -> str:
 
 
 def utilisation(size: Size, device: torch.device, peak_tflops: float | None) -> str:
-    """Model FLOP utilisation of plain training (cross-entropy, one frame) of the network."""
-    if device.type != "cuda":
-        return "model FLOP utilisation: no GPU"
+    """Model FLOP utilisation of plain training (cross-entropy, one frame) of the network, in bf16 on a GPU."""
+    cuda = device.type == "cuda"
     method = MethodSpec(name="baseline").build(size.network.build(19)).to(device, memory_format=torch.channels_last)
     optimiser = torch.optim.SGD(method.train().parameters(), lr=1e-4, momentum=0.9)
     frame = torch.rand(size.batch, 3, size.crop, size.crop, device=device).contiguous(memory_format=torch.channels_last)
     batch = {"frame": frame, "labels": torch.randint(19, (size.batch, size.crop, size.crop), device=device)}
 
     def step() -> None:
-        with torch.autocast("cuda", torch.bfloat16):
+        with torch.autocast(device.type, torch.bfloat16, enabled=cuda):
             loss = method(batch)["total"]
         loss.backward()
         optimiser.step()
         optimiser.zero_grad()
 
-    for _ in range(3):
+    for _ in range(3 if cuda else 0):
         step()
     with FlopCounterMode(display=False) as counter:
         step()
-    (measured,) = side_by_side({"step": step}, rounds=20, device=device)
+    (measured,) = side_by_side({"step": step}, rounds=20 if cuda else 3, device=device)
     achieved = counter.get_total_flops() / measured.median_ms / 1e9
-    name = torch.cuda.get_device_name(device)
+    name = torch.cuda.get_device_name(device) if cuda else "cpu"
     peak = peak_tflops or next((value for key, value in PEAK_TFLOPS.items() if key in name), None)
-    share = f"{achieved / peak:.1%} of {peak:.0f} dense bf16" if peak else "peak unknown: --peak-tflops"
+    share = f"{achieved / peak:.1%} of {peak:g} TFLOP/s" if peak else "of an unknown peak: --peak-tflops"
     return (
-        f"model FLOP utilisation, {size.network.backbone} {size.crop} x {size.crop}, batch {size.batch}, bf16: "
-        f"{measured.median_ms:.1f} ms a step of {counter.get_total_flops() / 1e12:.2f} TFLOP, "
-        f"{achieved:.0f} TFLOP/s, {share}"
+        f"model FLOP utilisation, {size.network.backbone} {size.crop} x {size.crop}, batch {size.batch}, "
+        f"{'bf16' if cuda else 'float32'}: {measured.median_ms:.1f} ms a step of "
+        f"{counter.get_total_flops() / 1e12:.3g} TFLOP, {achieved:.3g} TFLOP/s, {share}"
     )
 
 
@@ -333,7 +347,7 @@ def main(quick: bool = False, rounds: int = 3, workers: int | None = None, peak_
         quick: a tiny network on small crops, to see that all of it runs.
         rounds: of each measurement.
         workers: loader processes; by default one for each core, but two at least.
-        peak_tflops: of the GPU, dense bf16, where this file does not know it.
+        peak_tflops: of the device, dense bf16 on a GPU and float32 on a CPU, where this file does not know it.
     """
     device = devices()[-1]
     size = QUICK if quick else PAPER if device.type == "cuda" else LAPTOP
@@ -344,8 +358,10 @@ def main(quick: bool = False, rounds: int = 3, workers: int | None = None, peak_
         print(loops(root, size, device, count, rounds), flush=True)
         print(loader_alone(root, size, count), flush=True)
         if device.type == "cpu":
-            large = replace(size, crop=2 * size.crop) if quick else replace(size, crop=768, frame=(1024, 2048), batch=4)
-            print(loader_alone(write_frames(Path(folder) / "large", large), large, count), flush=True)
+            large = replace(size, crop=2 * size.crop) if quick else WAIT
+            root = write_frames(Path(folder) / "large", large)
+            print(wait_share(Ours(recipe_of(root, large, count)), large, count, rounds), flush=True)
+            print(loader_alone(root, large, count), flush=True)
     print(utilisation(size, device, peak_tflops), flush=True)
 
 
