@@ -109,7 +109,7 @@ camvid_steadied_lite0 = changed(
         "start_from": Path("runs/camvid_deeplab_lite0_baseline/last.pt"),
         "optimiser.rate": 0.005,
         "method.prediction_weight": 5.0,
-        "epochs": 6,
+        "epochs": 8,
     },
 )
 
