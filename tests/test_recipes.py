@@ -177,6 +177,18 @@ def test_wrong_option(capsys: pytest.CaptureFixture[str], options: str, message:
     assert "Traceback" not in error
 
 
+@pytest.mark.parametrize(
+    ("cores", "processes", "expected"), [(2, None, 2), (2, "2", 1), (2, "4", 1), (64, "8", 8), (64, None, 16)]
+)
+def test_loader_processes(cores: int, processes: str | None, expected: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("train.spec.available_cpus", lambda: cores)
+    if processes is None:
+        monkeypatch.delenv("LOCAL_WORLD_SIZE", raising=False)
+    else:
+        monkeypatch.setenv("LOCAL_WORLD_SIZE", processes)
+    assert DataSpec().workers == expected
+
+
 def test_recipes_are_checked_when_made() -> None:
     for make in (lambda: Recipe(name=""), lambda: DataSpec(workers=-1), lambda: OptimiserSpec(power=-1)):
         with pytest.raises(ValueError, match=", allowed are "):

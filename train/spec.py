@@ -1,13 +1,20 @@
 """What a run is made of: the dataclasses of a recipe, each field an option of the command line."""
 
 import math
+import os
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
 from dwnet.data.open import Kind
 from dwnet.methods import MethodSpec
+from dwnet.runtime import available_cpus
 from dwnet.segmentation import NetworkSpec
+
+
+def loader_processes() -> int:
+    """As many as this process has cores: the launcher says how many processes share those of this machine."""
+    return max(1, min(16, available_cpus() // int(os.environ.get("LOCAL_WORLD_SIZE", "1"))))
 
 
 @dataclass(frozen=True)
@@ -36,8 +43,8 @@ class DataSpec:
     colour: float = 0.0
     """Largest change of brightness, contrast and saturation, each a factor from 1 - colour to 1 + colour, the same for
     both frames; 0 is the paper's."""
-    workers: int = 2
-    """Loader processes for each training process."""
+    workers: int = field(default_factory=loader_processes)
+    """Loader processes for each training process; by default one for each of its cores, 16 at most."""
 
     def __post_init__(self) -> None:
         _require("data.crop", self.crop, min(self.crop) >= 1, "two whole numbers of at least 1")
