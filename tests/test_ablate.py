@@ -245,7 +245,7 @@ def test_dry_run(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     [
         ("tabel3", r"unknown table 'tabel3' \(did you mean table3 .*; allowed are table1, "),
         ("table1 --rows bseline", r"unknown row 'bseline' \(did you mean baseline\?\); allowed are baseline, warp"),
-        ("table1 --base camvid_lite", r"unknown base 'camvid_lite' \(did you mean camvid_lite0\?\)"),
+        ("table1 --base camvid_lite", r"unknown base 'camvid_lite' \(did you mean camvid_lite0"),
         ("table1 --seeds 0", "--seeds is 0, allowed are whole numbers of at least 1"),
         ("table1 --seed 4", "--seed is set for each run"),
         ("table1 --name=x", "--name is set for each run"),
