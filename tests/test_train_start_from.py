@@ -92,4 +92,6 @@ def test_another_network(train: Command, tmp_path: Path, capsys: pytest.CaptureF
 
 def test_no_checkpoint(train: Command, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     missing = tmp_path / "missing.pt"
-    assert fails(train, capsys, "--start-from", str(missing)) == (f"train/main.py: checkpoint {missing}: no such file")
+    assert fails(train, capsys, "--start-from", str(missing)) == (
+        f"train/main.py: start_from: checkpoint {missing}: no such file"
+    )

@@ -7,7 +7,7 @@ from accelerate import Accelerator
 from accelerate.utils import ProjectConfiguration, TorchDynamoPlugin
 from torch import nn
 
-from dwnet.checkpoint import Checkpoint, load_checkpoint, load_weights
+from dwnet.checkpoint import Checkpoint, CheckpointError, load_checkpoint, load_weights
 from dwnet.data.classes import ClassSet
 from dwnet.methods import Method
 from dwnet.runtime import available_cpus
@@ -67,7 +67,10 @@ def build_method(recipe: Recipe, classes: ClassSet, accelerator: Accelerator, ch
     started = not fresh or recipe.start_from is not None
     segmenter = recipe.network.build(len(classes.classes), weights="none" if started else recipe.backbone_weights)
     if fresh and recipe.start_from is not None:
-        start_from(segmenter, load_checkpoint(recipe.start_from), classes)
+        try:
+            start_from(segmenter, load_checkpoint(recipe.start_from), classes)
+        except CheckpointError as error:
+            raise CheckpointError(f"start_from: {error}") from error
     if any(side % segmenter.multiple for side in recipe.data.crop):
         raise ValueError(
             f"data.crop is {recipe.data.crop}, allowed are multiples of {segmenter.multiple} for this network"
@@ -92,14 +95,14 @@ def start_from(segmenter: Segmenter, checkpoint: Checkpoint, classes: ClassSet) 
         classes: of the segmenter.
 
     Raises:
-        ValueError: if the checkpoint's segmenter is another network.
+        CheckpointError: if its segmenter is another network.
     """
     own, found = segmenter.state_dict(), checkpoint.build().segmenter.state_dict()
     apart = ("auxiliary.",) if checkpoint.classes.classes == classes.classes else ("auxiliary.", "classifier.")
     same = len(apart) == 1
     weights = {name: own[name] for name in own if name.startswith(apart)}
     weights |= {name: found[name] for name in found if not name.startswith(apart) or (same and name in own)}
-    load_weights(segmenter, weights, source=f"start_from: {checkpoint.source}")
+    load_weights(segmenter, weights, source=checkpoint.source)
 
 
 def unwrapped(method: nn.Module, accelerator: Accelerator) -> Method:
