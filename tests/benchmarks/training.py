@@ -2,13 +2,12 @@
 
     python tests/benchmarks/training.py
 
-The plain loop is written the way the published trainer of ETC (Liu et al., 2020) is: OpenCV in the data set, a sample
-after another, scaled as a whole and then cropped; the two frames through the network one after the other; float32,
-NCHW; and Eq. 5 as the N x N maps that it says. Network, flow estimator, files, batch and loader processes are the same,
-and so is the loss of a batch, which is checked; where the flow is estimated is not: in ours by the loader's workers. On
-a CPU both compute in float32, at a laptop's size, and the wait for data is also measured at 768 x 768 crops of
-2048 x 1024 frames, with Table 5's quickest network, which waits the soonest; on a GPU ours is bf16, all at the paper's
-size: PSPNet-101 at output stride 8, 768 x 768, batch 8. --quick takes seconds, at a fraction of the size.
+The plain loop is `plain_loop.py`, written the way the published trainer of ETC (Liu et al., 2020) is. Network, flow
+estimator, files, batch and loader processes are the same, and so is the loss of a batch, which is checked; where the
+flow is estimated is not: in ours by the loader's workers. On a CPU both compute in float32, at a laptop's size, and the
+wait for data is also measured at 768 x 768 crops of 2048 x 1024 frames, with Table 5's quickest network, which waits
+the soonest; on a GPU ours is bf16, all at the paper's size: PSPNet-101 at output stride 8, 768 x 768, batch 8. --quick
+takes seconds, at a fraction of the size.
 """
 
 import os
@@ -21,20 +20,14 @@ from typing import Any
 import cv2
 import numpy as np
 import torch
-import torch.nn.functional as F
 import tyro
 from accelerate import Accelerator
-from feature_consistency import direct
 from measure import described, devices, markdown, side_by_side
-from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from plain_loop import Plain, plain_loss
 from torch.utils.flop_counter import FlopCounterMode
 
-from dwnet.losses import occlusion_weight
 from dwnet.methods import DWNetMethod, MethodSpec
-from dwnet.runtime import available_cpus
 from dwnet.segmentation import NetworkSpec
-from dwnet.warp import resize, resize_flow
 from train.batches import stop_workers
 from train.build import unwrapped
 from train.loop import Trainer
@@ -80,105 +73,6 @@ def write_frames(root: Path, size: Size) -> Path:
     return root
 
 
-class PlainPairs(Dataset[dict[str, Tensor]]):
-    """Per-sample OpenCV: read, scale the whole frames by 0.5 to 2, flip, crop."""
-
-    def __init__(self, root: Path, crop: int) -> None:
-        self.images = sorted((root / "train/images").iterdir())
-        self.labels = sorted((root / "train/labels").iterdir())
-        self.crop = crop
-
-    def __len__(self) -> int:
-        return len(self.images)
-
-    def __getitem__(self, index: int) -> dict[str, Tensor]:
-        rng = np.random.default_rng([int(torch.initial_seed()) % 2**32, index])
-        other = index - 1 if index else 1
-        pictures = [cv2.cvtColor(cv2.imread(str(self.images[i])), cv2.COLOR_BGR2RGB) for i in (index, other)]
-        pictures = [np.float32(picture) for picture in pictures]
-        labels = cv2.imread(str(self.labels[index]), cv2.IMREAD_GRAYSCALE)
-        labels[labels == 11] = 255
-        scale = rng.uniform(0.5, 2.0)
-        pictures = [cv2.resize(p, None, fx=scale, fy=scale, interpolation=cv2.INTER_LINEAR) for p in pictures]
-        labels = cv2.resize(labels, None, fx=scale, fy=scale, interpolation=cv2.INTER_NEAREST)
-        if rng.random() < 0.5:
-            pictures, labels = [p[:, ::-1] for p in pictures], labels[:, ::-1]
-        height, width = labels.shape
-        bottom, right = max(0, self.crop - height), max(0, self.crop - width)
-        pictures = [cv2.copyMakeBorder(p, 0, bottom, 0, right, cv2.BORDER_CONSTANT) for p in pictures]
-        labels = cv2.copyMakeBorder(labels, 0, bottom, 0, right, cv2.BORDER_CONSTANT, value=255)
-        top, left = (int(rng.integers(0, side - self.crop + 1)) for side in labels.shape)
-        window = slice(top, top + self.crop), slice(left, left + self.crop)
-        first, second = (torch.from_numpy(np.ascontiguousarray((p[window] / 255).transpose(2, 0, 1))) for p in pictures)
-        return {
-            "frame": first,
-            "neighbour": second,
-            "labels": torch.from_numpy(np.ascontiguousarray(labels[window])).long(),
-        }
-
-
-def plain_loss(method: DWNetMethod, batch: dict[str, Tensor]) -> Tensor:
-    """Eq. 8 as the paper writes it."""
-    spec, network, segmenter = method.spec, method.network, method.segmenter
-    frame, neighbour, labels = batch["frame"], batch["neighbour"], batch["labels"]
-    size = (frame.shape[-2], frame.shape[-1])
-    assert method.flow is not None
-    assert network.refinement is not None
-    assert network.fg_conv is not None
-    flow = method.flow(frame, neighbour)
-    features, auxiliary = segmenter.features_and_auxiliary(frame)
-    other, _ = segmenter.features_and_auxiliary(neighbour)
-    refined = resize_flow(network.refinement(frame, neighbour, flow), (features.shape[-2], features.shape[-1]))
-    warped, valid = network.fg_conv(other, refined)
-    logits, warped_logits = (resize(segmenter.classify(f), size) for f in (features, warped))
-    loss = F.cross_entropy(logits, labels, ignore_index=255)
-    for auxiliary_logits in auxiliary:
-        loss = loss + spec.auxiliary_weight * F.cross_entropy(resize(auxiliary_logits, size), labels, ignore_index=255)
-    feature = torch.stack([_direct(f, w, v) for f, w, v in zip(features, warped, valid, strict=True)]).mean()
-    weight, image_valid = occlusion_weight(frame, neighbour, flow, delta=spec.delta)
-    counted = (image_valid & (resize(valid.float(), size) > 0.999)).float()
-    squared = (logits - warped_logits).square().sum(dim=1, keepdim=True)
-    prediction = (weight * squared * counted).sum() / counted.sum().clamp(min=1)
-    return loss + spec.feature_weight * feature + spec.prediction_weight * prediction
-
-
-def _direct(features: Tensor, warped: Tensor, valid: Tensor) -> Tensor:
-    keep = valid.flatten()
-    return direct(*(map_.flatten(1)[:, keep][None, :, None] for map_ in (features, warped)))
-
-
-class Plain:
-    """The plain loop."""
-
-    def __init__(self, root: Path, size: Size, method: DWNetMethod, device: torch.device, workers: int) -> None:
-        self.method, self.device = method.to(device, memory_format=torch.contiguous_format).train(), device
-        self.optimiser = torch.optim.SGD(method.parameters(), lr=1e-4, momentum=0.9, weight_decay=1e-4)
-        self.opencv_threads = available_cpus()
-        self.loader = DataLoader(
-            PlainPairs(root, size.crop),
-            batch_size=size.batch,
-            shuffle=True,
-            drop_last=True,
-            num_workers=workers,
-            persistent_workers=workers > 0,
-            pin_memory=device.type == "cuda",
-        )
-        self.batches = self._forever()
-
-    def _forever(self) -> Iterator[dict[str, Tensor]]:
-        while True:
-            yield from self.loader
-
-    def step(self) -> None:
-        """One of its iterations."""
-        batch = {name: value.to(self.device, non_blocking=True) for name, value in next(self.batches).items()}
-        cv2.setNumThreads(self.opencv_threads)
-        self.optimiser.zero_grad()
-        plain_loss(self.method, batch).backward()
-        self.optimiser.step()
-        cv2.setNumThreads(1)  # as our trainer has it
-
-
 class Ours:
     """The trainer's own loader and step."""
 
@@ -218,7 +112,7 @@ def loops(root: Path, size: Size, device: torch.device, workers: int, rounds: in
     ours = Ours(recipe_of(root, size, workers))
     method = MethodSpec(name="dwnet").build(size.network.build(11))
     assert isinstance(method, DWNetMethod)
-    plain = Plain(root, size, method, device, workers)
+    plain = Plain(root, crop=size.crop, batch_size=size.batch, method=method, device=device, workers=workers)
     difference = loss_difference(ours.trainer, plain)
 
     def steps(step: Callable[[], None]) -> Callable[[], None]:
