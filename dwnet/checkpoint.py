@@ -1,6 +1,7 @@
 """Checkpoints: one file that holds a method's weights and what it takes to rebuild, resume, evaluate and export it."""
 
 import dataclasses
+import zipfile
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -81,8 +82,13 @@ def load_checkpoint(path: str | Path) -> Checkpoint:
         raise CheckpointError(f"checkpoint {path}: no such file")
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
+        with zipfile.ZipFile(path) as archive:  # PyTorch writes check sums, and does not look at them
+            damaged = archive.testzip()
+        if damaged is not None:
+            raise ValueError(f"{damaged} is damaged: its check sum is another")
     except Exception as error:
-        reason = (str(error).splitlines() or [type(error).__name__])[0][:120]  # an empty file's EOFError says nothing
+        reason = (str(error).splitlines() or [type(error).__name__])[0]  # an empty file's EOFError says nothing
+        reason = reason.partition(". ")[0]
         raise CheckpointError(f"checkpoint {path}: not a readable PyTorch file ({reason})") from error
     if not isinstance(content, dict) or "format" not in content:
         raise CheckpointError(f"checkpoint {path}: a PyTorch file, but not one that train/main.py wrote")

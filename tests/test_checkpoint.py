@@ -126,6 +126,19 @@ def test_other_files_are_refused(saved: Checkpoint, tmp_path: Path, monkeypatch:
             load_checkpoint(path)
 
 
+def test_a_flipped_bit_in_a_weight_is_noticed(saved: Checkpoint, tmp_path: Path) -> None:
+    path = tmp_path / "file.pt"
+    saved.save(path)
+    content = bytearray(path.read_bytes())
+    largest = max(saved.weights.values(), key=torch.numel)
+    place = content.find(largest.numpy().tobytes())
+    assert place > 0
+    content[place + 5] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(CheckpointError, match=r"file\.pt: not a readable PyTorch file \(.*data/\d+ is damaged: "):
+        load_checkpoint(path)
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [

@@ -8,7 +8,9 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+import torch
 from app_fixtures import textured_frame, write_clip
+from PIL import Image
 
 from dwnet import IGNORE_LABEL
 from dwnet.data import DataError, OwnData
@@ -126,11 +128,15 @@ def test_a_video_that_ends_before_a_label(tmp_path: Path) -> None:
         extract_frames(tmp_path)
 
 
-def test_single_images_have_synthetic_neighbours(tmp_path: Path) -> None:
-    write_classes(tmp_path)
+def write_singles(root: Path) -> None:
+    write_classes(root)
     for name in ("a", "b"):
-        write(tmp_path / "train/images" / f"{name}.jpg", np.full((48, 64, 3), 90, np.uint8))
-        write(tmp_path / "train/labels" / f"{name}.png", labels())
+        write(root / "train/images" / f"{name}.jpg", np.full((48, 64, 3), 90, np.uint8))
+        write(root / "train/labels" / f"{name}.png", labels())
+
+
+def test_single_images_have_synthetic_neighbours(tmp_path: Path) -> None:
+    write_singles(tmp_path)
     data = OwnData(tmp_path, "train", neighbours="camera_motion")
     assert data.names == ("a", "b")
     assert data[0]["flow"].shape == (2, 48, 64)  # type: ignore[typeddict-item]
@@ -198,8 +204,64 @@ def test_check_names_every_wrong_file(tmp_path: Path) -> None:
         assert any(line.partition(":")[0].endswith(file) and problem in line for line in result.problems), found
 
 
+def test_check_finds_gaps_and_cut_files_among_neighbours(tmp_path: Path) -> None:
+    write_frames(tmp_path)
+    folder = tmp_path / "train/clips/walk"
+    cut = folder / "f0005.png"
+    cut.write_bytes(cut.read_bytes()[:-12])
+    (folder / "f0003.png").unlink()
+    result = check(lambda: OwnData(tmp_path, "train", neighbours="video"))
+    assert len(result.problems) == 2
+    assert result.problems[0] == f"{folder}: no frame 3, between f0002.png and f0004.png"
+    assert result.problems[1] == f"{cut}: not a whole image (its end is missing)"
+    # Training can do without the one, and meets the other only if it is drawn.
+    assert len(OwnData(tmp_path, "train", neighbours="video")) == result.frames
+    # A folder that counts in twos has no gaps.
+    for number in (1, 5, 7):
+        (folder / f"f{number:04d}.png").unlink()
+    assert check(lambda: OwnData(tmp_path, "train", neighbours="video")).problems == ()
+
+
+def test_check_goes_on_beyond_a_missing_file(tmp_path: Path) -> None:
+    write_singles(tmp_path)
+    images = sorted((tmp_path / "train/images").iterdir())
+    images[0].unlink()
+    labels = tmp_path / "train/labels" / f"{images[1].stem}.png"
+    labels.write_bytes(b"no image")
+    result = check(lambda: OwnData(tmp_path, "train"))
+    assert len(result.problems) == 2
+    assert f"{images[0].stem}.png: no image of that name" in result.problems[0]
+    assert str(labels) in result.problems[1]
+
+
+@pytest.mark.parametrize("single", [True, False])
+def test_files_of_the_other_layout_are_not_passed_over(tmp_path: Path, single: bool) -> None:
+    if single:
+        write_singles(tmp_path)
+        (tmp_path / "train/clips").mkdir()
+        stray = "train/clips"
+    else:
+        write_frames(tmp_path)
+        stray = "train/labels/stray_000013.png"
+        (tmp_path / stray).write_bytes(b"")
+    with pytest.raises(DataError, match=f"{stray}: belongs to no part of .*which .*train has"):
+        OwnData(tmp_path, "train")
+
+
+def test_labels_with_a_palette_are_their_indices(tmp_path: Path) -> None:
+    write_singles(tmp_path)
+    path = min((tmp_path / "train/labels").iterdir())
+    plain = OwnData(tmp_path, "train")[0]["labels"]
+    indices = Image.fromarray(cv2.imread(str(path), cv2.IMREAD_UNCHANGED))
+    indices.putpalette([255 - index // 3 for index in range(768)])  # makes it one of mode P
+    assert indices.mode == "P"
+    indices.save(path)
+    assert cv2.imread(str(path), cv2.IMREAD_UNCHANGED).ndim == 3  # OpenCV would give colours
+    assert torch.equal(OwnData(tmp_path, "train")[0]["labels"], plain)
+
+
 def test_check_names_every_missing_file(tmp_path: Path) -> None:
     write_frames(tmp_path, labelled=(2, 11, 12))
     result = check(lambda: OwnData(tmp_path, "train"))
     assert [line.partition(":")[0].rpartition("/")[2] for line in result.problems] == ["11.png", "12.png"]
-    assert result.frames == 0
+    assert result.frames == 1  # the other one was looked at

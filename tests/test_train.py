@@ -57,7 +57,7 @@ def test_method_trains(train: Command, tmp_path: Path, capsys: pytest.CaptureFix
     assert last.build().segmenter(torch.rand(1, 3, 40, 56)).shape == (1, 11, 40, 56)
 
     logged = events(folder)
-    assert [step for step, _ in logged["rate"]] == [1, 2, 3, 4, 5, 6]
+    assert [step for step, _ in logged["rate/head"]] == [1, 2, 3, 4, 5, 6]
     assert [step for step, _ in logged["val/miou"]] == [3, 6]
     assert {"loss/total", "loss/segmentation", "loss/auxiliary", "val_iou/Road", "images_per_second"} <= set(logged)
     # A finished run is not trained again, and says what it scored.

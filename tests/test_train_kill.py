@@ -147,6 +147,61 @@ def test_killed_at_any_byte_of_a_checkpoint(train: Command, tmp_path: Path, monk
     assert load_checkpoint(last).iteration == before.iteration + 1  # what was not killed was written
 
 
+def test_the_launchers_death_stops_and_saves(camvid: Path, tmp_path: Path) -> None:
+    """SIGTERM to `accelerate launch` of one process, which passes it on to nobody."""
+    command = [sys.executable, "-m", "accelerate.commands.launch", "--num_processes", "1", "--num_machines", "1"]
+    command += ["--mixed_precision", "no", "--dynamo_backend", "no", "--cpu", "train/main.py"]
+    command += ["--recipe", "camvid_lite0_baseline", *tiny_options(camvid, tmp_path / "runs"), "--name", "run"]
+    command += ["--epochs", "400", "--checkpoint-every", "1", "--evaluate-every", "400", "--trackers", "none"]
+    log = tmp_path / "log.txt"
+    environment = os.environ | {"HF_HOME": str(tmp_path / "hf"), "OMP_NUM_THREADS": "1"}
+    with log.open("w") as output:
+        launcher = subprocess.Popen(command, cwd=REPOSITORY, env=environment, stdout=output, stderr=output)
+        assert wait_for((tmp_path / "runs/run/last.pt").exists, launcher.poll), log.read_text()
+        launcher.terminate()
+        launcher.wait(60)
+        # The run outlives its launcher for as long as it takes to save.
+        assert wait_for(lambda: "continue with --resume" in log.read_text(), lambda: None, seconds=60), log.read_text()
+    stopped = re.search(r"stopped at iteration (\d+), saved", log.read_text())
+    assert stopped is not None
+    assert load_checkpoint(tmp_path / "runs/run/last.pt").iteration == int(stopped[1]) < 1200
+
+
+def test_one_run_in_a_folder(camvid: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A second process is kept out while one trains there, and let in once that is dead, however it died."""
+    context = warm_server(monkeypatch)
+    options = ["--recipe", "camvid_lite0_baseline", *tiny_options(camvid, tmp_path), "--name", "run"]
+    options += ["--epochs", "400", "--checkpoint-every", "1", "--evaluate-every", "400", "--trackers", "none"]
+    last = tmp_path / "run/last.pt"
+
+    def start(log: str, *more: str) -> ForkServerProcess:
+        process = context.Process(target=run_command, args=([*options, *more], tmp_path / log))
+        process.start()
+        return process
+
+    first = start("first.txt")
+    assert wait_for(last.exists, lambda: first.exitcode)
+    second = start("second.txt", "--resume")
+    second.join(120)
+    assert second.exitcode == 1
+    assert (
+        (tmp_path / "second.txt")
+        .read_text()
+        .strip()
+        .endswith(
+            f"train/main.py: another process trains in {tmp_path / 'run'}; choose another --name, or end that one"
+        )
+    )
+    assert first.exitcode is None
+    first.kill()
+    first.join(60)
+    third = start("third.txt", "--resume")
+    before = written_at(last)
+    assert wait_for(lambda: written_at(last) != before, lambda: third.exitcode), (tmp_path / "third.txt").read_text()
+    third.kill()
+    third.join(60)
+
+
 def test_killed_command(train: Command, camvid: Path, tmp_path: Path) -> None:
     """The real command from the repository's root, without installation: SIGTERM to its whole process group (as job
     schedulers do it, so the loader's workers get it too), resumed, SIGKILL at a random moment, resumed."""

@@ -39,6 +39,7 @@ __all__ = ["camvid", "fresh_accelerate", "train"]  # fixtures
         ("--recipe", "argument --recipe: expected one argument"),
         ("stray", "Unrecognized options: stray"),
         ("--data.colour 1", "data.colour is 1.0, allowed are numbers from 0 to below 1"),
+        ("--data camvit", "--data is 'camvit' (did you mean camvid?), allowed are camvid, cityscapes, own, street"),
         ("--pictures -1", "pictures is -1, allowed are whole numbers of at least 0"),
         ("--keep-checkpoints -2", "keep_checkpoints is -2, allowed are whole numbers of at least 0"),
     ],

@@ -99,7 +99,7 @@ def test_accumulation_counts_optimiser_steps(train: Command, tmp_path: Path, mon
     assert_same_state(run, whole)
     assert whole.recipe["environment"]["accumulation"] == 2
     rates = [0.01 * (1 - step / 6) ** 0.9 for step in range(6)]
-    assert [value for _, value in events(tmp_path / "runs/whole")["rate"]] == pytest.approx(rates)
+    assert [value for _, value in events(tmp_path / "runs/whole")["rate/network"]] == pytest.approx(rates)
 
 
 def test_accumulated_batches_have_the_gradient_of_one(camvid: Path, tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """A recipe's method as it is trained, and the accelerator it is trained on."""
 
+import ctypes
 import os
 
 import torch
@@ -14,7 +15,10 @@ from dwnet.runtime import available_cpus
 from dwnet.segmentation import Segmenter
 from train.optimiser import freeze_unused
 from train.spec import Recipe
+from train.stopping import launched
 from train.tracking import tracker_names
+
+_M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_MAX = -1, -2, -4  # of malloc.h
 
 
 def build_accelerator(recipe: Recipe, *, tracked: bool = True) -> Accelerator:
@@ -46,14 +50,28 @@ def build_accelerator(recipe: Recipe, *, tracked: bool = True) -> Accelerator:
         raise ValueError("precision fp16 needs a GPU, found the CPU alone; allowed here are no and bf16")
     if accelerator.device.type == "cpu":
         _use_cores(accelerator.num_processes)
+        _keep_freed_memory()
     return accelerator
 
 
 def _use_cores(processes: int) -> None:
     """Shares the cores among the processes where Accelerate's launcher, not asked, gave each a single thread."""
-    launched = {"ACCELERATE_MIXED_PRECISION", "ACCELERATE_DYNAMO_BACKEND"} <= os.environ.keys()  # it always sets both
-    if launched and os.environ.get("OMP_NUM_THREADS") == "1":
+    if launched() and os.environ.get("OMP_NUM_THREADS") == "1":
         torch.set_num_threads(max(1, available_cpus() // processes))
+
+
+def _keep_freed_memory() -> None:
+    """Tells glibc to keep memory that PyTorch frees, for the next step to use.
+
+    Otherwise each large tensor of a step is new memory of the kernel's, page by page, and is given back
+    (`tests/benchmarks/memory.py`).
+    """
+    try:
+        mallopt = ctypes.CDLL(None).mallopt
+    except (OSError, TypeError, AttributeError):  # no glibc
+        return
+    for parameter, value in ((_M_MMAP_MAX, 0), (_M_TRIM_THRESHOLD, 2**31 - 1), (_M_TOP_PAD, 2**28)):
+        mallopt(parameter, value)
 
 
 def build_method(recipe: Recipe, classes: ClassSet, accelerator: Accelerator, checkpoint: Checkpoint | None) -> Method:

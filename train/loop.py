@@ -13,7 +13,7 @@ from train.batches import EpochOrder, batch_per_process, stop_workers, training_
 from train.build import build_method, unwrapped
 from train.data import training_data, validation_data
 from train.evaluation import evaluate
-from train.optimiser import build_optimiser, set_rates
+from train.optimiser import build_optimiser, rates, set_rates
 from train.pictures import ValPictures
 from train.progress import Clock, Means
 from train.run_folder import RunFolder, changes, environment
@@ -103,7 +103,7 @@ class Trainer:
             DataError: when a file of the data set is not what it must be.
         """
         if self.accelerator.is_main_process:
-            self.files.begin()
+            self.files.begin(self.iteration)
         self.tracking.begin(self.iteration)
         clock, means = Clock(), Means()
         try:
@@ -132,7 +132,7 @@ class Trainer:
                 continue
             self.iteration += 1
             if self.iteration % recipe.log_every == 0:
-                self.tracking.step(self.iteration, epoch, self.optimiser.param_groups[0]["lr"], means, clock)
+                self.tracking.step(self.iteration, epoch, rates(self.optimiser), means, clock)
             stop = self.stop.anywhere()
             if stop or self.iteration % recipe.checkpoint_every == 0 or self.epoch > epoch:
                 self.save()

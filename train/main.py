@@ -12,6 +12,7 @@ from train.build import build_accelerator
 from train.dry_run import dry_run
 from train.loop import Interrupted, Trainer, TrainingError
 from train.options import PROGRAM, Request, parse, with_nearest
+from train.stopping import stop_with_launcher
 
 EXIT_INTERRUPTED = 75
 """Exit status after SIGTERM or SIGINT: the run was saved, `--resume` continues it (EX_TEMPFAIL of sysexits.h).
@@ -23,6 +24,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Runs the command; returns the exit status (0, 1 for a clear error, 75 when interrupted and saved)."""
     first = os.environ.get("RANK", "0") == "0"
     request = parse(sys.argv[1:] if arguments is None else arguments, quiet=not first)
+    stop_with_launcher()
     trainer: Trainer | None = None
     try:
         trainer = _trainer(request)

@@ -15,18 +15,31 @@ def build_optimiser(method: Method, spec: OptimiserSpec) -> torch.optim.SGD:
 
 
 def parameter_groups(method: Method, spec: OptimiserSpec) -> list[dict[str, Any]]:
-    """Groups by rate and weight decay: the segmenter's head, the flow network, and all the rest (section 4.1.3)."""
-    groups: dict[tuple[float, float], list[nn.Parameter]] = {}
+    """Groups by rate and weight decay: the segmenter's head, the flow network, and all the rest (section 4.1.3).
+
+    "name" says which; the head is a group of its own where its rate is.
+    """
+    groups: dict[tuple[str, float, float], list[nn.Parameter]] = {}
     head = {id(p) for name, p in method.segmenter.named_parameters() if not name.startswith("backbone.")}
     for name, parameter in method.named_parameters():
         if not parameter.requires_grad:
             continue
-        rate = spec.rate * (spec.head_rate_factor if id(parameter) in head else 1.0)
+        part, rate = "network", spec.rate
+        if id(parameter) in head and spec.head_rate_factor != 1:
+            part, rate = "head", spec.rate * spec.head_rate_factor
         if name.startswith("flow."):
-            rate = spec.flow_rate
+            part, rate = "flow", spec.flow_rate
         decay = spec.weight_decay if parameter.ndim > 1 or spec.decay_norms else 0.0
-        groups.setdefault((rate, decay), []).append(parameter)
-    return [{"params": params, "lr": rate, "weight_decay": decay} for (rate, decay), params in groups.items()]
+        groups.setdefault((part, rate, decay), []).append(parameter)
+    return [
+        {"params": params, "name": part, "lr": rate, "weight_decay": decay}
+        for (part, rate, decay), params in groups.items()
+    ]
+
+
+def rates(optimiser: torch.optim.Optimizer) -> dict[str, float]:
+    """The present rate of each part that has one of its own: "network", and maybe "head" and "flow"."""
+    return {group.get("name", "network"): group["lr"] for group in optimiser.param_groups}
 
 
 def freeze_unused(method: Method) -> None:

@@ -33,7 +33,7 @@ class Request:
     resume: bool = False
     """Continue the run's last checkpoint."""
     dry_run: bool = False
-    """Build all, take one step, say what it costs, and leave nothing behind."""
+    """Build all, take two steps, say what it costs, and leave nothing behind."""
 
 
 def parse(arguments: list[str], *, quiet: bool = False) -> Request:
@@ -60,6 +60,9 @@ def parse(arguments: list[str], *, quiet: bool = False) -> Request:
         hint = did_you_mean(known.recipe or "", RECIPES)
         raise SystemExit(1 if quiet else f"{PROGRAM}: {asked}{hint}; allowed are {names_in_words()}")
     chosen = RECIPES[known.recipe]
+    if known.data is not None and known.data not in get_args(Kind):
+        kinds = ", ".join(get_args(Kind))
+        _refuse(f"--data is {known.data!r}{did_you_mean(known.data, get_args(Kind))}, allowed are {kinds}", quiet)
     if known.data is not None:
         neighbours: Literal["video", "camera_motion"] = "video" if known.data == "street" else "camera_motion"
         chosen = replace(chosen, data=replace(chosen.data, kind=known.data, neighbours=neighbours))
@@ -103,12 +106,13 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--recipe", metavar="NAME", help=f"required: {names_in_words()}")
     parser.add_argument(
         "--data",
-        choices=get_args(Kind),
-        help="another data set than the recipe's; the street comes with its own, rendered neighbours",
+        metavar="NAME",
+        help=f"another data set than the recipe's: {', '.join(get_args(Kind))}; the street comes with its own, "
+        "rendered neighbours",
     )
     parser.add_argument("--resume", action="store_true", help="continue OUTPUT/NAME/last.pt")
     parser.add_argument(
-        "--dry-run", action="store_true", help="build all, take one step, say what it costs, leave nothing behind"
+        "--dry-run", action="store_true", help="build all, take two steps, say what it costs, leave nothing behind"
     )
     return parser
 

@@ -4,6 +4,7 @@ Each is there whole or not at all.
 """
 
 import dataclasses
+import errno
 import json
 import platform
 import shutil
@@ -18,6 +19,14 @@ from dwnet import __version__
 from dwnet.checkpoint import Checkpoint, CheckpointError, load_checkpoint
 from dwnet.files import code_commit, written_whole
 from train.spec import Recipe
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]
+
+LOCK = "lock"
+"""In a run's folder: an empty file, locked by the process that trains there."""
 
 FREE_TO_CHANGE = {
     "output",
@@ -78,14 +87,41 @@ class RunFolder:
         self.configuration = recipe_dict(recipe) | {"environment": computed_by}
         """What recipe.json and each checkpoint hold."""
 
-    def begin(self) -> None:
-        """Makes the folder, writes recipe.json, and removes what a killed run left half-written."""
+    def begin(self, iteration: int) -> None:
+        """Makes the folder this process's alone, writes recipe.json, and removes what a killed run left half-written.
+
+        Args:
+            iteration: that the run starts or goes on from.
+
+        Raises:
+            ValueError: if another process trains there, or has since `load`.
+        """
         self.path.mkdir(parents=True, exist_ok=True)
+        self._take()
+        written = load_checkpoint(self.last).iteration if self.last.exists() else 0
+        if written != iteration:
+            raise ValueError(
+                f"{self.last} is of iteration {written}, of another process's run since this one was started"
+            )
         for pattern in (".last.*.pt", ".best.*.pt", ".iteration_*.pt", ".metrics.*.jsonl", ".recipe.*.json"):
             for leftover in self.path.glob(pattern):
                 leftover.unlink(missing_ok=True)
         with written_whole(self.path / "recipe.json") as path:
             path.write_text(json.dumps(self.configuration, indent=2) + "\n")
+
+    def _take(self) -> None:
+        """A lock that ends with this process, however it ends, and that its loader's workers do not inherit."""
+        if fcntl is None:
+            return
+        self._lock = (self.path / LOCK).open("a+")  # kept open: closing the file ends the lock
+        try:
+            fcntl.lockf(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            if error.errno in (errno.EACCES, errno.EAGAIN):
+                raise ValueError(
+                    f"another process trains in {self.path}; choose another --name, or end that one"
+                ) from error
+            # A file system without locks: nobody can be kept out.
 
     def save(self, checkpoint: Checkpoint) -> None:
         """Writes last.pt; where checkpoints are kept, as a numbered one too, and then removes those too many."""

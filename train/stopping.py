@@ -1,10 +1,29 @@
 """SIGTERM and SIGINT: remembered until the step is done."""
 
+import ctypes
+import os
 import signal
+import sys
 from types import TracebackType
 from typing import Self
 
 from accelerate import Accelerator
+
+_PR_SET_PDEATHSIG = 1  # of sys/prctl.h
+
+
+def stop_with_launcher() -> None:
+    """SIGTERM comes to this process too when Accelerate's launcher, which started it, ends before it.
+
+    The launcher of a single process does not pass a SIGTERM on: the run would go on, seen by nobody. Linux only.
+    """
+    if launched() and sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+
+
+def launched() -> bool:
+    """Whether Accelerate's launcher started this process: it always sets both."""
+    return {"ACCELERATE_MIXED_PRECISION", "ACCELERATE_DYNAMO_BACKEND"} <= os.environ.keys()
 
 
 class StopSignals:

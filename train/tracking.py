@@ -60,22 +60,23 @@ class Tracking:
             },
         )
 
-    def step(self, iteration: int, epoch: int, rate: float, means: Means, clock: Clock) -> None:
-        """`iteration` is done, the `epoch`-th counted from 0; means and times are since the last call."""
+    def step(self, iteration: int, epoch: int, rates: Mapping[str, float], means: Means, clock: Clock) -> None:
+        """`iteration` is done, the `epoch`-th counted from 0, at `rates`; means and times are since the last call."""
         accelerator, recipe = self.accelerator, self.recipe
         values = {name: accelerator.reduce(value, "mean").item() for name, value in means.read().items()}
         read = clock.read((self.iterations - iteration) * recipe.batch_size)
         terms = "  ".join(f"{name} {value:.4f}" for name, value in values.items())
         accelerator.print(
             f"epoch {epoch + 1}/{recipe.epochs}  iteration {iteration}/{self.iterations}  {terms}  "
-            f"rate {rate:.5f}  {read.images_per_second:.1f} images/s  data wait {read.wait_share:.0%}  "
-            f"ETA {read.time_left}",
+            f"rate {next(iter(rates.values())):.5f}  {read.images_per_second:.1f} images/s  "
+            f"data wait {read.wait_share:.0%}  ETA {read.time_left}",
             flush=True,
         )
         self._hint(read)
         scalars = {f"loss/{name}": value for name, value in values.items()}
         speed = {"images_per_second": read.images_per_second, "data_wait": read.wait_share}
-        accelerator.log({**scalars, "rate": rate, **speed}, step=iteration)
+        parts = {f"rate/{part}": rate for part, rate in rates.items()}
+        accelerator.log({**scalars, **parts, **speed}, step=iteration)
 
     def evaluation(self, iteration: int, epoch: int, miou_percent: float, ious: Mapping[str, float | None]) -> None:
         """Class IoUs in percent on val after `epoch` epochs; None is a class that val does not have."""

@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from dwnet import IGNORE_LABEL
 from dwnet.data.camvid_labels import ColourLabels
 from dwnet.data.classes import CAMVID_11
-from dwnet.data.frames import IMAGE_SUFFIXES, SPLITS, LabelledFrame, Split, list_images, refuse_unmatched
-from dwnet.data.pairs import DataError, read_raw
+from dwnet.data.frames import IMAGE_SUFFIXES, SPLITS, LabelledFrame, Split, list_images, matched
+from dwnet.data.pairs import DataError, read_ids, refuse
 
 VOID_ID = len(CAMVID_11)  # 11, on disk, in the 480 x 360 version
 STILLS, COLOUR_LABELS = "701_StillsRaw_full", "LabeledApproved_full"
@@ -110,8 +110,8 @@ def _folder_layout(description: str, folders: dict[Split, tuple[Path, Path]], sp
     images, labels = list_images(image_folder), list_images(label_folder)
     if not images:
         raise DataError(f"{image_folder}: found no images; allowed are {', '.join(IMAGE_SUFFIXES)}")
-    refuse_unmatched((image_folder, images), (label_folder, labels))
-    frames = tuple(LabelledFrame(name, images[name], labels[name]) for name in sorted(images))
+    names = matched((image_folder, images), (label_folder, labels))
+    frames = tuple(LabelledFrame(name, images[name], labels[name]) for name in names)
     return Layout(description, frames, _read_id_labels)
 
 
@@ -133,10 +133,14 @@ def _original_layout(root: Path, split: Split) -> Layout:
     if missing:
         part, first = missing[0]
         count = sum(other == part for other, _ in missing)
-        raise DataError(
-            f"{first}: missing; {count} of the {len(frames)} {split} {part} files are not there",
-            [f"{path}: missing" for _, path in missing],
+        refuse(
+            DataError(
+                f"{first}: missing; {count} of the {len(frames)} {split} {part} files are not there",
+                [f"{path}: missing" for _, path in missing],
+            )
         )
+        lost = {path for _, path in missing}
+        frames = tuple(frame for frame in frames if frame.image not in lost and frame.labels not in lost)
     table = root / "label_colors.txt"
     return Layout(description, frames, ColourLabels.read(table) if table.is_file() else ColourLabels.published())
 
@@ -159,7 +163,7 @@ def _original_names(root: Path, split: Split) -> tuple[str, ...]:
 
 
 def _read_id_labels(path: Path) -> NDArray[np.uint8]:
-    labels = read_raw(path)
+    labels = read_ids(path)
     if labels.ndim != 2 or labels.dtype != np.uint8:
         channels = 1 if labels.ndim == 2 else labels.shape[2]
         raise DataError(

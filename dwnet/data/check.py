@@ -8,7 +8,7 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from dwnet.data.frames import LabelledFrames
-from dwnet.data.pairs import DataError
+from dwnet.data.pairs import DataError, collecting_problems
 
 
 @dataclass(frozen=True)
@@ -30,17 +30,17 @@ class CheckResult:
 
 
 def check(open_split: Callable[[], LabelledFrames], progress: Callable[[int, int], None] | None = None) -> CheckResult:
-    """Read every image and label of a split, and the header of every real neighbour.
+    """Read every image and label of a split, and beginning and end of every real neighbour.
 
     Args:
         open_split: makes the data set, as training would.
         progress: called with (frames done, frames in all).
     """
-    try:
-        data = open_split()
-    except DataError as error:
-        return CheckResult(0, 0, (), {}, 0.0, error.problems)
-    problems: list[str] = []
+    with collecting_problems() as problems:
+        try:
+            data = open_split()
+        except DataError as error:
+            return CheckResult(0, 0, (), {}, 0.0, (*problems, *error.problems))
     sizes: set[tuple[int, int]] = set()
     counts = np.zeros(256, np.int64)
     neighbours: set[Path] = set()
@@ -84,10 +84,19 @@ def describe(name: str, result: CheckResult) -> str:
     )
 
 
+_ENDS = {"JPEG": b"\xff\xd9", "PNG": b"IEND\xae\x42\x60\x82"}
+"""What a whole file ends with, but for some padding."""
+
+
 def _header_problem(path: Path, size: tuple[int, int]) -> list[str]:
+    """Of a file whose beginning and end are looked at: a long video has too many for all of them to be decoded."""
     try:
         with Image.open(path) as image:
-            found = image.size
+            found, kind = image.size, image.format or ""
+        with path.open("rb") as file:
+            file.seek(max(0, path.stat().st_size - 1024))
+            if _ENDS.get(kind, b"") not in file.read():
+                return [f"{path}: not a whole image (its end is missing)"]
     except (OSError, UnidentifiedImageError) as error:
         return [f"{path}: not a readable image ({error})"]
     if found != size:

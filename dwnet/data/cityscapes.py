@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from dwnet import IGNORE_LABEL
 from dwnet.data.classes import CITYSCAPES_19
 from dwnet.data.frames import LabelledFrame, LabelledFrames, Neighbours, Split, check_options
-from dwnet.data.pairs import DataError, read_raw
+from dwnet.data.pairs import DataError, read_raw, refuse
 from dwnet.data.transforms import Augmentation
 
 TRAIN_IDS = {7: 0, 8: 1, 11: 2, 12: 3, 13: 4, 17: 5, 19: 6, 20: 7, 21: 8, 22: 9}
@@ -167,7 +167,7 @@ def _with_snippets(frames: tuple[LabelledFrame, ...], max_offset: int) -> tuple[
 
 def _refuse(problems: list[str], of: int, what: str) -> None:
     if problems:
-        raise DataError(f"{problems[0]} ({len(problems)} of {of} {what})", problems)
+        refuse(DataError(f"{problems[0]} ({len(problems)} of {of} {what})", problems))
 
 
 _LOOKUP = np.full(256, IGNORE_LABEL, np.uint8)

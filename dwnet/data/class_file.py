@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from dwnet import IGNORE_LABEL
 from dwnet.data.classes import ClassSet, made_up_colour
-from dwnet.data.pairs import DataError, read_raw
+from dwnet.data.pairs import DataError, read_ids
 
 EXAMPLE = '{"name": "yard", "classes": [{"name": "grass", "id": 3, "colour": [0, 128, 0]}, ...], "ignore": [0, 255]}'
 
@@ -32,7 +32,7 @@ class OwnClasses:
         Raises:
             DataError: no image, more than one channel, or an id that is neither a class's nor ignored.
         """
-        labels = read_raw(path)
+        labels = read_ids(path)
         if labels.ndim != 2 or labels.dtype != np.uint8:
             channels = 1 if labels.ndim == 2 else labels.shape[2]
             raise DataError(f"{path}: found {channels} channels of {labels.dtype}; allowed is one channel of uint8 ids")

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from dwnet.data.camera_motion import CameraMotion
 from dwnet.data.classes import ClassSet
-from dwnet.data.pairs import DataError, EpochData, FrameSample, PairSample, make_sample, read_image
+from dwnet.data.pairs import DataError, EpochData, FrameSample, PairSample, make_sample, read_image, refuse
 from dwnet.data.transforms import Augmentation
 
 Split = Literal["train", "val", "test"]
@@ -174,8 +174,11 @@ def list_images(folder: Path) -> dict[str, Path]:
     return files
 
 
-def refuse_unmatched(images: tuple[Path, dict[str, Path]], labels: tuple[Path, dict[str, Path]]) -> None:
-    """Raise `DataError`, listing every file of two folders (each with `list_images` of it) without its counterpart."""
+def matched(images: tuple[Path, dict[str, Path]], labels: tuple[Path, dict[str, Path]]) -> list[str]:
+    """Return the names that two folders, each with `list_images` of it, have in common, sorted.
+
+    `refuse` with every file that has no counterpart.
+    """
     messages, problems = [], []
     for (folder, here), (other, there), what in ((images, labels, "labels"), (labels, images, "image")):
         unmatched = [here[name] for name in sorted(here.keys() - there.keys())]
@@ -186,7 +189,8 @@ def refuse_unmatched(images: tuple[Path, dict[str, Path]], labels: tuple[Path, d
                 "files lack one)"
             )
     if messages:
-        raise DataError("; ".join(messages), problems)
+        refuse(DataError("; ".join(messages), problems))
+    return sorted(images[1].keys() & labels[1].keys())
 
 
 def _labelled_neighbours(

@@ -12,6 +12,8 @@
 Frames of video files are read from ``ROOT/SPLIT/frames/DRIVE_1/000012.jpg``; `extract_frames` puts them there.
 """
 
+import itertools
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,9 +28,9 @@ from dwnet.data.frames import (
     Split,
     check_options,
     list_images,
-    refuse_unmatched,
+    matched,
 )
-from dwnet.data.pairs import DataError
+from dwnet.data.pairs import DataError, collecting, refuse
 from dwnet.data.transforms import Augmentation
 from dwnet.data.video_frames import extract
 
@@ -68,6 +70,7 @@ class OwnData(LabelledFrames):
         folder = _split_folder(root, split)
         reach = max_offset if neighbours in ("video", "mixed") else 0
         single = (folder / "images").is_dir()
+        _refuse_what_is_passed_over(folder)
         super().__init__(
             _single_images(folder) if single else _clip_frames(folder, reach),
             classes=own.classes,
@@ -148,14 +151,17 @@ def _single_images(folder: Path) -> tuple[LabelledFrame, ...]:
     images, labels = list_images(folder / "images"), list_images(folder / "labels")
     if not images:
         raise DataError(f"{folder / 'images'}: found no images; allowed are {', '.join(IMAGE_SUFFIXES)}")
-    refuse_unmatched((folder / "images", images), (folder / "labels", labels))
-    return tuple(LabelledFrame(name, images[name], labels[name], sequence=name) for name in sorted(images))
+    names = matched((folder / "images", images), (folder / "labels", labels))
+    return tuple(LabelledFrame(name, images[name], labels[name], sequence=name) for name in names)
 
 
 def _clip_frames(folder: Path, reach: int) -> tuple[LabelledFrame, ...]:
     """The labelled frames with the real frames within `reach`; `DataError` lists all that are missing."""
     frames, problems = [], []
     for clip in _clips(folder):
+        gaps = _gaps(clip) if reach and collecting() and clip.video is None else []
+        if gaps:
+            refuse(DataError(gaps[0], gaps))
         for number, labels in sorted(clip.labels.items()):
             image = clip.frames.get(number)
             if image is None:
@@ -166,10 +172,37 @@ def _clip_frames(folder: Path, reach: int) -> tuple[LabelledFrame, ...]:
             video = {offset: clip.frames[number + offset] for offset in offsets if number + offset in clip.frames}
             frames.append(LabelledFrame(f"{clip.name}/{number:06d}", image, labels, clip.name, number, video))
     if problems:
-        raise DataError(f"{problems[0]} ({len(problems)} of {len(problems) + len(frames)} labelled frames)", problems)
+        lost = f"{problems[0]} ({len(problems)} of {len(problems) + len(frames)} labelled frames)"
+        refuse(DataError(lost, problems))
     if not frames:
         raise DataError(f"{folder / 'labels'}: found no labels; allowed are labels/CLIP/NUMBER.png")
     return tuple(frames)
+
+
+def _gaps(clip: _Clip) -> list[str]:
+    """Numbers that a folder of frames skips, if it counts one by one and not every second frame, say."""
+    numbers = sorted(clip.frames)
+    steps = [after - before for before, after in itertools.pairwise(numbers)]
+    if not steps or Counter(steps).most_common(1)[0][0] != 1:
+        return []
+    return [
+        f"{clip.frames[before].parent}: no frame {missing}, between {clip.frames[before].name} and "
+        f"{clip.frames[after].name}"
+        for before, after in itertools.pairwise(numbers)
+        for missing in range(before + 1, after)
+    ]
+
+
+def _refuse_what_is_passed_over(folder: Path) -> None:
+    """`refuse` with the files that belong to the other of the two layouts, and that nobody would read."""
+    single = (folder / "images").is_dir()
+    other = [folder / "clips"] if single and (folder / "clips").is_dir() else []
+    entries = sorted((folder / "labels").iterdir()) if (folder / "labels").is_dir() else []
+    other += [path for path in entries if path.is_dir() == single]
+    if other:
+        layout = "images/ with labels/NAME.png" if single else "clips/ with labels/CLIP/NUMBER.png"
+        problems = [f"{path}: belongs to no part of {layout}, which {folder} has" for path in other]
+        refuse(DataError(f"{problems[0]} ({len(problems)} such)", problems))
 
 
 def _clips(folder: Path) -> list[_Clip]:

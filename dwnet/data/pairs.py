@@ -7,7 +7,9 @@ because the augmentation has a generator to itself, the frames are the same whet
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from contextvars import ContextVar
 from pathlib import Path
 from typing import NotRequired, TypedDict
 
@@ -15,6 +17,7 @@ import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from PIL import Image, UnidentifiedImageError
 from torch.utils.data import Dataset
 
 from dwnet.data.transforms import (
@@ -43,6 +46,33 @@ class DataError(ValueError):
     def __reduce__(self) -> tuple[type["DataError"], tuple[str, tuple[str, ...]]]:
         """A loader's worker sends it to its parent."""
         return type(self), (str(self), self.problems)
+
+
+_collected: ContextVar[list[str] | None] = ContextVar("collected", default=None)
+
+
+@contextmanager
+def collecting_problems() -> Iterator[list[str]]:
+    """Within it `refuse` raises nothing, and the list yielded has all problems: other files can be looked at too."""
+    problems: list[str] = []
+    token = _collected.set(problems)
+    try:
+        yield problems
+    finally:
+        _collected.reset(token)
+
+
+def collecting() -> bool:
+    """Whether problems are collected, and so whether it is worth looking for those that training can do without."""
+    return _collected.get() is not None
+
+
+def refuse(error: DataError) -> None:
+    """Raise `error` about files that a data set can also be made without, unless problems are only collected."""
+    problems = _collected.get()
+    if problems is None:
+        raise error
+    problems.extend(error.problems)
 
 
 class FrameSample(TypedDict):
@@ -188,6 +218,14 @@ def read_image(path: Path) -> NDArray[np.uint8]:
 def read_raw(path: Path) -> NDArray:
     """Return an image file with the channels and depth it has on disk (BGR order); `DataError` as `read_image`."""
     return _decode(path, cv2.IMREAD_UNCHANGED)
+
+
+def read_ids(path: Path) -> NDArray:
+    """Return a label image as `read_raw` does, but of one with a palette the indices: what annotation tools write."""
+    with suppress(OSError, UnidentifiedImageError), Image.open(path) as image:
+        if image.mode == "P":
+            return np.array(image)
+    return read_raw(path)
 
 
 def _decode(path: Path, mode: int) -> NDArray:
