@@ -286,7 +286,7 @@ def test_a_run_keeps_training_and_val_in_its_data_folder(tmp_path: Path) -> None
     spec = DataSpec(kind="street", neighbours="video", root=tmp_path, street_size=(48, 64), crop=(32, 32))
     recipe = replace(RECIPES["street_quick"], data=spec)
     validation_data(recipe)[0]
-    assert training_data(recipe)._cache.folder.is_relative_to(tmp_path / "cache" / "train")
+    assert training_data(recipe).data._cache.folder.is_relative_to(tmp_path / "cache" / "train")
     files = [path for path in tmp_path.rglob("*") if path.is_file()]
     assert files
     assert all(path.is_relative_to(tmp_path / "cache" / "val") for path in files)
