@@ -13,8 +13,8 @@ from dwnet.flow.estimator import FlowEstimator
 class WithFlow(EpochData):
     """A data set whose pairs hold "coarse_flow" too: what `estimator` finds between their augmented frames.
 
-    DIS runs on the CPU. At 768 x 768 it takes longer for a batch than a GPU takes for a step, if the training process
-    itself has to wait for it.
+    DIS runs on the CPU, where the workers share its work; a training process that estimated the flows of a whole batch, one
+    after another, would keep a GPU waiting.
 
     Args:
         data: with neighbours.
