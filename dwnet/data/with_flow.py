@@ -13,8 +13,8 @@ from dwnet.flow.estimator import FlowEstimator
 class WithFlow(EpochData):
     """A data set whose pairs hold "coarse_flow" too: what `estimator` finds between their augmented frames.
 
-    DIS runs on the CPU, where the workers share its work; a training process that estimated the flows of a whole batch, one
-    after another, would keep a GPU waiting.
+    DIS runs on the CPU, where the workers share its work; a training process that estimated the flows of a batch one
+    after another would keep a GPU waiting.
 
     Args:
         data: with neighbours.
