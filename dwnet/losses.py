@@ -21,18 +21,21 @@ EDGE = 1.0
 """Edge-aware smoothness: an edge of this height, on the scale of Eq. 7's E, weighs exp(-1)."""
 
 
-def segmentation_loss(logits: Tensor, labels: Tensor) -> Tensor:
+def segmentation_loss(logits: Tensor, labels: Tensor, *, class_weights: tuple[float, ...] = ()) -> Tensor:
     """The pixel-wise cross-entropy l_ce (section 3.5), averaged over the labelled pixels.
 
     Args:
         logits: (B, K, h, w) float; resized to the labels where they are smaller.
         labels: (B, H, W) uint8 or int64, 0..K-1 or `IGNORE_LABEL`.
+        class_weights: of each class's pixels in the sum, K numbers; none is the paper's, 1 each. The mean stays one
+            over pixels, whatever their weights.
 
     Returns:
         A scalar; 0 where no pixel is labelled.
     """
     logits = resize(at_least_float32(logits), (labels.shape[-2], labels.shape[-1]))
-    summed = F.cross_entropy(logits, labels.long(), ignore_index=IGNORE_LABEL, reduction="sum")
+    weight = logits.new_tensor(class_weights) if class_weights else None
+    summed = F.cross_entropy(logits, labels.long(), weight=weight, ignore_index=IGNORE_LABEL, reduction="sum")
     return summed / _shared_count((labels != IGNORE_LABEL).sum())
 
 

@@ -91,6 +91,9 @@ class MethodSpec:
     CamVid's synthetic neighbours); 0 is the paper's."""
     auxiliary_weight: float = 0.4
     """All: weight of the auxiliary heads' cross-entropy."""
+    class_weights: tuple[float, ...] = ()
+    """All: weight of each class's pixels in the cross-entropy, in the order of the classes; none is the paper's, 1
+    each."""
 
     def __post_init__(self) -> None:
         if self.fusion not in get_args(FusionName):
@@ -100,6 +103,8 @@ class MethodSpec:
                 raise ValueError(f"{name} is {getattr(self, name)}, allowed are numbers of at least 0")
         if not 0 < self.delta < math.inf:
             raise ValueError(f"delta is {self.delta}, allowed are numbers above 0")
+        if not all(0 < weight < math.inf for weight in self.class_weights):
+            raise ValueError(f"class_weights is {self.class_weights}, allowed are numbers above 0")
         if self.key_interval < 1:
             raise ValueError(f"key_interval is {self.key_interval}, allowed are whole numbers of at least 1")
         if self.train_flow and self.name == "baseline":
@@ -135,6 +140,10 @@ class MethodSpec:
         """
         if self.name not in METHODS:
             raise ValueError(f"unknown method {self.name!r}, allowed are {', '.join(METHODS)}")
+        if self.class_weights and len(self.class_weights) != segmenter.num_classes:
+            raise ValueError(
+                f"class_weights has {len(self.class_weights)} numbers, allowed are {segmenter.num_classes}, one a class"
+            )
         method = METHODS[self.name](segmenter, self)
         if method.needs_neighbour:
             weights = self.flow_weights if load_flow else "none"
@@ -185,10 +194,13 @@ class Method(nn.Module, ABC):
         return self._flow_px(batch["frame"], batch["neighbour"])
 
     def _cross_entropy(self, logits: Tensor, auxiliary: tuple[Tensor, ...], labels: Tensor) -> Losses:
-        main = segmentation_loss(logits, labels)
+        weights = self.spec.class_weights
+        main = segmentation_loss(logits, labels, class_weights=weights)
         losses = {"segmentation": main, "total": main}
         if auxiliary and self.spec.auxiliary_weight > 0:
-            losses["auxiliary"] = torch.stack([segmentation_loss(a, labels) for a in auxiliary]).sum()
+            losses["auxiliary"] = torch.stack(
+                [segmentation_loss(a, labels, class_weights=weights) for a in auxiliary]
+            ).sum()
             losses["total"] = main + self.spec.auxiliary_weight * losses["auxiliary"]
         return losses
 

@@ -2,6 +2,7 @@
 
 import ctypes
 import os
+from dataclasses import replace
 
 import torch
 from accelerate import Accelerator
@@ -13,6 +14,7 @@ from dwnet.data.classes import ClassSet
 from dwnet.methods import Method
 from dwnet.runtime import available_cpus
 from dwnet.segmentation import Segmenter
+from train.class_balance import class_weights
 from train.optimiser import freeze_unused
 from train.spec import Recipe
 from train.stopping import launched
@@ -77,6 +79,8 @@ def _keep_freed_memory() -> None:
 def build_method(recipe: Recipe, classes: ClassSet, accelerator: Accelerator, checkpoint: Checkpoint | None) -> Method:
     """The method to train, with fresh weights from the recipe's seed, or with those of a checkpoint to resume from.
 
+    Its specification is the recipe's, with the class weights that `class_balance` resolves to, or the checkpoint's.
+
     Raises:
         ValueError: for a network, method or crop that do not fit each other, or a checkpoint that does not fit them.
     """
@@ -93,7 +97,8 @@ def build_method(recipe: Recipe, classes: ClassSet, accelerator: Accelerator, ch
         raise ValueError(
             f"data.crop is {recipe.data.crop}, allowed are multiples of {segmenter.multiple} for this network"
         )
-    method = recipe.method.build(segmenter, load_flow=fresh)
+    spec = replace(recipe.method, class_weights=class_weights(recipe)) if checkpoint is None else checkpoint.method
+    method = spec.build(segmenter, load_flow=fresh)
     if checkpoint is not None:
         load_weights(method, checkpoint.weights, source=checkpoint.source)
     freeze_unused(method)

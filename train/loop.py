@@ -201,12 +201,12 @@ class Trainer:
 
     def checkpoint(self) -> Checkpoint:
         """All that a resumed run starts from."""
-        scaler = self.accelerator.scaler
+        scaler, method = self.accelerator.scaler, unwrapped(self.method, self.accelerator)
         return Checkpoint(
             network=self.recipe.network,
-            method=self.recipe.method,
+            method=method.spec,
             classes=self.classes,
-            weights=unwrapped(self.method, self.accelerator).state_dict(),
+            weights=method.state_dict(),
             recipe=self.files.configuration,
             iteration=self.iteration,
             epoch=self.epoch,

@@ -81,7 +81,10 @@ camvid_lite0 = Recipe(
     name="camvid_lite0",
     # Deviation: colours change. Training has four drives, at noon and at dusk; other light must not be a surprise.
     data=DataSpec(crop=(288, 288), colour=0.3),
-    network=NetworkSpec(backbone="efficientnet_lite0", output_stride=16, channels=256),
+    # Deviation: a decoder, for what is thin. Without it poles have 0 % IoU (MODEL_CARD.md).
+    network=NetworkSpec(segmenter="pspnet_decoder", backbone="efficientnet_lite0", output_stride=16, channels=128),
+    # Deviation: rare classes weigh more. 64.1 mIoU on val instead of 61.0 (one run each).
+    class_balance=0.5,
     # Deviation: the paper has one rate. In a schedule this short the new layers need a higher one, as in the published
     # trainer of [17]: 4 epochs of this baseline gave 47.4 mIoU on val with a factor of 10, and 40.6 with 1.
     optimiser=OptimiserSpec(head_rate_factor=10.0),
@@ -109,7 +112,8 @@ street_quick = replace(
     camvid_lite0,
     name="street_quick",
     data=DataSpec(kind="street", neighbours="video", street_size=(288, 384), crop=(224, 224), scale=(0.75, 1.33)),
-    network=replace(camvid_lite0.network, channels=128),
+    network=NetworkSpec(backbone="efficientnet_lite0", output_stride=16, channels=128),
+    class_balance=0.0,
     epochs=2,
 )
 

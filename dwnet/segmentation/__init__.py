@@ -8,10 +8,12 @@ from dwnet.segmentation.backbone import BACKBONES, Backbone
 from dwnet.segmentation.danet import DANet
 from dwnet.segmentation.deeplabv3plus import DeepLabV3Plus
 from dwnet.segmentation.pspnet import PSPNet
+from dwnet.segmentation.pspnet_decoder import PSPNetDecoder
 from dwnet.segmentation.segmenter import Segmenter, pad_to_multiple
 
 SEGMENTERS: dict[str, Callable[..., Segmenter]] = {
     "pspnet": PSPNet,
+    "pspnet_decoder": PSPNetDecoder,
     "deeplabv3plus": DeepLabV3Plus,
     "danet": DANet,
 }
@@ -24,15 +26,16 @@ class NetworkSpec:
 
     segmenter: str = "pspnet"
     """pspnet: pyramid pooling, features at the output stride. deeplabv3plus: ASPP and a decoder, features at stride 4:
-    finer edges, and a larger map to warp in training. danet: attention over all positions and over all channels,
+    finer edges, and a larger map to warp in training. pspnet_decoder: pyramid pooling and that decoder, for crops too
+    small for ASPP's rates. danet: attention over all positions and over all channels,
     features at the output stride, time and memory that grow with the square of the map's pixels."""
     backbone: str = "efficientnet_lite0"
     """mobilenetv2, resnet50, resnet101, efficientnet_lite0, or any timm feature network."""
     output_stride: int = 16
     """Image pixels per pixel of the backbone's last map: 8, as in the papers' tables, or 16, several times faster."""
     channels: int | None = None
-    """Channels of the features F_t. None is what the network's paper has: 512 for pspnet, 256 for deeplabv3plus, a
-    quarter of the backbone's last map for danet (512 on a ResNet)."""
+    """Channels of the features F_t. None is what the network's paper has: 512 for pspnet, 256 for deeplabv3plus and
+    pspnet_decoder, a quarter of the backbone's last map for danet (512 on a ResNet)."""
     dropout: float = 0.0
     """Dropout in front of the classifiers; PSPNet's own paper has 0.1, which Eq. 6 would see as a difference of P."""
     auxiliary: bool = True
@@ -67,6 +70,7 @@ __all__ = [
     "DeepLabV3Plus",
     "NetworkSpec",
     "PSPNet",
+    "PSPNetDecoder",
     "Segmenter",
     "pad_to_multiple",
 ]

@@ -4,13 +4,8 @@ import torch
 from torch import Tensor, nn
 
 from dwnet.segmentation.backbone import Backbone
+from dwnet.segmentation.decoder import LOW_LEVEL_STRIDE, Decoder
 from dwnet.segmentation.heads import DilatedSegmenter, conv_bn_relu, separable_conv_bn_relu
-from dwnet.warp import resize
-
-LOW_LEVEL_STRIDE = 4
-"""Image pixels per pixel of F_t, and of the backbone's map that the decoder adds (the paper's Conv2)."""
-LOW_LEVEL_CHANNELS = 48
-"""To which that map is reduced (the paper's Table 1)."""
 
 
 class DeepLabV3Plus(DilatedSegmenter):
@@ -42,26 +37,16 @@ class DeepLabV3Plus(DilatedSegmenter):
         dropout: float = 0.0,
         auxiliary: bool = True,
     ) -> None:
-        if LOW_LEVEL_STRIDE not in backbone.strides:
-            raise ValueError(
-                f"the backbone's maps have strides {backbone.strides}, DeepLabV3+ needs one of {LOW_LEVEL_STRIDE}"
-            )
         channels = 256 if channels is None else channels
         super().__init__(backbone, num_classes=num_classes, channels=channels, stride=LOW_LEVEL_STRIDE)
-        self.low_level_stage = backbone.strides.index(LOW_LEVEL_STRIDE)
         # 6, 12, 18 at output stride 16, doubled at 8 (DeepLabV3, section 3.3).
         rates = tuple(rate * 16 // backbone.strides[-1] for rate in (6, 12, 18))
         self.aspp = ASPP(backbone.channels[-1], channels, rates=rates)
-        self.low_level = conv_bn_relu(backbone.channels[self.low_level_stage], LOW_LEVEL_CHANNELS, 1)
-        self.decoder = nn.Sequential(
-            separable_conv_bn_relu(channels + LOW_LEVEL_CHANNELS, channels), separable_conv_bn_relu(channels, channels)
-        )
+        self.decoder = Decoder(backbone, channels, channels)
         self._add_classifiers(dropout=dropout, auxiliary=auxiliary)
 
     def _decode(self, stages: list[Tensor]) -> Tensor:
-        low_level = self.low_level(stages[self.low_level_stage])
-        context = resize(self.aspp(stages[-1]), (low_level.shape[-2], low_level.shape[-1]))
-        return self.decoder(torch.cat([context, low_level], dim=1))
+        return self.decoder(self.aspp(stages[-1]), stages)
 
 
 class ASPP(nn.Module):

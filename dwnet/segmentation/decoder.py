@@ -1,0 +1,45 @@
+"""DeepLabV3+'s decoder (Chen et al., ECCV 2018, Fig. 2): context resized to stride 4, beside the backbone's own map."""
+
+import torch
+from torch import Tensor, nn
+
+from dwnet.segmentation.backbone import Backbone
+from dwnet.segmentation.heads import conv_bn_relu, separable_conv_bn_relu
+from dwnet.warp import resize
+
+LOW_LEVEL_STRIDE = 4
+"""Image pixels per pixel of F_t, and of the backbone's map that the decoder adds (the paper's Conv2)."""
+LOW_LEVEL_CHANNELS = 48
+"""To which that map is reduced (the paper's Table 1)."""
+
+
+class Decoder(nn.Module):
+    """The context map resized to stride 4, beside the reduced low-level map, through two separable 3x3.
+
+    Args:
+        backbone: its map of stride 4 is the low-level one.
+        in_channels: of the context map.
+        out_channels: of the result, F_t.
+
+    Raises:
+        ValueError: if the backbone has no map of stride 4.
+    """
+
+    def __init__(self, backbone: Backbone, in_channels: int, out_channels: int) -> None:
+        super().__init__()
+        if LOW_LEVEL_STRIDE not in backbone.strides:
+            raise ValueError(
+                f"the backbone's maps have strides {backbone.strides}, a decoder needs one of {LOW_LEVEL_STRIDE}"
+            )
+        self.low_level_stage = backbone.strides.index(LOW_LEVEL_STRIDE)
+        self.low_level = conv_bn_relu(backbone.channels[self.low_level_stage], LOW_LEVEL_CHANNELS, 1)
+        self.refine = nn.Sequential(
+            separable_conv_bn_relu(in_channels + LOW_LEVEL_CHANNELS, out_channels),
+            separable_conv_bn_relu(out_channels, out_channels),
+        )
+
+    def forward(self, context: Tensor, stages: list[Tensor]) -> Tensor:
+        """(B, in_channels, h, w) and the backbone's maps to (B, out_channels, H / 4, W / 4)."""
+        low_level = self.low_level(stages[self.low_level_stage])
+        context = resize(context, (low_level.shape[-2], low_level.shape[-1]))
+        return self.refine(torch.cat([context, low_level], dim=1))

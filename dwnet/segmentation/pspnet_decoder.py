@@ -1,0 +1,50 @@
+"""PSPNet with DeepLabV3+'s decoder: pyramid pooling for the context, features at stride 4 for what is thin."""
+
+from torch import Tensor
+
+from dwnet.segmentation.backbone import Backbone
+from dwnet.segmentation.decoder import LOW_LEVEL_STRIDE, Decoder
+from dwnet.segmentation.heads import DilatedSegmenter, conv_bn_relu
+from dwnet.segmentation.pspnet import PyramidPooling
+
+
+class PSPNetDecoder(DilatedSegmenter):
+    """`PSPNet` to its bottleneck, and `Decoder` from there to F_t. Not the paper's.
+
+    DeepLabV3+'s ASPP takes its rates for the crops that it was trained on, and a smaller map has few positions for
+    them; means over bins fit any crop.
+
+    Args:
+        backbone: its last map enters the pyramid, its map of stride 4 the decoder, the map before the last the
+            auxiliary head.
+        num_classes: K.
+        channels: of the bottleneck, of the pyramid's four pooled maps together, of the decoder, and so C of F_t. None
+            is 256, DeepLabV3+'s.
+        dropout: in front of the classifiers, as in `PSPNet`.
+        auxiliary: adds PSPNet's auxiliary head (training only).
+
+    Raises:
+        ValueError: if the channels are no multiple of 4, or the backbone has no map of stride 4.
+    """
+
+    def __init__(
+        self,
+        backbone: Backbone,
+        *,
+        num_classes: int,
+        channels: int | None = None,
+        dropout: float = 0.0,
+        auxiliary: bool = True,
+    ) -> None:
+        channels = 256 if channels is None else channels
+        if channels % 4:
+            raise ValueError(f"channels is {channels}, allowed are multiples of 4")
+        super().__init__(backbone, num_classes=num_classes, channels=channels, stride=LOW_LEVEL_STRIDE)
+        inputs = backbone.channels[-1]
+        self.pyramid = PyramidPooling(inputs, channels // 4)
+        self.bottleneck = conv_bn_relu(inputs + channels, channels, 3)
+        self.decoder = Decoder(backbone, channels, channels)
+        self._add_classifiers(dropout=dropout, auxiliary=auxiliary)
+
+    def _decode(self, stages: list[Tensor]) -> Tensor:
+        return self.decoder(self.bottleneck(self.pyramid(stages[-1])), stages)
