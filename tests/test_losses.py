@@ -47,6 +47,20 @@ def test_cross_entropy_by_loop_over_the_labelled_pixels() -> None:
     assert segmentation_loss(logits, labels.to(torch.uint8)).item() == pytest.approx(np.mean(terms), rel=1e-12)
 
 
+def test_class_weights_weigh_pixels_and_leave_the_mean_over_pixels() -> None:
+    """Uniform logits cost log 3 a pixel: (2 + 2 + 0.5) log 3 over 3 labelled pixels."""
+    logits = torch.zeros(1, 3, 1, 4, dtype=torch.float64, requires_grad=True)
+    labels = torch.tensor([[[0, 0, 2, IGNORE_LABEL]]])
+    loss = segmentation_loss(logits, labels, class_weights=(2.0, 9.0, 0.5))
+    assert loss.item() == pytest.approx(4.5 * math.log(3) / 3, rel=1e-12)
+    loss.backward()
+    assert logits.grad is not None
+    # w (softmax - one-hot) / 3
+    assert logits.grad[0, :, 0, 0].tolist() == pytest.approx([-4 / 9, 2 / 9, 2 / 9])
+    assert logits.grad[0, :, 0, 2].tolist() == pytest.approx([0.5 / 9, 0.5 / 9, -1 / 9])
+    assert segmentation_loss(logits, labels, class_weights=(1.0, 1.0, 1.0)) == segmentation_loss(logits, labels)
+
+
 def test_cross_entropy_resizes_logits_to_the_labels_with_centres_kept() -> None:
     logits = torch.tensor([[[[0.0, 4.0]], [[0.0, 0.0]]]])  # (1, 2, 1, 2) on labels four wide
     expected = np.mean([math.log1p(math.exp(-v)) for v in (0.0, 1.0, 3.0, 4.0)])

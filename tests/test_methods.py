@@ -388,6 +388,7 @@ def test_unknown_names_and_numbers_are_refused() -> None:
         ({"feature_weight": -1}, "feature_weight is -1, allowed are numbers of at least 0"),
         ({"prediction_weight": float("nan")}, "prediction_weight is nan"),
         ({"auxiliary_weight": float("inf")}, "auxiliary_weight is inf"),
+        ({"class_weights": (1.0, 0.0)}, r"class_weights is \(1.0, 0.0\), allowed are numbers above 0"),
         ({"key_interval": 0}, "key_interval is 0, allowed are whole numbers of at least 1"),
     ):
         with pytest.raises(ValueError, match=message):

@@ -17,7 +17,7 @@ from train.recipes import BASES, RECIPES, VARIANTS
 from train.spec import DataSpec, OptimiserSpec, Recipe
 
 FLAGS = """
---name --backbone-weights --start-from --epochs --batch-size --precision --compile --no-compile
+--name --backbone-weights --start-from --class-balance --epochs --batch-size --precision --compile --no-compile
 --channels-last --no-channels-last --seed
 --output --evaluate-every --checkpoint-every --keep-checkpoints --log-every --pictures --trackers
 --data.kind --data.root --data.neighbours --data.coarse-ratio --data.street-size --data.street-cache-gb
@@ -30,6 +30,7 @@ FLAGS = """
 --method.feature-weight --method.prediction-weight --method.occlusion-mask
 --method.no-occlusion-mask --method.delta --method.prediction-space --method.detach-target --method.no-detach-target
 --method.warping-weight --method.smoothness-weight --method.flow-supervision-weight --method.auxiliary-weight
+--method.class-weights
 --optimiser.rate --optimiser.head-rate-factor --optimiser.flow-rate --optimiser.momentum --optimiser.weight-decay
 --optimiser.decay-norms --optimiser.no-decay-norms --optimiser.power
 """

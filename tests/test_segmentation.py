@@ -37,7 +37,12 @@ def image(height: int, width: int, batch: int = 1) -> torch.Tensor:
 
 
 # What the papers have: channels of F_t on a ResNet, and on the other two backbones, whose last map has 320.
-PAPERS_CHANNELS = {"pspnet": (512, 512), "deeplabv3plus": (256, 256), "danet": (512, 80)}
+PAPERS_CHANNELS = {
+    "pspnet": (512, 512),
+    "pspnet_decoder": (256, 256),
+    "deeplabv3plus": (256, 256),
+    "danet": (512, 80),
+}
 
 
 @pytest.mark.parametrize("stride", [8, 16])
@@ -52,7 +57,7 @@ def test_shapes_and_strides_of_every_network(segmenter: str, backbone: str, stri
         classes = network.classify(features)
         logits = network(torch.empty(1, 3, 37, 53))
     channels = PAPERS_CHANNELS[segmenter][not backbone.startswith("resnet")]
-    own = 4 if segmenter == "deeplabv3plus" else stride
+    own = 4 if segmenter in ("deeplabv3plus", "pspnet_decoder") else stride
     assert isinstance(network, SEGMENTERS[segmenter])  # type: ignore[arg-type]
     assert (network.stride, network.multiple, network.channels, network.num_classes) == (own, stride, channels, 5)
     assert features.shape == (2, channels, 64 // own, 96 // own)
@@ -319,7 +324,7 @@ def test_weights_that_do_not_fit_are_refused(tmp_path: Path) -> None:
 
 
 def test_bad_names_and_numbers_are_refused() -> None:
-    with pytest.raises(ValueError, match="unknown segmenter 'unet', allowed are pspnet, deeplabv3plus, danet"):
+    with pytest.raises(ValueError, match="unknown segmenter 'unet', allowed are pspnet, pspnet_decoder, deeplabv3plus"):
         NetworkSpec(segmenter="unet").build(5)
     with pytest.raises(ValueError, match=r"unknown backbone 'resnet5', allowed are mobilenetv2, .*near: "):
         NetworkSpec(backbone="resnet5").build(5)

@@ -5,6 +5,7 @@ import math
 import re
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -26,6 +27,7 @@ from train_fixtures import (
 
 from dwnet.checkpoint import load_checkpoint
 from dwnet.data import CAMVID_11
+from dwnet.methods import BaselineMethod, Losses, Method
 from train.batches import EpochOrder, batch_per_process
 from train.data import training_data
 from train.loop import Trainer
@@ -171,6 +173,30 @@ def test_loss_that_is_not_finite(
     assert "the loss is not finite at iteration 1 (segmentation nan" in error
     assert f"batch: {', '.join(names)}; no checkpoint yet" in error
     assert not (tmp_path / "runs/camvid_lite0_baseline/last.pt").exists()
+
+
+def test_gradient_that_is_not_finite(
+    train: Command, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It stops before the step: the last checkpoint is of finite weights, and the names are of the batch at fault."""
+
+    names = [TRAIN_NAMES[index] for index in list(EpochOrder(13, batch_size=4, seed=0))[4:8]]
+
+    def poisoned(self: Method, batch: dict[str, Any]) -> Losses:
+        losses = forward(self, batch)
+        if names[1] in batch["name"]:  # adds 0 with an infinite gradient: the square root of 0
+            losses["total"] = losses["total"] + (0 * next(self.parameters())).square().sum().sqrt()
+        return losses
+
+    forward = BaselineMethod.forward
+    monkeypatch.setattr(BaselineMethod, "forward", poisoned)
+    error = fails(train, capsys, "--epochs", "1", "--checkpoint-every", "1")
+    last = tmp_path / "runs/camvid_lite0_baseline/last.pt"
+    assert "the gradient is not finite at iteration 1 (segmentation " in error
+    assert f"batch: {', '.join(names)}; the last checkpoint is {last}" in error
+    checkpoint = load_checkpoint(last)
+    assert checkpoint.iteration == 1
+    assert all(value.isfinite().all() for value in checkpoint.weights.values())
 
 
 # The order of the frames

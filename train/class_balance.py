@@ -7,9 +7,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dwnet import IGNORE_LABEL
+from dwnet.data import LabelledFrames
 from dwnet.data.open import FrameData, open_data
 from dwnet.runtime import available_cpus
 from train.spec import Recipe
+
+MOST = 10.0
+"""(median / f_k) ** balance is cut here: a class of a few pixels would rule the gradient."""
 
 
 def class_weights(recipe: Recipe) -> tuple[float, ...]:
@@ -43,15 +47,17 @@ def pixels_of_classes(data: FrameData) -> NDArray[np.int64]:
         labels = data[index]["labels"].numpy().ravel()
         return np.bincount(labels[labels != IGNORE_LABEL], minlength=len(data.classes.classes))
 
-    with ThreadPoolExecutor(available_cpus()) as threads:
+    # Files are read in parallel; the street's scenes are made one after another.
+    with ThreadPoolExecutor(available_cpus() if isinstance(data, LabelledFrames) else 1) as threads:
         return sum(threads.map(count, range(len(data))), np.zeros(len(data.classes.classes), np.int64))
 
 
 def balanced(pixels: Sequence[int] | NDArray[np.int64], balance: float) -> tuple[float, ...]:
-    """(median / f_k) ** balance, times what makes a pixel's mean weight 1; f_k is the share of class k.
+    """(median / f_k) ** balance, `MOST` at most, times what makes a pixel's mean weight 1; f_k is the share of class k.
 
-    With `balance` 1 these are SegNet's median frequency weights but for that factor, without which the rate would mean
-    something else. A class that never occurs has weight 1, and no part in the median.
+    With `balance` 1 these are SegNet's median frequency weights but for that factor, which keeps the size of the loss,
+    and so what the rate and the other losses' weights mean. A class that never occurs has weight 1, and no part in the
+    median.
 
     Args:
         pixels: of each class, (K,).
@@ -65,6 +71,6 @@ def balanced(pixels: Sequence[int] | NDArray[np.int64], balance: float) -> tuple
     weights = np.ones(len(shares))
     if occurs.any():
         shares = shares / shares.sum()
-        weights[occurs] = (np.median(shares[occurs]) / shares[occurs]) ** balance
+        weights[occurs] = np.minimum((np.median(shares[occurs]) / shares[occurs]) ** balance, MOST)
         weights[occurs] /= (shares * weights)[occurs].sum()
     return tuple(round(float(weight), 3) for weight in weights)

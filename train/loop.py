@@ -1,7 +1,6 @@
 """THE LOOP: train, evaluate, checkpoint. All randomness is a function of the seed and the position, so nothing random
 has to be saved: a resumed run continues bit for bit."""
 
-import math
 from typing import Any
 
 import torch
@@ -13,7 +12,7 @@ from train.batches import EpochOrder, batch_per_process, stop_workers, training_
 from train.build import build_method, unwrapped
 from train.data import training_data, validation_data
 from train.evaluation import evaluate
-from train.optimiser import build_optimiser, rates, set_rates
+from train.optimiser import build_optimiser, gradient_norm, rates, set_rates
 from train.pictures import ValPictures
 from train.progress import Clock, Means
 from train.run_folder import RunFolder, changes, environment
@@ -99,7 +98,7 @@ class Trainer:
 
         Raises:
             Interrupted: after SIGTERM or SIGINT, when all is saved.
-            TrainingError: when the loss is not finite, or val has no labelled pixel.
+            TrainingError: when the loss or its gradient is not finite, or val has no labelled pixel.
             DataError: when a file of the data set is not what it must be.
         """
         if self.accelerator.is_main_process:
@@ -228,13 +227,18 @@ class Trainer:
         torch.manual_seed((self.recipe.seed * 1_000_003 + self.iteration) * 4096 + place)
 
     def _check_finite(self, losses: Losses, batch: dict[str, Any]) -> None:
-        if not math.isfinite(losses["total"].item()):
-            values = ", ".join(f"{name} {value.item():.4g}" for name, value in losses.items())
-            kept = f"the last checkpoint is {self.files.last}" if self.files.last.exists() else "no checkpoint yet"
-            raise TrainingError(
-                f"the loss is not finite at iteration {self.iteration} ({values}); batch: {', '.join(batch['name'])}; "
-                f"{kept}"
-            )
+        """Before the step, so that no checkpoint ever holds what it would lead to."""
+        loss, found = losses["total"].isfinite(), losses["total"].new_tensor(True, dtype=torch.bool)
+        if self.accelerator.sync_gradients and self.accelerator.scaler is None:  # a scaler skips such steps itself
+            found = gradient_norm(self.optimiser).isfinite()
+        if bool(loss & found):
+            return
+        values = ", ".join(f"{name} {value.item():.4g}" for name, value in losses.items())
+        kept = f"the last checkpoint is {self.files.last}" if self.files.last.exists() else "no checkpoint yet"
+        raise TrainingError(
+            f"the {'gradient' if loss else 'loss'} is not finite at iteration {self.iteration} ({values}); "
+            f"batch: {', '.join(batch['name'])}; {kept}"
+        )
 
     def _stop_evaluation_if_asked(self) -> None:
         # Saved before it began, and made up for on resuming. Several processes cannot agree here: they end it first.

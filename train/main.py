@@ -1,12 +1,14 @@
 """`accelerate launch train/main.py --recipe NAME`: trains one recipe. Plain `python train/main.py` does the same."""
 
 import os
+import signal
 import sys
 from dataclasses import replace
 from pathlib import Path
 
 if not __package__:  # run by its path: Python then looks for packages beside this file, not in the folder above it
     sys.path[0] = str(Path(__file__).resolve().parents[1])
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # before training there is nothing to save: no traceback either
 
 from train.build import build_accelerator
 from train.dry_run import dry_run

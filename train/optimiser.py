@@ -3,7 +3,7 @@
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from dwnet.methods import DWNetMethod, Method
 from train.spec import OptimiserSpec
@@ -40,6 +40,12 @@ def parameter_groups(method: Method, spec: OptimiserSpec) -> list[dict[str, Any]
 def rates(optimiser: torch.optim.Optimizer) -> dict[str, float]:
     """The present rate of each part that has one of its own: "network", and maybe "head" and "flow"."""
     return {group.get("name", "network"): group["lr"] for group in optimiser.param_groups}
+
+
+def gradient_norm(optimiser: torch.optim.Optimizer) -> Tensor:
+    """Euclidean norm of all gradients, a scalar: not finite where one of them is not."""
+    parameters = (parameter for group in optimiser.param_groups for parameter in group["params"])
+    return nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
 
 
 def freeze_unused(method: Method) -> None:

@@ -135,6 +135,7 @@ class Recipe:
             _require(name, getattr(self, name), getattr(self, name) >= 1, "whole numbers of at least 1")
         for name in ("keep_checkpoints", "pictures"):
             _require(name, getattr(self, name), getattr(self, name) >= 0, "whole numbers of at least 0")
+        _require("class-balance", self.class_balance, 0 <= self.class_balance <= 1, "numbers from 0 to 1")
         _require("seed", self.seed, 0 <= self.seed < 2**31, "whole numbers from 0 to 2147483647")
 
 

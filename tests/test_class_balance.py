@@ -1,0 +1,66 @@
+"""Class weights: by hand, from the labels of a data set, in the loss of a run and in its checkpoint."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from train_fixtures import Command, camvid, fails, fresh_accelerate, tiny_recipe, train
+
+from dwnet.checkpoint import load_checkpoint
+from dwnet.data import CAMVID_11
+from dwnet.methods import MethodSpec
+from dwnet.segmentation import NetworkSpec
+from train.class_balance import MOST, balanced, class_weights
+
+__all__ = ["camvid", "fresh_accelerate", "train"]  # fixtures
+
+
+def test_weights_by_hand() -> None:
+    """Shares 0.1, 0.2 and 0.7: the median is 0.2, and 0.1 * 2 + 0.2 * 1 + 0.7 * 2/7 = 0.6."""
+    assert balanced([100, 200, 700], 1.0) == (round(2 / 0.6, 3), round(1 / 0.6, 3), round(2 / 7 / 0.6, 3))
+    assert balanced([100, 200, 700], 0.0) == (1, 1, 1)
+    # An absent class is no part of the median, and of no consequence to the others.
+    assert balanced([100, 0, 200, 700], 1.0) == (3.333, 1.0, 1.667, 0.476)
+    assert balanced([0, 0], 1.0) == (1, 1)
+
+
+@pytest.mark.parametrize("balance", [0.3, 0.5, 1.0])
+def test_a_pixels_mean_weight_is_one_and_the_rare_weigh_more(balance: float) -> None:
+    pixels = np.array([3, 5000, 100, 1200, 800])
+    weights = np.array(balanced(pixels, balance))
+    assert (weights * pixels).sum() / pixels.sum() == pytest.approx(1, abs=2e-3)
+    assert list(np.argsort(weights)) == list(np.argsort(-pixels))
+    assert weights.max() / weights[4] <= MOST * 1.001  # class 4 is the median: it has weight 1 before the cut
+
+
+def test_counted_in_the_training_labels(camvid: Path, tmp_path: Path) -> None:
+    """Each labelled pixel once, whatever the augmentation."""
+    counts = np.zeros(len(CAMVID_11.classes), np.int64)
+    for path in (camvid / "train/labels").glob("*.png"):
+        labels = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
+        counts += np.bincount(labels.ravel(), minlength=12)[:11]
+    recipe = tiny_recipe(camvid, tmp_path, class_balance=0.5)
+    assert class_weights(recipe) == balanced(counts, 0.5)
+    assert len(set(class_weights(recipe))) > 1
+    assert class_weights(replace(recipe, class_balance=0.0)) == ()
+
+
+def test_a_run_trains_with_them_and_its_checkpoint_says_so(train: Command, camvid: Path, tmp_path: Path) -> None:
+    assert train("--epochs", "1", "--pictures", "0", "--class-balance", "0.5") == 0
+    last = load_checkpoint(tmp_path / "runs/camvid_lite0_baseline/last.pt")
+    expected = class_weights(tiny_recipe(camvid, tmp_path, class_balance=0.5))
+    assert last.method.class_weights == expected
+    assert last.recipe["class_balance"] == 0.5
+    assert last.build().spec.class_weights == expected
+    assert train("--epochs", "1", "--pictures", "0", "--class-balance", "0.5", "--resume") == 0
+
+
+def test_what_is_not_allowed(train: Command, capsys: pytest.CaptureFixture[str]) -> None:
+    both = fails(train, capsys, "--class-balance", "0.5", "--method.class-weights", *"12345678912")
+    assert "class_balance is 0.5, allowed beside method.class-weights is 0" in both
+    few = fails(train, capsys, "--class-balance", "0", "--method.class-weights", "1", "2")
+    assert "class_weights has 2 numbers, allowed are 11, one a class" in few
+    with pytest.raises(ValueError, match="class_weights has 2 numbers, allowed are 3, one a class"):
+        MethodSpec(class_weights=(1.0, 2.0)).build(NetworkSpec(backbone="mobilenetv2", channels=16).build(3))
