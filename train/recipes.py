@@ -180,6 +180,8 @@ VARIANTS: dict[str, Changes] = {
     "dwnet_one_rate": {**_dwnet, "optimiser.head_rate_factor": 1.0},
     "dwnet_no_auxiliary": {**_dwnet, "network.auxiliary": False},
     "dwnet_dropout": {**_dwnet, "network.dropout": 0.1},
+    "dwnet_decoder": {**_dwnet, "network.segmenter": "pspnet_decoder"},
+    "dwnet_balanced": {**_dwnet, "class_balance": 0.5},
 }
 """What each variant sets, on any base."""
 

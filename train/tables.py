@@ -213,6 +213,8 @@ TABLES: dict[str, Table] = {
             Row("one_rate", ("one rate for backbone and head (the paper's)",), None, _STREET, "dwnet_one_rate"),
             Row("no_auxiliary", ("no auxiliary head",), None, _STREET, "dwnet_no_auxiliary"),
             Row("dropout", ("dropout 0.1 before the classifiers",), None, _STREET, "dwnet_dropout"),
+            Row("decoder", ("PSPNet with a decoder at stride 4",), None, _STREET, "dwnet_decoder"),
+            Row("balanced", ("rare classes weigh more (class_balance 0.5)",), None, _STREET, "dwnet_balanced"),
         ),
     ),
 }
