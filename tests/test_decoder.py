@@ -27,7 +27,7 @@ def test_the_decoder_joins_the_resized_context_and_the_low_level_map(segmenter: 
             context = network.bottleneck(network.pyramid(stages[-1]))
         low = unit(stages[1][0].numpy(), decoder.low_level)
         joined = np.concatenate([resize_loop(context[0].numpy(), (8, 12)), low])
-        for layer in decoder.refine:
+        for layer in decoder.convolutions:
             joined = unit(unit(joined, layer.get_submodule("0")), layer.get_submodule("1"))
         found = network.features(image)[0].numpy()
     assert low.shape == (48, 8, 12)

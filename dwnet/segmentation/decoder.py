@@ -33,7 +33,7 @@ class Decoder(nn.Module):
             )
         self.low_level_stage = backbone.strides.index(LOW_LEVEL_STRIDE)
         self.low_level = conv_bn_relu(backbone.channels[self.low_level_stage], LOW_LEVEL_CHANNELS, 1)
-        self.refine = nn.Sequential(
+        self.convolutions = nn.Sequential(
             separable_conv_bn_relu(in_channels + LOW_LEVEL_CHANNELS, out_channels),
             separable_conv_bn_relu(out_channels, out_channels),
         )
@@ -42,4 +42,4 @@ class Decoder(nn.Module):
         """(B, in_channels, h, w) and the backbone's maps to (B, out_channels, H / 4, W / 4)."""
         low_level = self.low_level(stages[self.low_level_stage])
         context = resize(context, (low_level.shape[-2], low_level.shape[-1]))
-        return self.refine(torch.cat([context, low_level], dim=1))
+        return self.convolutions(torch.cat([context, low_level], dim=1))
