@@ -96,6 +96,7 @@ class MethodSpec:
     each."""
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "class_weights", tuple(self.class_weights))  # a list, where JSON has stored it
         if self.fusion not in get_args(FusionName):
             raise ValueError(f"unknown fusion {self.fusion!r}, allowed are {', '.join(get_args(FusionName))}")
         for name in ("feature_weight", "prediction_weight", "auxiliary_weight", *FLOW_WEIGHTS):

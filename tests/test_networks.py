@@ -1,5 +1,6 @@
-"""DWNet on each of the paper's nine networks: it trains every parameter, and its export is exactly the baseline's, at
-any size. The nine exports take minutes: they run where DWNET_SLOW is set, and the same test on a small backbone always.
+"""DWNet on each network and each of the paper's backbones: it trains every parameter, and its export is exactly the
+baseline's, at any size. The twelve exports take minutes: they run where DWNET_SLOW is set, and the same test on a small
+backbone always.
 """
 
 import os
@@ -25,7 +26,7 @@ BACKBONES = ("mobilenetv2", "resnet50", "resnet101")
 ALL = [(segmenter, backbone) for segmenter in SEGMENTERS for backbone in BACKBONES]
 SLOW = pytest.mark.skipif(not os.environ.get("DWNET_SLOW"), reason="minutes: set DWNET_SLOW=1")
 EXPORTED = [
-    *(pytest.param(segmenter, "resnet10t") for segmenter in SEGMENTERS if segmenter != "pspnet"),  # that: test_export.py
+    *(pytest.param(segmenter, "resnet10t") for segmenter in SEGMENTERS if segmenter != "pspnet"),  # test_export.py
     *(pytest.param(segmenter, backbone, marks=SLOW) for segmenter, backbone in ALL),
 ]
 

@@ -52,7 +52,7 @@ def test_two_processes_have_the_gradient_of_one(tmp_path: Path) -> None:
         error = (found["gradients"][method] - one).norm() / one.norm()
         mutated = (found["mutated"][method] - one).norm() / one.norm()
         assert error < 1e-5, method
-        assert mutated > 1e-3, method
+        assert mutated > 3e-4, method
 
     # SIGTERM to one of them stopped both after the same step.
     assert found["stopped_at"] == [1, 1]

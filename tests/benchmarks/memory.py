@@ -3,8 +3,8 @@
     python tests/benchmarks/memory.py
 
 Each round trains a few steps of DWNet on rendered noise in a process of its own (what glibc is told cannot be untold):
-PSPNet (256 channels) on EfficientNet-Lite0, 288 x 288, pairs in batches of 8. Printed: seconds a step and the pages that
-the kernel had to give, and the ratio of the rounds.
+PSPNet (256 channels) on EfficientNet-Lite0, 288 x 288, pairs in batches of 8. Printed: seconds a step and the pages
+that the kernel had to give, and the ratio of the rounds.
 """
 
 import json
