@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 from accelerate import Accelerator
+from accelerate.optimizer import AcceleratedOptimizer
 from train_fixtures import (
     METHODS,
     TRAIN_NAMES,
@@ -30,7 +31,7 @@ from dwnet.data import CAMVID_11
 from dwnet.methods import BaselineMethod, Losses, Method
 from train.batches import EpochOrder, batch_per_process
 from train.data import training_data
-from train.loop import Trainer
+from train.loop import MOST_SKIPPED, Trainer, TrainingError
 
 __all__ = ["camvid", "fresh_accelerate", "train"]  # fixtures
 
@@ -197,6 +198,18 @@ def test_gradient_that_is_not_finite(
     checkpoint = load_checkpoint(last)
     assert checkpoint.iteration == 1
     assert all(value.isfinite().all() for value in checkpoint.weights.values())
+
+
+def test_steps_that_fp16_skips_without_end(camvid: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A few are the scaler's way to its scale; a run that never steps again says so. (No fp16 on a CPU: simulated.)"""
+    trainer = Trainer(tiny_recipe(camvid, tmp_path), Accelerator(cpu=True))
+    skips = [True] * MOST_SKIPPED + [False] + [True] * (MOST_SKIPPED + 1)
+    monkeypatch.setattr(trainer.accelerator, "scaler", object())
+    monkeypatch.setattr(AcceleratedOptimizer, "step_was_skipped", property(lambda _: skips.pop(0)))
+    for _ in range(2 * MOST_SKIPPED + 1):
+        trainer._check_scaler({"name": ["a", "b"]})
+    with pytest.raises(TrainingError, match=rf"not finite in {MOST_SKIPPED + 1} steps in a row, .*; batch: a, b"):
+        trainer._check_scaler({"name": ["a", "b"]})
 
 
 # The order of the frames

@@ -12,7 +12,7 @@ from dwnet.methods import METHODS
 from train.figures import FIGURES
 from train.options import did_you_mean, parse
 from train.recipes import BASES, VARIANTS
-from train.run_folder import FREE_TO_CHANGE, flat, recipe_dict
+from train.run_folder import FREE_TO_CHANGE, flat, recipe_dict, settings
 from train.spec import Recipe
 from train.tables import TABLES, Row, Table
 
@@ -187,9 +187,8 @@ def _look_for_scores(run: Run) -> None:
     if not path.is_file():
         return
     content = json.loads(path.read_text())
-    then, now = flat(content["recipe"]), flat(recipe_dict(run.recipe))
-    # An option that the code of then did not have is no change.
-    changed = [key for key in now if key in then and key not in FREE_TO_CHANGE and then[key] != now[key]]
+    then, now = settings(content["recipe"]), flat(recipe_dict(run.recipe))
+    changed = [key for key in now if key not in FREE_TO_CHANGE and then[key] != now[key]]
     if changed:
         key = changed[0]
         raise SystemExit(

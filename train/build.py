@@ -97,7 +97,10 @@ def build_method(recipe: Recipe, classes: ClassSet, accelerator: Accelerator, ch
         raise ValueError(
             f"data.crop is {recipe.data.crop}, allowed are multiples of {segmenter.multiple} for this network"
         )
-    spec = replace(recipe.method, class_weights=class_weights(recipe)) if checkpoint is None else checkpoint.method
+    if checkpoint is None:
+        spec = replace(recipe.method, class_weights=class_weights(recipe, accelerator))
+    else:
+        spec = checkpoint.method
     method = spec.build(segmenter, load_flow=fresh)
     if checkpoint is not None:
         load_weights(method, checkpoint.weights, source=checkpoint.source)

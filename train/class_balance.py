@@ -4,23 +4,26 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
+import torch
+from accelerate import Accelerator
 from numpy.typing import NDArray
 
 from dwnet import IGNORE_LABEL
-from dwnet.data import LabelledFrames
+from dwnet.data import DataError, LabelledFrames
 from dwnet.data.open import FrameData, open_data
-from dwnet.runtime import available_cpus
-from train.spec import Recipe
+from train.spec import Recipe, loader_processes
 
 MOST = 10.0
-"""(median / f_k) ** balance is cut here: a class of a few pixels would rule the gradient."""
+"""No class weighs more: one of a few pixels would rule the gradient."""
+RENDERED_MOST = 40
+"""Frames of the street that are counted, spread over all of them: they must be rendered for it."""
 
 
-def class_weights(recipe: Recipe) -> tuple[float, ...]:
-    """Those of the recipe's `class_balance`; none where it is 0.
+def class_weights(recipe: Recipe, accelerator: Accelerator) -> tuple[float, ...]:
+    """Those of the recipe's `class_balance`; its own where that is 0. Each process reads its share of the labels.
 
     Raises:
-        DataError: for a label file that is missing or wrong.
+        DataError: for a label file that is missing or wrong, or where no pixel has a label.
         ValueError: where the recipe gives weights of its own too.
     """
     if recipe.class_balance == 0:
@@ -37,40 +40,49 @@ def class_weights(recipe: Recipe) -> tuple[float, ...]:
         street_cache_gb=spec.street_cache_gb,
         seed=recipe.seed,
     )
-    return balanced(pixels_of_classes(data), recipe.class_balance)
+    frames = range(len(data))
+    if not isinstance(data, LabelledFrames):
+        frames = frames[:: -(-len(frames) // RENDERED_MOST)]
+    accelerator.print(f"{recipe.name}: counts the classes in {len(frames)} frames (class_balance)", flush=True)
+    counted = pixels_of_classes(data, frames[accelerator.process_index :: accelerator.num_processes])
+    pixels = accelerator.reduce(torch.from_numpy(counted).to(accelerator.device)).cpu().numpy()
+    if not pixels.any():
+        raise DataError(f"train of {spec.folder} holds no labelled pixel")
+    return balanced(pixels, recipe.class_balance)
 
 
-def pixels_of_classes(data: FrameData) -> NDArray[np.int64]:
-    """Labelled pixels of each class in all frames of a data set, (K,)."""
+def pixels_of_classes(data: FrameData, frames: Sequence[int]) -> NDArray[np.int64]:
+    """Labelled pixels of each class in some frames of a data set, (K,)."""
+    classes = len(data.classes.classes)
 
     def count(index: int) -> NDArray[np.int64]:
-        labels = data[index]["labels"].numpy().ravel()
-        return np.bincount(labels[labels != IGNORE_LABEL], minlength=len(data.classes.classes))
+        labels = data.labels(index)
+        return np.bincount(labels[labels != IGNORE_LABEL], minlength=classes)
 
     # Files are read in parallel; the street's scenes are made one after another.
-    with ThreadPoolExecutor(available_cpus() if isinstance(data, LabelledFrames) else 1) as threads:
-        return sum(threads.map(count, range(len(data))), np.zeros(len(data.classes.classes), np.int64))
+    with ThreadPoolExecutor(loader_processes() if isinstance(data, LabelledFrames) else 1) as threads:
+        return sum(threads.map(count, frames), np.zeros(classes, np.int64))
 
 
 def balanced(pixels: Sequence[int] | NDArray[np.int64], balance: float) -> tuple[float, ...]:
-    """(median / f_k) ** balance, `MOST` at most, times what makes a pixel's mean weight 1; f_k is the share of class k.
+    """(median / f_k) ** balance, times what makes a pixel's mean weight 1, then `MOST` at most; f_k: share of class k.
 
-    With `balance` 1 these are SegNet's median frequency weights but for that factor, which keeps the size of the loss,
-    and so what the rate and the other losses' weights mean. A class that never occurs has weight 1, and no part in the
-    median.
+    With `balance` 1 these are SegNet's median frequency weights but for the cut and that factor, which keeps the size
+    of the loss, and so what the rate and the other losses' weights mean. A class that never occurs has weight 1, and no
+    part in the median.
 
     Args:
         pixels: of each class, (K,).
         balance: from 0, no weights, to 1.
 
     Returns:
-        K numbers, of three decimals.
+        K numbers, of three digits.
     """
     shares = np.asarray(pixels, np.float64)
     occurs = shares > 0
     weights = np.ones(len(shares))
     if occurs.any():
         shares = shares / shares.sum()
-        weights[occurs] = np.minimum((np.median(shares[occurs]) / shares[occurs]) ** balance, MOST)
+        weights[occurs] = (np.median(shares[occurs]) / shares[occurs]) ** balance
         weights[occurs] /= (shares * weights)[occurs].sum()
-    return tuple(round(float(weight), 3) for weight in weights)
+    return tuple(float(f"{min(weight, MOST):.3g}") for weight in weights)

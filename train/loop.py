@@ -5,6 +5,7 @@ from typing import Any
 
 import torch
 from accelerate import Accelerator
+from accelerate.utils import gather_object
 
 from dwnet.checkpoint import Checkpoint
 from dwnet.methods import Losses
@@ -19,6 +20,9 @@ from train.run_folder import RunFolder, changes, environment
 from train.spec import Recipe
 from train.stopping import StopRequest
 from train.tracking import Tracking
+
+MOST_SKIPPED = 40
+"""Steps in a row that fp16's scaler may skip: from its first scale, 2^16, to far below 1."""
 
 
 class Interrupted(Exception):  # noqa: N818
@@ -55,6 +59,8 @@ class Trainer:
         self.order = EpochOrder(len(self.train_data), batch_size=recipe.batch_size, seed=recipe.seed)
         self.iterations = self.order.steps * recipe.epochs
         self.iteration, self.metrics = 0, dict[str, Any]()
+        self.skipped = 0
+        """Steps in a row, the last ones, that fp16's scaler has skipped."""
         self.tracking = Tracking(recipe, accelerator, self.iterations)
         self.pictures = ValPictures(recipe) if recipe.pictures else None
         self.stop = StopRequest(accelerator)
@@ -64,6 +70,8 @@ class Trainer:
         self.base_rates = [group["lr"] for group in optimiser.param_groups]
         pin = accelerator.device.type == "cuda"
         loader = training_loader(self.train_data, self.order, batch_size=share, workers=recipe.data.workers, pin=pin)
+        self.class_weights = dict(zip(self.classes.classes, method.spec.class_weights, strict=False))
+        self.files.configuration["resolved"] = {"class_weights": self.class_weights}
         self.method, self.optimiser, self.loader = accelerator.prepare(method, optimiser, loader)
         self._begun = "" if recipe.start_from is None else f"; starts from {recipe.start_from}"
         if checkpoint is not None:
@@ -85,13 +93,14 @@ class Trainer:
         return self.iteration // self.order.steps
 
     def summary(self) -> str:
-        """What will run, in one line."""
+        """What will run, in one line; in a second one how much its classes weigh, where that differs."""
         recipe, accelerator = self.recipe, self.accelerator
+        weights = "  ".join(f"{name} {weight:.3g}" for name, weight in self.class_weights.items())
         return (
             f"{recipe.name}: {len(self.train_data)} frames, {self.iterations} iterations in {recipe.epochs} epochs, "
             f"{accelerator.num_processes} process(es) on {accelerator.device.type}; output in {self.files.path}"
             f"{self._begun}"
-        )
+        ) + (f"\nclass weights  {weights}" if weights else "")
 
     def run(self) -> dict[str, Any]:
         """Trains to the last epoch, and returns the last evaluation's metrics.
@@ -160,6 +169,7 @@ class Trainer:
             accelerator.backward(losses["total"])
             self._check_finite(losses, batch)
             self.optimiser.step()
+            self._check_scaler(batch)
             self.optimiser.zero_grad()
         return losses
 
@@ -234,11 +244,24 @@ class Trainer:
         if bool(loss & found):
             return
         values = ", ".join(f"{name} {value.item():.4g}" for name, value in losses.items())
+        # The gradient is the same in all processes, so all come here; a loss may be one process's alone.
+        names = gather_object(batch["name"]) if loss else batch["name"]
         kept = f"the last checkpoint is {self.files.last}" if self.files.last.exists() else "no checkpoint yet"
         raise TrainingError(
             f"the {'gradient' if loss else 'loss'} is not finite at iteration {self.iteration} ({values}); "
-            f"batch: {', '.join(batch['name'])}; {kept}"
+            f"batch: {', '.join(names)}; {kept}"
         )
+
+    def _check_scaler(self, batch: dict[str, Any]) -> None:
+        """A scaler skips a step whose gradient is not finite, and halves its scale; where that goes on, it is lost."""
+        if self.accelerator.scaler is None or not self.accelerator.sync_gradients:
+            return
+        self.skipped = self.skipped + 1 if self.optimiser.step_was_skipped else 0
+        if self.skipped > MOST_SKIPPED:
+            raise TrainingError(
+                f"the gradient was not finite in {self.skipped} steps in a row, up to iteration {self.iteration}, "
+                f"whatever its scale; batch: {', '.join(batch['name'])}"
+            )
 
     def _stop_evaluation_if_asked(self) -> None:
         # Saved before it began, and made up for on resuming. Several processes cannot agree here: they end it first.

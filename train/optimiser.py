@@ -1,5 +1,6 @@
 """SGD's parameter groups and the poly policy of section 4.1.3."""
 
+import math
 from typing import Any
 
 import torch
@@ -43,9 +44,9 @@ def rates(optimiser: torch.optim.Optimizer) -> dict[str, float]:
 
 
 def gradient_norm(optimiser: torch.optim.Optimizer) -> Tensor:
-    """Euclidean norm of all gradients, a scalar: not finite where one of them is not."""
+    """The largest absolute value in all gradients, a scalar: not finite where one of them is not."""
     parameters = (parameter for group in optimiser.param_groups for parameter in group["params"])
-    return nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
+    return nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None], norm_type=math.inf)
 
 
 def freeze_unused(method: Method) -> None:

@@ -72,6 +72,11 @@ def environment(accelerator: Accelerator) -> dict[str, Any]:
     }
 
 
+def settings(recorded: dict[str, Any]) -> dict[str, Any]:
+    """A recorded recipe, flat; what the code of then did not have yet, it did as the default says."""
+    return flat(recipe_dict(Recipe(name="default"))) | flat(recorded)
+
+
 def changes(then: dict[str, Any], now: dict[str, Any]) -> list[str]:
     """What differs between two flat configurations, in words. What the code of then did not have is no change."""
     return [f"{key} was {then[key]}, now {now[key]}" for key in now if key in then and then[key] != now[key]]
@@ -162,9 +167,9 @@ class RunFolder:
         checkpoint = load_checkpoint(self.last)
         if "optimiser" not in checkpoint.training:
             raise CheckpointError(f"--resume: {self.last} holds weights alone, and no state of a training")
-        settings = flat(recipe_dict(self.recipe))
+        now = flat(recipe_dict(self.recipe))
         changed = changes(
-            flat(checkpoint.recipe), {key: value for key, value in settings.items() if key not in FREE_TO_CHANGE}
+            settings(checkpoint.recipe), {key: value for key, value in now.items() if key not in FREE_TO_CHANGE}
         )
         if changed:
             found = "; ".join(changed[:3])

@@ -100,9 +100,10 @@ class Recipe:
     """A checkpoint whose segmenter training starts from, whatever method trained it: fine-tuning. Of other classes than
     the data's, its classifiers are left out. It takes the place of the backbone's weights."""
     class_balance: float = 0.0
-    """How far rare classes are made up for in the cross-entropy, from 0, the paper's, to 1, median frequency weights:
-    pixels weigh (median share / share of their class) ** class_balance, counted in the training labels. It takes a
-    reading of them all; `--method.class-weights` gives weights outright."""
+    """How much more rare classes weigh in the cross-entropy, from 0, the paper's, to 1, median frequency weights: as
+    (median share / share of the class) ** class_balance, for a mean of 1 over pixels, and 10 at most. All labels of
+    training are read for it first (of Cityscapes the fine ones, of the street 40 frames). 0 beside
+    `--method.class-weights`, which gives weights outright."""
     epochs: int = 40
     batch_size: int = 8
     """Labelled frames of a step, over all processes and accumulated batches."""

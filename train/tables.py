@@ -214,6 +214,8 @@ TABLES: dict[str, Table] = {
             Row("no_auxiliary", ("no auxiliary head",), None, _STREET, "dwnet_no_auxiliary"),
             Row("dropout", ("dropout 0.1 before the classifiers",), None, _STREET, "dwnet_dropout"),
             Row("decoder", ("PSPNet with a decoder at stride 4",), None, _STREET, "dwnet_decoder"),
+            Row("no_decoder", ("PSPNet as published",), None, _STREET, "dwnet_no_decoder"),
+            Row("unweighted", ("all classes weigh alike (the paper's)",), None, _STREET, "dwnet_unweighted"),
             Row("balanced", ("rare classes weigh more (class_balance 0.5)",), None, _STREET, "dwnet_balanced"),
         ),
     ),

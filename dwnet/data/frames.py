@@ -137,6 +137,10 @@ class LabelledFrames(EpochData):
         require_same_size(item.labels, labels, item.image, frame)
         return frame, labels
 
+    def labels(self, index: int) -> NDArray[np.uint8]:
+        """Return the labels of one whole frame as (H,W) uint8; raises `DataError` as the class says."""
+        return self._read_labels(self.frames[index].labels)
+
     def _makes_neighbour(self, rng: np.random.Generator) -> bool:
         if self.neighbours == "mixed":
             return bool(rng.integers(2))

@@ -5,6 +5,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal, Protocol, get_args
 
+import numpy as np
+from numpy.typing import NDArray
+
 from dwnet.data.camvid import CamVid
 from dwnet.data.cityscapes import Cityscapes
 from dwnet.data.classes import ClassSet
@@ -59,6 +62,9 @@ class FrameData(Protocol):
 
     def set_epoch(self, epoch: int) -> None:
         """Choose the random numbers of an epoch."""
+
+    def labels(self, index: int) -> NDArray[np.uint8]:
+        """Return the labels of one whole frame alone, (H,W) uint8."""
 
     def __len__(self) -> int: ...
 

@@ -152,6 +152,14 @@ class StreetPairs(EpochData):
             rng=augmentation_rng,
         )
 
+    def labels(self, index: int) -> NDArray[np.uint8]:
+        """Return the labels of one whole frame as (H,W) uint8."""
+        place = self.frames[index]
+        _, labels = self._frame(place.seed, place.number)
+        if place.seed in self._scenes:
+            self._scenes[place.seed].forget()
+        return labels
+
     def _makes_neighbour(self, rng: np.random.Generator) -> bool:
         if self.neighbours == "mixed":
             return bool(rng.integers(2))
