@@ -102,8 +102,8 @@ camvid_steadied_lite0 = changed(
         "name": "camvid_steadied_lite0",
         "start_from": Path("runs/camvid_lite0_baseline/last.pt"),
         "optimiser.rate": 0.005,
-        # With 5 dwnet flips still less, but loses the signs (MODEL_CARD.md).
-        "method.prediction_weight": 2.0,
+        # With 2 dwnet flips a little more, and is as accurate (MODEL_CARD.md).
+        "method.prediction_weight": 5.0,
         "epochs": 8,
     },
 )
