@@ -2,7 +2,7 @@
 
 import ctypes
 import os
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import torch
 from accelerate import Accelerator
@@ -16,6 +16,7 @@ from dwnet.runtime import available_cpus
 from dwnet.segmentation import Segmenter
 from train.class_balance import class_weights
 from train.optimiser import freeze_unused
+from train.run_folder import changes
 from train.spec import Recipe
 from train.stopping import launched
 from train.tracking import tracker_names
@@ -89,10 +90,13 @@ def build_method(recipe: Recipe, classes: ClassSet, accelerator: Accelerator, ch
     started = not fresh or recipe.start_from is not None
     segmenter = recipe.network.build(len(classes.classes), weights="none" if started else recipe.backbone_weights)
     if fresh and recipe.start_from is not None:
+        network = ""
         try:
-            start_from(segmenter, load_checkpoint(recipe.start_from), classes)
+            found = load_checkpoint(recipe.start_from)
+            network = "; network: ".join(["", *changes(asdict(found.network), asdict(recipe.network))])
+            start_from(segmenter, found, classes)
         except CheckpointError as error:
-            raise CheckpointError(f"start_from: {error}") from error
+            raise CheckpointError(f"start_from: {error}{network}") from error
     if any(side % segmenter.multiple for side in recipe.data.crop):
         raise ValueError(
             f"data.crop is {recipe.data.crop}, allowed are multiples of {segmenter.multiple} for this network"
