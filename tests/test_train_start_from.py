@@ -87,7 +87,7 @@ def test_another_network(train: Command, tmp_path: Path, capsys: pytest.CaptureF
     error = fails(train, capsys, "--start-from", str(other))
     assert f"start_from: checkpoint {other}: weights of another architecture: " in error
     assert "instead of" in error
-    assert error.endswith("; network: segmenter was pspnet, now pspnet_decoder; network: channels was 24, now 16")
+    assert error.endswith("; network: segmenter was pspnet, now pspnet_decoder, channels was 24, now 16")
     assert not (tmp_path / "runs").exists()
 
 

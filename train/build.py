@@ -90,12 +90,13 @@ def build_method(recipe: Recipe, classes: ClassSet, accelerator: Accelerator, ch
     started = not fresh or recipe.start_from is not None
     segmenter = recipe.network.build(len(classes.classes), weights="none" if started else recipe.backbone_weights)
     if fresh and recipe.start_from is not None:
-        network = ""
+        found = None
         try:
             found = load_checkpoint(recipe.start_from)
-            network = "; network: ".join(["", *changes(asdict(found.network), asdict(recipe.network))])
             start_from(segmenter, found, classes)
         except CheckpointError as error:
+            unlike = [] if found is None else changes(asdict(found.network), asdict(recipe.network))
+            network = f"; network: {', '.join(unlike)}" if unlike else ""
             raise CheckpointError(f"start_from: {error}{network}") from error
     if any(side % segmenter.multiple for side in recipe.data.crop):
         raise ValueError(

@@ -238,14 +238,16 @@ class Trainer:
 
     def _check_finite(self, losses: Losses, batch: dict[str, Any]) -> None:
         """Before the step, so that no checkpoint ever holds what it would lead to."""
-        loss, found = losses["total"].isfinite(), losses["total"].new_tensor(True, dtype=torch.bool)
+        loss = losses["total"].isfinite()
+        gradient = torch.ones_like(loss)
         if self.accelerator.sync_gradients and self.accelerator.scaler is None:  # a scaler skips such steps itself
-            found = gradient_norm(self.optimiser).isfinite()
-        if bool(loss & found):
+            gradient = gradient_norm(self.optimiser).isfinite()
+        if bool(loss & gradient):
             return
         values = ", ".join(f"{name} {value.item():.4g}" for name, value in losses.items())
-        # The gradient is the same in all processes, so all come here; a loss may be one process's alone.
-        names = gather_object(batch["name"]) if loss else batch["name"]
+        # The gradient is the same in all processes, so all come here and tell their frames; a loss is one's alone.
+        told = batch["name"] if gradient else gather_object(batch["name"])
+        names = told if loss else batch["name"]
         kept = f"the last checkpoint is {self.files.last}" if self.files.last.exists() else "no checkpoint yet"
         raise TrainingError(
             f"the {'gradient' if loss else 'loss'} is not finite at iteration {self.iteration} ({values}); "
