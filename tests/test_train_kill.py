@@ -31,7 +31,8 @@ from dwnet.checkpoint import load_checkpoint
 __all__ = ["camvid", "fresh_accelerate", "train"]  # fixtures
 
 KILLS, SEED = 20, 20210101
-EPOCHS, STEPS = 26, 3
+EPOCHS, STEPS = 30, 3
+MOST_STEPS = 3  # between two kills, so that the run outlasts them however the machine's speed changes
 
 
 def wait_for(condition: Callable[[], bool], ended: Callable[[], object], seconds: float = 300) -> bool:
@@ -43,6 +44,11 @@ def wait_for(condition: Callable[[], bool], ended: Callable[[], object], seconds
         assert time.monotonic() < end
         time.sleep(0.002)
     return True
+
+
+def newest_iteration(folder: Path) -> int:
+    """How far a run is that keeps a checkpoint of every iteration."""
+    return max((int(path.stem.removeprefix("iteration_")) for path in folder.glob("iteration_*.pt")), default=0)
 
 
 def written_at(path: Path) -> int:
@@ -98,17 +104,25 @@ def test_killed_twenty_times(camvid: Path, tmp_path: Path, monkeypatch: pytest.M
     leftovers = 0
     for kill in range(KILLS):
         process = start("killed", *(["--resume"] if last.exists() else []))
-        before = written_at(last)
+        before, most = written_at(last), newest_iteration(folder) + MOST_STEPS
+
+        def wait(seconds: float, p: ForkServerProcess = process, most: int = most) -> None:
+            end = time.monotonic() + seconds
+            wait_for(lambda: time.monotonic() >= end or newest_iteration(folder) >= most, lambda: p.exitcode)
+
         if kill % 4 == 0:  # in its start
-            time.sleep(rng.uniform(0, 1))
+            wait(rng.uniform(0, 1))
         else:
             trained = wait_for(lambda before=before: written_at(last) != before, lambda p=process: p.exitcode)
             assert trained, log.read_text()
             if kill % 4 == 1:  # while a checkpoint is written
-                wait_for(lambda: any(folder.glob(".*.pt")), lambda p=process: p.exitcode)
+                wait_for(
+                    lambda most=most: any(folder.glob(".*.pt")) or newest_iteration(folder) >= most,
+                    lambda p=process: p.exitcode,
+                )
                 time.sleep(rng.uniform(0, 0.01))
             else:  # wherever it is, in units of what a step takes on this machine
-                time.sleep(rng.uniform(0, 2 * step_seconds))
+                wait(rng.uniform(0, 2 * step_seconds))
         assert process.exitcode is None, f"the run was over before kill {kill}: {log.read_text()}"
         process.kill()
         process.join(60)
