@@ -204,6 +204,16 @@ def test_check_names_every_wrong_file(tmp_path: Path) -> None:
         assert any(line.partition(":")[0].endswith(file) and problem in line for line in result.problems), found
 
 
+def test_check_says_that_all_is_void(tmp_path: Path) -> None:
+    """One frame without a class is nothing wrong; a split of them is."""
+    write_frames(tmp_path)
+    write(tmp_path / "train/labels/walk/2.png", np.full((48, 64), 255, np.uint8))
+    assert check(lambda: OwnData(tmp_path, "train")).problems == ()
+    write(tmp_path / "train/labels/walk/6.png", np.zeros((48, 64), np.uint8))
+    problems = check(lambda: OwnData(tmp_path, "train")).problems
+    assert problems == ("no pixel of its 2 labelled frames has a class: all of them are void",)
+
+
 def test_check_finds_gaps_and_cut_files_among_neighbours(tmp_path: Path) -> None:
     write_frames(tmp_path)
     folder = tmp_path / "train/clips/walk"

@@ -176,11 +176,16 @@ def test_loss_that_is_not_finite(
     assert not (tmp_path / "runs/camvid_lite0_baseline/last.pt").exists()
 
 
+@pytest.mark.parametrize("accumulation", ["1", "2"])
 def test_gradient_that_is_not_finite(
-    train: Command, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    train: Command,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    accumulation: str,
 ) -> None:
-    """It stops before the step: the last checkpoint is of finite weights, and the names are of the batch at fault."""
-
+    """It stops before the step: the last checkpoint is of finite weights, and the names are of the step at fault."""
+    monkeypatch.setenv("ACCELERATE_GRADIENT_ACCUMULATION_STEPS", accumulation)
     names = [TRAIN_NAMES[index] for index in list(EpochOrder(13, batch_size=4, seed=0))[4:8]]
 
     def poisoned(self: Method, batch: dict[str, Any]) -> Losses:
@@ -206,10 +211,11 @@ def test_steps_that_fp16_skips_without_end(camvid: Path, tmp_path: Path, monkeyp
     skips = [True] * MOST_SKIPPED + [False] + [True] * (MOST_SKIPPED + 1)
     monkeypatch.setattr(trainer.accelerator, "scaler", object())
     monkeypatch.setattr(AcceleratedOptimizer, "step_was_skipped", property(lambda _: skips.pop(0)))
+    trainer.step_frames = ["a", "b"]
     for _ in range(2 * MOST_SKIPPED + 1):
-        trainer._check_scaler({"name": ["a", "b"]})
+        trainer._check_scaler()
     with pytest.raises(TrainingError, match=rf"not finite in {MOST_SKIPPED + 1} steps in a row, .*; batch: a, b"):
-        trainer._check_scaler({"name": ["a", "b"]})
+        trainer._check_scaler()
 
 
 # The order of the frames

@@ -247,7 +247,7 @@ def test_killed_command(train: Command, camvid: Path, tmp_path: Path) -> None:
     process = start("--resume")
     before = written_at(last)
     assert wait_for(lambda: written_at(last) != before, process.poll)
-    time.sleep(np.random.default_rng().uniform(0, 0.3))
+    time.sleep(np.random.default_rng().uniform(0, 0.1))
     os.killpg(process.pid, signal.SIGKILL)
     process.communicate(timeout=60)
     killed = load_checkpoint(last).iteration

@@ -59,6 +59,8 @@ class Trainer:
         self.order = EpochOrder(len(self.train_data), batch_size=recipe.batch_size, seed=recipe.seed)
         self.iterations = self.order.steps * recipe.epochs
         self.iteration, self.metrics = 0, dict[str, Any]()
+        self.step_frames: list[str] = []
+        """Names of this process's frames in the present step, of all its accumulated batches."""
         self.skipped = 0
         """Steps in a row, the last ones, that fp16's scaler has skipped."""
         self.tracking = Tracking(recipe, accelerator, self.iterations)
@@ -157,6 +159,7 @@ class Trainer:
     def train_batch(self, batch: dict[str, Any], accumulated: int) -> Losses:
         """Forward and backward of one batch, the `accumulated`-th of its step; the last one takes the step."""
         recipe, accelerator = self.recipe, self.accelerator
+        self.step_frames = [*(self.step_frames if accumulated else []), *batch["name"]]
         # Deviation: a loss is a mean over the pixels of a batch in all processes, and a step's gradient the mean over
         # its accumulated batches. One divisor for these too, as Accelerate's guide has it, must be known before the
         # first backward; that of Eq. 5 and 6 comes out of each forward (where the refined flow stays in the frame).
@@ -167,9 +170,9 @@ class Trainer:
                 batch["frame"] = batch["frame"].contiguous(memory_format=torch.channels_last)
             losses = self.method(batch)
             accelerator.backward(losses["total"])
-            self._check_finite(losses, batch)
+            self._check_finite(losses, batch["name"])
             self.optimiser.step()
-            self._check_scaler(batch)
+            self._check_scaler()
             self.optimiser.zero_grad()
         return losses
 
@@ -236,7 +239,7 @@ class Trainer:
         place = accumulated * accelerator.num_processes + accelerator.process_index
         torch.manual_seed((self.recipe.seed * 1_000_003 + self.iteration) * 4096 + place)
 
-    def _check_finite(self, losses: Losses, batch: dict[str, Any]) -> None:
+    def _check_finite(self, losses: Losses, frames: list[str]) -> None:
         """Before the step, so that no checkpoint ever holds what it would lead to."""
         loss = losses["total"].isfinite()
         gradient = torch.ones_like(loss)
@@ -246,15 +249,15 @@ class Trainer:
             return
         values = ", ".join(f"{name} {value.item():.4g}" for name, value in losses.items())
         # The gradient is the same in all processes, so all come here and tell their frames; a loss is one's alone.
-        told = batch["name"] if gradient else gather_object(batch["name"])
-        names = told if loss else batch["name"]
+        told = frames if gradient else gather_object(self.step_frames)
+        names = told if loss else frames
         kept = f"the last checkpoint is {self.files.last}" if self.files.last.exists() else "no checkpoint yet"
         raise TrainingError(
             f"the {'gradient' if loss else 'loss'} is not finite at iteration {self.iteration} ({values}); "
             f"batch: {', '.join(names)}; {kept}"
         )
 
-    def _check_scaler(self, batch: dict[str, Any]) -> None:
+    def _check_scaler(self) -> None:
         """A scaler skips a step whose gradient is not finite, and halves its scale; where that goes on, it is lost."""
         if self.accelerator.scaler is None or not self.accelerator.sync_gradients:
             return
@@ -262,7 +265,7 @@ class Trainer:
         if self.skipped > MOST_SKIPPED:
             raise TrainingError(
                 f"the gradient was not finite in {self.skipped} steps in a row, up to iteration {self.iteration}, "
-                f"whatever its scale; batch: {', '.join(batch['name'])}"
+                f"whatever its scale; batch: {', '.join(self.step_frames)}"
             )
 
     def _stop_evaluation_if_asked(self) -> None:

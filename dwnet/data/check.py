@@ -26,7 +26,7 @@ class CheckResult:
     void_percent: float
     """Share of the pixels that have no label."""
     problems: tuple[str, ...]
-    """One line for each file that is missing or not what it must be."""
+    """One line for each file that is missing or not what it must be, and for labels that are all void."""
 
 
 def check(open_split: Callable[[], LabelledFrames], progress: Callable[[int, int], None] | None = None) -> CheckResult:
@@ -60,6 +60,8 @@ def check(open_split: Callable[[], LabelledFrames], progress: Callable[[int, int
         if progress is not None:
             progress(done, len(data))
     names = data.classes.classes
+    if counts.any() and not counts[: len(names)].any():
+        problems.append(f"no pixel of its {len(data)} labelled frames has a class: all of them are void")
     labelled = max(int(counts[: len(names)].sum()), 1)
     return CheckResult(
         frames=len(data),
