@@ -5,7 +5,6 @@ import math
 import re
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
@@ -21,6 +20,7 @@ from train_fixtures import (
     events,
     fails,
     fresh_accelerate,
+    poison,
     tiny_recipe,
     train,
     write_camvid,
@@ -28,7 +28,6 @@ from train_fixtures import (
 
 from dwnet.checkpoint import load_checkpoint
 from dwnet.data import CAMVID_11
-from dwnet.methods import BaselineMethod, Losses, Method
 from train.batches import EpochOrder, batch_per_process
 from train.data import training_data
 from train.loop import MOST_SKIPPED, Trainer, TrainingError
@@ -187,15 +186,7 @@ def test_gradient_that_is_not_finite(
     """It stops before the step: the last checkpoint is of finite weights, and the names are of the step at fault."""
     monkeypatch.setenv("ACCELERATE_GRADIENT_ACCUMULATION_STEPS", accumulation)
     names = [TRAIN_NAMES[index] for index in list(EpochOrder(13, batch_size=4, seed=0))[4:8]]
-
-    def poisoned(self: Method, batch: dict[str, Any]) -> Losses:
-        losses = forward(self, batch)
-        if names[1] in batch["name"]:  # adds 0 with an infinite gradient: the square root of 0
-            losses["total"] = losses["total"] + (0 * next(self.parameters())).square().sum().sqrt()
-        return losses
-
-    forward = BaselineMethod.forward
-    monkeypatch.setattr(BaselineMethod, "forward", poisoned)
+    poison(monkeypatch, names[1], gradient_only=True)
     error = fails(train, capsys, "--epochs", "1", "--checkpoint-every", "1")
     last = tmp_path / "runs/camvid_lite0_baseline/last.pt"
     assert "the gradient is not finite at iteration 1 (segmentation " in error

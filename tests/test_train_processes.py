@@ -60,6 +60,16 @@ def test_two_processes_have_the_gradient_of_one(tmp_path: Path) -> None:
     assert_same_state(resumed, whole)
     assert whole.recipe["environment"]["processes"] == 2
 
+    # What is not finite in one of them stopped both, before the step and with the names of the frames.
+    for fault in ("loss", "gradient"):
+        names, errors = found[fault]["names"], found[fault]["errors"]
+        assert "the gradient is not finite at iteration 1" in errors[0]
+        assert f"the {fault} is not finite at iteration 1" in errors[1]
+        assert all(names[2] in error for error in errors)
+        assert load_checkpoint(tmp_path / fault / "last.pt").iteration == 1
+        assert found[fault]["finite"]
+    assert all(name in error for name in names for error in errors)  # a gradient is of all frames
+
 
 def test_accelerate_launch(camvid: Path, tmp_path: Path) -> None:
     """`accelerate launch train/main.py` in two processes; val's three frames are each counted once."""

@@ -19,12 +19,14 @@ import pytest
 import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState, GradientState
+from accelerate.utils import gather_object
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch import Tensor, nn
 
 from dwnet import losses
 from dwnet.checkpoint import Checkpoint, load_checkpoint
-from train.loop import Interrupted, Trainer
+from dwnet.methods import BaselineMethod, Losses
+from train.loop import Interrupted, Trainer, TrainingError
 from train.main import main
 from train.recipes import RECIPES
 from train.spec import Recipe
@@ -157,6 +159,20 @@ def stop_at(monkeypatch: pytest.MonkeyPatch, iteration: int) -> None:
     monkeypatch.setattr(Tracking, "step", step_and_signal)
 
 
+def poison(monkeypatch: pytest.MonkeyPatch, frame: str, *, gradient_only: bool = False) -> None:
+    """The loss of a batch with `frame` is NaN, or its gradient alone."""
+
+    def poisoned(self: BaselineMethod, batch: dict[str, Any]) -> Losses:
+        losses = forward(self, batch)
+        if frame in batch["name"]:  # the square root of 0 has an infinite gradient
+            zero = (0 * next(self.parameters())).square().sum()
+            losses["total"] = losses["total"] + (zero.sqrt() if gradient_only else zero * float("nan"))
+        return losses
+
+    forward = BaselineMethod.forward
+    monkeypatch.setattr(BaselineMethod, "forward", poisoned)
+
+
 # Several processes
 
 
@@ -258,6 +274,20 @@ def several_processes(root: Path, output: Path) -> None:
                 found["stopped_at"] = accelerator.gather(torch.tensor([trainer.iteration])).tolist()
         if name == "interrupted":
             Trainer(recipe, accelerator, resume=True).run()
+
+    # A frame of one process makes its loss infinite, or the gradient alone: both stop before that step.
+    for fault in ("loss", "gradient"):
+        trainer = Trainer(tiny_recipe(root, output, name=fault, checkpoint_every=1), accelerator)
+        names = [trainer.train_data.frames[index].name for index in list(trainer.order)[4:8]]  # of the second step
+        with pytest.MonkeyPatch.context() as patch:
+            poison(patch, names[2], gradient_only=fault == "gradient")
+            with pytest.raises(TrainingError) as error:
+                trainer.run()
+        found[fault] = {
+            "names": names,
+            "errors": gather_object([str(error.value)]),
+            "finite": all(parameter.isfinite().all() for parameter in trainer.method.parameters()),
+        }
     found["processes"] = accelerator.num_processes
     if accelerator.is_main_process:
         torch.save(found, output / "found.pt")
