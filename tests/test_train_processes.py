@@ -4,6 +4,7 @@ import json
 import shutil
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -28,9 +29,10 @@ from train_fixtures import (
 )
 
 from dwnet.checkpoint import load_checkpoint
+from dwnet.data import CAMVID_11
 from dwnet.runtime import available_cpus
 from dwnet.segmentation import NetworkSpec, Segmenter
-from train.build import _use_cores, build_accelerator
+from train.build import _use_cores, build_accelerator, build_method
 from train.data import validation_data
 from train.evaluation import evaluate
 from train.loop import Interrupted, Trainer
@@ -69,6 +71,26 @@ def test_two_processes_have_the_gradient_of_one(tmp_path: Path) -> None:
         assert load_checkpoint(tmp_path / fault / "last.pt").iteration == 1
         assert found[fault]["finite"]
     assert all(name in error for name in names for error in errors)  # a gradient is of all frames
+
+
+@pytest.mark.parametrize("backbone", ["mobilenetv2", "efficientnet_lite0", "resnet50"])
+def test_synchronised_norms_are_the_same_network(camvid: Path, tmp_path: Path, backbone: str) -> None:
+    """As on several GPUs: every norm is synchronised, and the network computes what it did (timm's norms hold the
+    activations, which PyTorch's own conversion drops, with no key of the weights changed)."""
+    network = NetworkSpec(segmenter="pspnet_decoder", backbone=backbone, output_stride=16, channels=16)
+    recipe = tiny_recipe(camvid, tmp_path, "dwnet", network=network, class_balance=0.0, channels_last=False)
+    one, several = (
+        build_method(recipe, CAMVID_11, SimpleNamespace(num_processes=count, device=device), None).eval()  # type: ignore[arg-type]
+        for count, device in ((1, torch.device("cpu")), (2, torch.device("cuda")))
+    )
+    norms = [module for module in several.modules() if isinstance(module, nn.modules.batchnorm._BatchNorm)]
+    assert all(isinstance(module, nn.SyncBatchNorm) for module in norms)
+    assert len(norms) == sum(isinstance(module, nn.modules.batchnorm._BatchNorm) for module in one.modules()) > 20
+    assert one.state_dict().keys() == several.state_dict().keys()
+    images = torch.rand(1, 3, 64, 64, generator=torch.manual_seed(1))
+    with torch.no_grad():
+        found, expected = several.segmenter(images), one.segmenter(images)
+    assert torch.equal(found, expected)
 
 
 def test_accelerate_launch(camvid: Path, tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ from dataclasses import asdict, replace
 import torch
 from accelerate import Accelerator
 from accelerate.utils import ProjectConfiguration, TorchDynamoPlugin
+from timm.layers import convert_sync_batchnorm
 from torch import nn
 
 from dwnet.checkpoint import Checkpoint, CheckpointError, load_checkpoint, load_weights
@@ -111,7 +112,8 @@ def build_method(recipe: Recipe, classes: ClassSet, accelerator: Accelerator, ch
         load_weights(method, checkpoint.weights, source=checkpoint.source)
     freeze_unused(method)
     if accelerator.num_processes > 1 and accelerator.device.type == "cuda":  # torch has none for the CPU
-        method = nn.SyncBatchNorm.convert_sync_batchnorm(method)
+        # timm's own: PyTorch's drops the activations that timm's norms hold (MobileNetV2, EfficientNet)
+        method = convert_sync_batchnorm(method)
     return method.to(memory_format=torch.channels_last) if recipe.channels_last else method
 
 
