@@ -100,6 +100,16 @@ def test_a_clip_of_frames(tmp_path: Path) -> None:
     assert alone["labels"][0, ::16].tolist() == [IGNORE_LABEL, 0, 1, IGNORE_LABEL]
 
 
+def test_the_frame_before(tmp_path: Path) -> None:
+    """A frame without one before it is left out of those that have to have one; an evaluation starts afresh there."""
+    write_frames(tmp_path, labelled=(0, 6))
+    data = OwnData(tmp_path, "train", neighbours="previous")
+    assert data.names == ("walk/000006",)
+    assert data[0]["offset"] == -1  # type: ignore[typeddict-item]
+    every = OwnData(tmp_path, "train")
+    assert [[int(image[0, 0, 0]) for image in every.lead(index, 2)] for index in range(2)] == [[], [40, 50]]
+
+
 def test_a_clip_of_video_is_extracted_once_and_its_frames_are_the_ones_numbered(tmp_path: Path) -> None:
     write_classes(tmp_path)
     frames = [textured_frame(number, shift_px=2) for number in range(12)]

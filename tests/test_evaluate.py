@@ -20,6 +20,7 @@ from onnx import TensorProto, helper, numpy_helper
 from dwnet import IGNORE_LABEL
 from dwnet.__main__ import main
 from dwnet.data import CAMVID_11, CamVid
+from dwnet.evaluation import predictors
 from dwnet.evaluation.measure import Evaluation, evaluate
 from dwnet.evaluation.predictors import OnnxPredictor, load_predictor
 from dwnet.evaluation.processes import device
@@ -83,6 +84,9 @@ class Scripted:
         self.reference = image
         return self.answers[len(self.flows) - 1]
 
+    def lead(self, index: int) -> int:
+        return 0
+
     def memory(self, position: int) -> int:
         raise AssertionError("a single process runs every frame, and none twice")
 
@@ -142,6 +146,46 @@ def test_flow_goes_to_consecutive_frames_only_and_the_others_start_afresh(root: 
     none = Scripted(answers())
     assert evaluate("scripted", none, CamVid(root, "val"), max_gap=1).flicker is None
     assert "f" not in none.log
+
+
+def test_frames_that_follow_none_are_led_by_the_raw_frames_before_them(tmp_path: Path) -> None:
+    """Of an extracted video: before the first and the fourth frame, not before the fifth, and they are not counted."""
+    root = write_camvid(tmp_path)
+    for name in ("0016E5_07958", "0016E5_07957", "0016E5_08000", "Seq05VD_f08001"):
+        (root / "video_frames").mkdir(exist_ok=True)
+        assert cv2.imwrite(str(root / "video_frames" / f"{name}.jpg"), texture(4)[..., ::-1])
+
+    class Led(Scripted):
+        def lead(self, index: int) -> int:
+            return 1
+
+    first, second, third, fourth, fifth = answers()
+    lead = np.full_like(first, 7)
+    led = Led([lead, first, second, third, lead, fourth, fifth])
+    told = list[int]()
+    result = evaluate("led", led, CamVid(root, "val"), on_labels=lambda index, _: told.append(index))
+    assert led.log == "R.fffR.fR."
+    assert told == [0, 1, 2, 3, 4]
+    assert result.without_lead == 1
+    alone = evaluate("alone", Scripted(answers()), CamVid(root, "val"))
+    assert (result.segmentation, result.flicker, alone.without_lead) == (alone.segmentation, alone.flicker, 0)
+    for flow in (led.flows[1], led.flows[5]):  # from the frame to its lead, which is 4 px further right
+        assert flow is not None
+        assert np.median(flow[:, 8:-8, 12:-12], axis=(1, 2)) == pytest.approx([4, 0], abs=0.4)
+    keyframe = OnnxPredictor(load(write_keyframe(tmp_path / "keyframe.onnx", key_interval=3)))  # type: ignore[arg-type]
+    assert [keyframe.lead(index) for index in range(5)] == [0, 1, 2, 0, 1]
+
+
+def test_the_command_says_that_frames_before_are_missing(
+    root: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    class Led(Scripted):
+        def lead(self, index: int) -> int:
+            return 1
+
+    monkeypatch.setattr(predictors, "load_predictor", lambda *_, **__: (Led(answers()), CAMVID_11.classes))
+    assert main(["evaluate", "led.onnx", "--data", str(root)]) == 0
+    assert "led draws on frames before; 3 of 5 frames have none\n" in capsys.readouterr().out
 
 
 def test_a_keyframe_network_gets_the_flow_to_its_key_frame(tmp_path: Path) -> None:

@@ -126,13 +126,26 @@ class Watched:
         self.asked += 1
         return self.predictor.labels(image, flow_px)
 
+    def lead(self, index: int) -> int:
+        return self.predictor.lead(index)
+
     def memory(self, position: int) -> int:
         return self.predictor.memory(position)
 
 
-def test_any_number_of_shares_adds_up_to_one(root: Path, tmp_path: Path) -> None:
+class WithVideo(CamVid):
+    """Two raw frames before each labelled one: fewer than some methods draw on."""
+
+    def lead(self, index: int, most: int) -> list[np.ndarray]:
+        rng = np.random.default_rng(index)
+        before = [rng.integers(0, 256, self.read(self.frames[index])[0].shape, np.uint8) for _ in range(2)]
+        return before[max(0, 2 - most) :]
+
+
+@pytest.mark.parametrize("data_set", [CamVid, WithVideo])
+def test_any_number_of_shares_adds_up_to_one(root: Path, tmp_path: Path, data_set: type[CamVid]) -> None:
     """Labels, confusion matrices and transitions, for every method as checkpoint and as export, one rank at a time."""
-    data = CamVid(root, "val")
+    data = data_set(root, "val")
     for name, predictor in predictors(tmp_path).items():
         whole: dict[int, np.ndarray] = {}
         expected = Counts(11, ALONE)
@@ -141,7 +154,7 @@ def test_any_number_of_shares_adds_up_to_one(root: Path, tmp_path: Path) -> None
         assert expected.flicker.frames == 9
         for count in (2, 3, 5, 15):
             labels: dict[int, np.ndarray] = {}
-            pixels, transitions, pairs = np.zeros((11, 11), int), np.zeros((2, 11, 11), int), 0
+            pixels, transitions, pairs, without_lead = np.zeros((11, 11), int), np.zeros((2, 11, 11), int), 0, 0
             for rank in range(count):
                 counts = Counts(11, Processes(rank, count))
                 watched = None if predictor is None else Watched(predictor)
@@ -150,7 +163,10 @@ def test_any_number_of_shares_adds_up_to_one(root: Path, tmp_path: Path) -> None
                 pixels += counts.pixels.confmat.numpy()
                 transitions += counts.flicker.transitions
                 pairs += counts.flicker.frames
-                if watched is not None:  # never more than what the labels of the one frame before need
+                without_lead += counts.without_lead
+                if (
+                    watched is not None and data_set is CamVid
+                ):  # never more than what the labels of the one frame before need
                     needs = {"baseline": 1, "exported": 1, "static_warp": 2, "exported static": 2, "exported key": 4}
                     key = name if name.startswith("exported") else name.split()[0]
                     limit = needs.get(key, min(int(name.split()[-1]), 7) if key == "keyframe" else 0)
@@ -160,6 +176,7 @@ def test_any_number_of_shares_adds_up_to_one(root: Path, tmp_path: Path) -> None
             assert np.array_equal(pixels, expected.pixels.confmat.numpy()), (name, count)
             assert np.array_equal(transitions, expected.flicker.transitions), (name, count)
             assert pairs == 9
+            assert without_lead == expected.without_lead
 
 
 def test_without_what_lies_before_the_labels_would_differ(root: Path, tmp_path: Path) -> None:

@@ -155,6 +155,14 @@ def test_previous_and_single_frames() -> None:
     assert torch.equal(single["frame"], previous[1]["frame"])
 
 
+def test_the_frames_before_one() -> None:
+    data = StreetPairs("val", size=(48, 64), streets=1, frames_per_street=3)
+    first, second, _ = (np.asarray(data[index]["frame"].permute(1, 2, 0) * 255).round() for index in range(3))
+    before = data.lead(2, 2)
+    assert [np.array_equal(image, frame) for image, frame in zip(before, (first, second), strict=True)] == [True, True]
+    assert len(data.lead(0, 4)) == 4
+
+
 def test_streets_do_not_travel_to_workers(train: StreetPairs) -> None:
     assert train._scenes
     copy = pickle.loads(pickle.dumps(train))

@@ -56,7 +56,7 @@ def validation_data(recipe: Recipe) -> FrameData:
         DataError: if there is none.
     """
     spec = recipe.data
-    real: Neighbours = "labelled" if spec.kind in ("camvid", "street") else "video"
+    real: Neighbours = "labelled" if spec.kind == "camvid" else "previous"
     neighbours = real if METHODS[recipe.method.name].needs_neighbour_to_predict else "none"
     return open_data(
         spec.kind,

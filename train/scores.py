@@ -26,7 +26,7 @@ def score(checkpoint: Path, recipe: Recipe, *, progress: Progress | None = None)
     Raises:
         ValueError: if the checkpoint, the data or its labels cannot be used.
     """
-    # Every frame of val, as without a neighbour: a method that needs one gets the frame before.
+    # Every frame of val, as without a neighbour: a method that needs frames before gets them by itself.
     data = validation_data(replace(recipe, method=MethodSpec(name="baseline")))
     predictor, _ = load_predictor(checkpoint, device=device(ALONE))
     try:
@@ -36,6 +36,11 @@ def score(checkpoint: Path, recipe: Recipe, *, progress: Progress | None = None)
         torch.cuda.empty_cache()  # the next run trains in another process
     if found.segmentation.miou_percent is None:
         raise ValueError(f"val of {recipe.data.folder} holds no labelled pixel")
+    if 2 * found.without_lead > len(data):
+        raise ValueError(
+            f"{recipe.method.name} draws on the frame before; {found.without_lead} of the {len(data)} frames of val of "
+            f"{recipe.data.folder} have none"
+        )
     flicker = found.flicker
     return {
         "miou_percent": found.segmentation.miou_percent,

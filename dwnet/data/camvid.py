@@ -1,12 +1,23 @@
 """CamVid: labelled frames of four drives through Cambridge (Brostow et al., 2008), in the paper's eleven classes."""
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 from dwnet.data.camvid_layout import find_layout
 from dwnet.data.classes import CAMVID_11
-from dwnet.data.frames import LabelledFrame, LabelledFrames, Neighbours, Split, check_options, list_images
+from dwnet.data.frames import (
+    REAL,
+    LabelledFrame,
+    LabelledFrames,
+    Neighbours,
+    Split,
+    check_options,
+    list_images,
+    offsets_within,
+)
 from dwnet.data.pairs import DataError
 from dwnet.data.transforms import Augmentation
 
@@ -44,7 +55,7 @@ class CamVid(LabelledFrames):
     Args:
         root: folder of the copy.
         split: ``train``, ``val`` or ``test``.
-        neighbours: what a frame is paired with; ``video`` and ``mixed`` need the raw frames that
+        neighbours: what a frame is paired with; real ones need the raw frames that
             `camvid_video.extract_neighbours` extracts.
         max_offset: largest distance to the neighbour, in raw frames (the paper's 5, section 3.1).
         augment: random geometry and colour; None gives whole frames.
@@ -69,8 +80,9 @@ class CamVid(LabelledFrames):
         check_options(neighbours=neighbours, max_offset=max_offset, seed=seed)
         layout = find_layout(Path(root), split)
         frames = tuple(_placed(frame) for frame in layout.frames)
-        if neighbours in ("video", "mixed"):
-            frames = _with_video_frames(frames, Path(root) / VIDEO_FRAMES, max_offset)
+        if neighbours in REAL:
+            offsets = offsets_within(neighbours, max_offset, max_offset)
+            frames = _with_video_frames(frames, Path(root) / VIDEO_FRAMES, offsets)
         super().__init__(
             frames,
             classes=CAMVID_11,
@@ -81,6 +93,7 @@ class CamVid(LabelledFrames):
             max_offset=max_offset,
             augment=augment,
             seed=seed,
+            raw_frame=partial(_raw_frame, Path(root) / VIDEO_FRAMES),
         )
 
 
@@ -91,13 +104,22 @@ def _placed(frame: LabelledFrame) -> LabelledFrame:
     return replace(frame, sequence=place.sequence, number=place.number)
 
 
-def _with_video_frames(frames: tuple[LabelledFrame, ...], folder: Path, max_offset: int) -> tuple[LabelledFrame, ...]:
+def _raw_frame(folder: Path, frame: LabelledFrame, offset: int) -> Path | None:
+    """The frame's file, as `camvid_video.extract_neighbours` names it."""
+    if re.fullmatch(FRAME_NAME, frame.name) is None:
+        return None
+    return folder / f"{FrameName.parse(frame.name).shifted(offset)}.jpg"
+
+
+def _with_video_frames(
+    frames: tuple[LabelledFrame, ...], folder: Path, offsets: Sequence[int]
+) -> tuple[LabelledFrame, ...]:
     if not folder.is_dir():
         raise DataError(f"{folder}: missing; extract the frames from the raw videos with extract_neighbours first")
     files = list_images(folder)
     found = []
     for frame in frames:
         place = FrameName.parse(frame.name)
-        names = {offset: place.shifted(offset) for offset in range(-max_offset, max_offset + 1) if offset}
+        names = {offset: place.shifted(offset) for offset in offsets}
         found.append(replace(frame, video={offset: files[name] for offset, name in names.items() if name in files}))
     return tuple(found)

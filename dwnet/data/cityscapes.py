@@ -10,7 +10,9 @@ The packages of cityscapes-dataset.com, unpacked into one folder:
 """
 
 import re
+from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import cv2
@@ -19,7 +21,7 @@ from numpy.typing import NDArray
 
 from dwnet import IGNORE_LABEL
 from dwnet.data.classes import CITYSCAPES_19
-from dwnet.data.frames import LabelledFrame, LabelledFrames, Neighbours, Split, check_options
+from dwnet.data.frames import REAL, LabelledFrame, LabelledFrames, Neighbours, Split, check_options, offsets_within
 from dwnet.data.pairs import DataError, read_raw, refuse
 from dwnet.data.transforms import Augmentation
 
@@ -40,7 +42,7 @@ class Cityscapes(LabelledFrames):
     Args:
         root: the folder that holds the unpacked packages.
         split: ``train``, ``val`` or ``test`` (whose published labels are all void).
-        neighbours: what a frame is paired with; ``video`` and ``mixed`` need leftImg8bit_sequence.
+        neighbours: what a frame is paired with; real ones need leftImg8bit_sequence.
         coarse: the coarsely labelled frames of ``train_extra`` instead, which have no neighbours (split ``train``).
         max_offset: largest distance to the neighbour, in frames (the paper's 5, section 3.1).
         augment: random geometry and colour; None gives whole frames.
@@ -69,10 +71,11 @@ class Cityscapes(LabelledFrames):
                 f"coarse labels: found split {split!r} with neighbours {neighbours!r}; allowed are split 'train' with "
                 "'none' or 'camera_motion' (these frames have no snippets)"
             )
-        real = neighbours in ("video", "mixed")
+        real = neighbours in REAL
         frames = _frames(Path(root), "train_extra" if coarse else split, "gtCoarse" if coarse else "gtFine", real=real)
         if real:
-            frames = _with_snippets(frames, max_offset)
+            offsets = offsets_within(neighbours, min(max_offset, BEFORE), min(max_offset, AFTER))
+            frames = _with_snippets(frames, offsets)
         super().__init__(
             frames,
             classes=CITYSCAPES_19,
@@ -83,7 +86,14 @@ class Cityscapes(LabelledFrames):
             max_offset=max_offset,
             augment=augment,
             seed=seed,
+            raw_frame=partial(snippet_file, Path(root), split),
         )
+
+
+def snippet_file(root: Path, split: Split, frame: LabelledFrame, offset: int) -> Path:
+    """Return where the frame lies that is `offset` frames from a labelled one."""
+    name = f"{frame.sequence}_{frame.number + offset:06d}_leftImg8bit.png"
+    return root / "leftImg8bit_sequence" / split / frame.image.parent.name / name
 
 
 def read_label_ids(path: Path) -> NDArray[np.uint8]:
@@ -146,22 +156,21 @@ def _frames(root: Path, split: str, annotation: str, *, real: bool) -> tuple[Lab
     return tuple(frames)
 
 
-def _with_snippets(frames: tuple[LabelledFrame, ...], max_offset: int) -> tuple[LabelledFrame, ...]:
-    """The frames with the files of their snippets; `DataError` names every missing one of those within reach."""
+def _with_snippets(frames: tuple[LabelledFrame, ...], offsets: Sequence[int]) -> tuple[LabelledFrame, ...]:
+    """The frames with the files of their snippets at these offsets; `DataError` names every missing one."""
     present = {path for folder in sorted({frame.image.parent for frame in frames}) for path in folder.iterdir()}
     found, problems, wanted = [], [], 0
     for frame in frames:
         video = {}
-        for offset in range(-min(max_offset, BEFORE), min(max_offset, AFTER) + 1):
-            if offset:
-                wanted += 1
-                path = frame.image.with_name(f"{frame.sequence}_{frame.number + offset:06d}_leftImg8bit.png")
-                if path in present:
-                    video[offset] = path
-                else:
-                    problems.append(f"{path}: missing; {offset:+d} frames from the labelled one")
+        for offset in offsets:
+            wanted += 1
+            path = frame.image.with_name(f"{frame.sequence}_{frame.number + offset:06d}_leftImg8bit.png")
+            if path in present:
+                video[offset] = path
+            else:
+                problems.append(f"{path}: missing; {offset:+d} frames from the labelled one")
         found.append(replace(frame, video=video))
-    _refuse(problems, wanted, f"neighbours within {max_offset} frames")
+    _refuse(problems, wanted, "neighbours")
     return tuple(found)
 
 

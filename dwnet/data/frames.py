@@ -22,7 +22,7 @@ Split = Literal["train", "val", "test"]
 SPLITS: tuple[Split, ...] = ("train", "val", "test")
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png")
 
-Neighbours = Literal["none", "camera_motion", "labelled", "video", "mixed"]
+Neighbours = Literal["none", "camera_motion", "labelled", "video", "previous", "mixed"]
 """What a frame is paired with.
 
 - ``none``: nothing (`FrameSample`).
@@ -30,6 +30,7 @@ Neighbours = Literal["none", "camera_motion", "labelled", "video", "mixed"]
 - ``labelled``: the nearest other labelled frame of its sequence, the earlier of two equally near; frames that have none
   within `max_offset` are left out.
 - ``video``: a real frame of the clip, drawn uniformly from those within `max_offset`.
+- ``previous``: the real frame of the clip right before it; frames that have none are left out.
 - ``mixed``: ``camera_motion`` or ``video``, by the toss of a coin for each sample.
 """
 
@@ -50,6 +51,20 @@ class LabelledFrame:
     """Real neighbours by their offset in raw frames, signed, never 0."""
 
 
+RawFrame = Callable[[LabelledFrame, int], Path | None]
+"""The file of the raw frame so many frames from a labelled one, whether it exists or not; None if there can be none."""
+
+REAL: tuple[Neighbours, ...] = ("video", "previous", "mixed")
+"""Those that need raw frames around the labelled ones."""
+
+
+def offsets_within(neighbours: Neighbours, before: int, after: int) -> list[int]:
+    """Offsets of the raw frames that are needed, of those from `before` frames before to `after` frames after."""
+    if neighbours not in REAL:
+        return []
+    return [-1] if neighbours == "previous" else [offset for offset in range(-before, after + 1) if offset]
+
+
 class LabelledFrames(EpochData):
     """Labelled frames as samples.
 
@@ -63,6 +78,7 @@ class LabelledFrames(EpochData):
         max_offset: largest distance to the neighbour, in raw frames (the paper's 5, section 3.1).
         augment: random geometry and colour; None gives whole frames.
         seed: of all random numbers, 0 or above.
+        raw_frame: where the raw frames around a labelled one lie; by default those of its `video`.
 
     Raises:
         DataError: no frame has a neighbour; on reading an item: a file that is no image, labels or a neighbour of
@@ -82,19 +98,24 @@ class LabelledFrames(EpochData):
         max_offset: int = 5,
         augment: Augmentation | None = None,
         seed: int = 0,
+        raw_frame: RawFrame = lambda item, offset: item.video.get(offset),
     ) -> None:
         check_options(neighbours=neighbours, max_offset=max_offset, seed=seed)
         super().__init__(seed)
         self.classes, self.layout, self.neighbours, self.max_offset = classes, layout, neighbours, max_offset
-        self._read_labels, self._augment = read_labels, augment
+        self._read_labels, self._augment, self._raw_frame = read_labels, augment, raw_frame
         self._motion = CameraMotion(max_offset=max_offset)
         self.frames = tuple(frames)
         """What each sample is made of."""
         self._choices: tuple[dict[int, Path], ...] = ()  # for each frame, its possible neighbours by offset
         if neighbours == "labelled":
             self.frames, self._choices = _labelled_neighbours(self.frames, max_offset, source)
-        elif neighbours in ("video", "mixed"):
-            self._choices = _video_neighbours(self.frames, max_offset, source)
+        elif neighbours == "previous":
+            self.frames = tuple(frame for frame in self.frames if -1 in frame.video) or self.frames
+            self._choices = _video_neighbours(self.frames, [-1], source)
+        elif neighbours in REAL:
+            offsets = offsets_within(neighbours, max_offset, max_offset)
+            self._choices = _video_neighbours(self.frames, offsets, source)
         self.names = tuple(frame.name for frame in self.frames)
 
     def __len__(self) -> int:
@@ -140,6 +161,22 @@ class LabelledFrames(EpochData):
     def labels(self, index: int) -> NDArray[np.uint8]:
         """Return the labels of one whole frame as (H,W) uint8; raises `DataError` as the class says."""
         return self._read_labels(self.frames[index].labels)
+
+    def lead(self, index: int, most: int) -> list[NDArray[np.uint8]]:
+        """Return the raw frames right before one in their order, (H,W,3) uint8 RGB: up to `most`, as far as there are.
+
+        Raises `DataError` for a file that is no image or of another size.
+        """
+        item, paths = self.frames[index], list[Path]()
+        while len(paths) < most:
+            path = self._raw_frame(item, -len(paths) - 1)
+            if path is None or not path.is_file():
+                break
+            paths.insert(0, path)
+        frame, images = read_image(item.image), [read_image(path) for path in paths]
+        for path, image in zip(paths, images, strict=True):
+            require_same_size(path, image, item.image, frame)
+        return images
 
     def _makes_neighbour(self, rng: np.random.Generator) -> bool:
         if self.neighbours == "mixed":
@@ -228,15 +265,16 @@ def _by_sequence(frames: Sequence[LabelledFrame]) -> Iterable[tuple[LabelledFram
     return ((frame, sequences[frame.sequence]) for frame in frames)
 
 
-def _video_neighbours(frames: Sequence[LabelledFrame], max_offset: int, source: str) -> tuple[dict[int, Path], ...]:
-    choices = tuple(
-        {offset: path for offset, path in frame.video.items() if 0 < abs(offset) <= max_offset} for frame in frames
-    )
+def _video_neighbours(
+    frames: Sequence[LabelledFrame], offsets: Sequence[int], source: str
+) -> tuple[dict[int, Path], ...]:
+    choices = tuple({offset: path for offset, path in frame.video.items() if offset in offsets} for frame in frames)
     lacking = [frame for frame, choice in zip(frames, choices, strict=True) if not choice]
     if lacking:
         sequences = ", ".join(sorted({frame.sequence for frame in lacking}))
+        near = "right before" if offsets == [-1] else f"within {max(offsets)} raw frames of"
         raise DataError(
-            f"{source}: found no frame within {max_offset} raw frames of {lacking[0].name} ({len(lacking)} of "
-            f"{len(frames)} frames have none; sequences: {sequences})"
+            f"{source}: found no frame {near} {lacking[0].name} ({len(lacking)} of {len(frames)} frames have none; "
+            f"sequences: {sequences})"
         )
     return choices

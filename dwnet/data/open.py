@@ -31,6 +31,7 @@ _STREET: dict[str, StreetNeighbours] = {
     "camera_motion": "camera_motion",
     "labelled": "previous",
     "video": "rendered",
+    "previous": "previous",
     "mixed": "mixed",
 }
 _CACHE_SHARES: dict[Split, float] = {"train": 0.8, "val": 0.1, "test": 0.1}
@@ -65,6 +66,9 @@ class FrameData(Protocol):
 
     def labels(self, index: int) -> NDArray[np.uint8]:
         """Return the labels of one whole frame alone, (H,W) uint8."""
+
+    def lead(self, index: int, most: int) -> list[NDArray[np.uint8]]:
+        """Return the raw frames right before one, (H,W,3) uint8 RGB, up to `most`, as far as the data has a video."""
 
     def __len__(self) -> int: ...
 

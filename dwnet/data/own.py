@@ -14,8 +14,9 @@ Frames of video files are read from ``ROOT/SPLIT/frames/DRIVE_1/000012.jpg``; `e
 
 import itertools
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from dwnet.data.class_file import read_classes
@@ -29,6 +30,7 @@ from dwnet.data.frames import (
     check_options,
     list_images,
     matched,
+    offsets_within,
 )
 from dwnet.data.pairs import DataError, collecting, refuse
 from dwnet.data.transforms import Augmentation
@@ -68,11 +70,11 @@ class OwnData(LabelledFrames):
         root = Path(root)
         own = read_classes(root / CLASSES_FILE)
         folder = _split_folder(root, split)
-        reach = max_offset if neighbours in ("video", "mixed") else 0
+        offsets = offsets_within(neighbours, max_offset, max_offset)
         single = (folder / "images").is_dir()
         _refuse_what_is_passed_over(folder)
         super().__init__(
-            _single_images(folder) if single else _clip_frames(folder, reach),
+            _single_images(folder) if single else _clip_frames(folder, offsets),
             classes=own.classes,
             read_labels=own.read_labels,
             layout="single images" if single else "clips with labelled frames",
@@ -81,6 +83,7 @@ class OwnData(LabelledFrames):
             max_offset=max_offset,
             augment=augment,
             seed=seed,
+            raw_frame=partial(_raw_frame, {} if single else {clip.name: clip.frames for clip in _clips(folder)}),
         )
 
 
@@ -155,11 +158,15 @@ def _single_images(folder: Path) -> tuple[LabelledFrame, ...]:
     return tuple(LabelledFrame(name, images[name], labels[name], sequence=name) for name in names)
 
 
-def _clip_frames(folder: Path, reach: int) -> tuple[LabelledFrame, ...]:
-    """The labelled frames with the real frames within `reach`; `DataError` lists all that are missing."""
+def _raw_frame(frames: dict[str, dict[int, Path]], frame: LabelledFrame, offset: int) -> Path | None:
+    return frames.get(frame.sequence, {}).get(frame.number + offset)
+
+
+def _clip_frames(folder: Path, offsets: Sequence[int]) -> tuple[LabelledFrame, ...]:
+    """The labelled frames with the real frames at these offsets; `DataError` lists all that are missing."""
     frames, problems = [], []
     for clip in _clips(folder):
-        gaps = _gaps(clip) if reach and collecting() and clip.video is None else []
+        gaps = _gaps(clip) if offsets and collecting() and clip.video is None else []
         if gaps:
             refuse(DataError(gaps[0], gaps))
         for number, labels in sorted(clip.labels.items()):
@@ -168,7 +175,6 @@ def _clip_frames(folder: Path, reach: int) -> tuple[LabelledFrame, ...]:
                 remedy = f"not extracted from {clip.video}: run `dwnet data frames`" if clip.video else "no such frame"
                 problems.append(f"{labels}: {remedy}")
                 continue
-            offsets = [offset for offset in range(-reach, reach + 1) if offset]
             video = {offset: clip.frames[number + offset] for offset in offsets if number + offset in clip.frames}
             frames.append(LabelledFrame(f"{clip.name}/{number:06d}", image, labels, clip.name, number, video))
     if problems:

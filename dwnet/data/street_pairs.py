@@ -160,6 +160,14 @@ class StreetPairs(EpochData):
             self._scenes[place.seed].forget()
         return labels
 
+    def lead(self, index: int, most: int) -> list[NDArray[np.uint8]]:
+        """Return the frames right before one in their order, (H,W,3) uint8 RGB: up to `most`, not beyond frame 0."""
+        place = self.frames[index]
+        images = [self._frame(place.seed, t)[0] for t in range(max(0, place.number - most), place.number)]
+        if place.seed in self._scenes:
+            self._scenes[place.seed].forget()
+        return images
+
     def _makes_neighbour(self, rng: np.random.Generator) -> bool:
         if self.neighbours == "mixed":
             return bool(rng.integers(2))

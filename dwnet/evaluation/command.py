@@ -99,6 +99,9 @@ def evaluate(
     pairs = next((e.flicker.frames for e in evaluations if e.flicker is not None), 0)
     print(f"flicker along {named}, {pairs} pairs at most {max_gap} raw frames apart, occlusions left out.\n")
     print(markdown(evaluations, frames.classes.classes))
+    for found in evaluations:
+        if found.without_lead:
+            print(f"\n{found.name} draws on frames before; {found.without_lead} of {len(frames)} frames have none")
     if server_files is not None:
         print(f"\n{server_files}: {len(frames)} files for the test server")
     if json_file is not None:

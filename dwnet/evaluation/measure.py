@@ -31,6 +31,8 @@ class Evaluation:
     name: str
     segmentation: SegmentationResult
     flicker: FlickerResult | None
+    without_lead: int = 0
+    """Frames at which the model started afresh though it draws on frames before: the data has none before these."""
 
 
 def evaluate(
@@ -47,8 +49,8 @@ def evaluate(
     """Runs a model over a split in the order of its frames.
 
     Frame pairs of one sequence at most `max_gap` raw frames apart count as consecutive: their flicker is measured along
-    the flow, occluded and out-of-frame pixels left out, and methods that need a frame before get it. Others start
-    afresh.
+    the flow, occluded and out-of-frame pixels left out, and methods that need a frame before get it. To others the
+    model is led by the raw frames right before them, which are not counted, as far as the data has a video.
 
     Of several processes each counts a run of frames. Where that starts within a sequence, it first runs as many frames
     before as the model draws on, without counting them, so every frame and every pair is counted once, with the labels
@@ -98,6 +100,8 @@ class Counts:
             classes, ignore_index=IGNORE_LABEL, validate_args=False, sync_on_compute=processes.count > 1
         )
         self.flicker = FlickerMeter(classes)
+        self.without_lead = 0
+        """As in `Evaluation`."""
 
     def frame(self, labels: NDArray[np.uint8], truth: NDArray[np.int64]) -> None:
         """Counts a frame: predicted and true labels, both (H, W)."""
@@ -121,8 +125,9 @@ class Counts:
         segmentation, flicker = SegmentationMeter(self._classes), FlickerMeter(self._classes)
         segmentation.confusion = self.pixels.compute().numpy()
         flicker.transitions = total(self.flicker.transitions, self.processes)
-        flicker.frames = int(total(np.array(self.flicker.frames, np.int64), self.processes))
-        return Evaluation(name, segmentation.compute(), flicker.compute() if flicker.frames else None)
+        pairs, without = total(np.array([self.flicker.frames, self.without_lead], np.int64), self.processes)
+        flicker.frames = int(pairs)
+        return Evaluation(name, segmentation.compute(), flicker.compute() if flicker.frames else None, int(without))
 
 
 def count_share(
@@ -137,7 +142,7 @@ def count_share(
 ) -> None:
     """Counts this process's share of the frames; arguments as `evaluate`."""
     since_start, mine = positions(data.frames, max_gap), share(len(data), counts.processes)
-    first = _first_to_run(mine, since_start, predictor)
+    first = _first_to_run(mine, since_start, predictor, data)
     image, labels = np.empty(0, np.uint8), np.empty(0, np.uint8)
     for index in range(first, mine.stop):
         counted, follows = index in mine, index > first and since_start[index] > 0
@@ -151,13 +156,11 @@ def count_share(
         else:
             if not follows:
                 predictor.reset()
-            reference = predictor.reference
-            if reference is None:
-                labels = predictor.labels(image, None)
-            elif reference is previous_image and flow_px is not None:
-                labels = predictor.labels(image, flow_px)
-            else:
-                labels = predictor.labels(image, flow(image, reference))
+            if since_start[index] == 0:
+                led = _lead(predictor, data, index, flow)
+                counts.without_lead += int(counted and not led)
+            shared = flow_px is not None and predictor.reference is previous_image
+            labels = predictor.labels(image, flow_px if shared else _flow_to(predictor.reference, image, flow))
         if not counted:
             continue
         counts.frame(labels, truth)
@@ -169,9 +172,29 @@ def count_share(
             progress(index + 1 - mine.start, len(mine))
 
 
-def _first_to_run(mine: range, since_start: list[int], predictor: Predictor | None) -> int:
+def _lead(predictor: Predictor, data: FrameData, index: int, flow: FlowFunction) -> bool:
+    """Runs the raw frames before one that starts afresh; whether there were as many as the model draws on."""
+    wanted = predictor.lead(index)
+    before = data.lead(index, wanted) if wanted else []
+    for image in before:
+        predictor.labels(image, _flow_to(predictor.reference, image, flow))
+    return len(before) == wanted
+
+
+def _flow_to(
+    reference: NDArray[np.uint8] | None, image: NDArray[np.uint8], flow: FlowFunction
+) -> NDArray[np.float32] | None:
+    return None if reference is None else flow(image, reference)
+
+
+def _first_to_run(mine: range, since_start: list[int], predictor: Predictor | None, data: FrameData) -> int:
     """Where to start so that the labels of the frame before the first counted one are right: its pair is counted."""
     if not mine or not since_start[mine.start]:
         return mine.start
     before = mine.start - 1
-    return before - (0 if predictor is None else predictor.memory(since_start[before]))
+    if predictor is None:
+        return before
+    start = before - since_start[before]
+    wanted = predictor.lead(start)
+    led = len(data.lead(start, wanted)) if wanted else 0
+    return max(start, before - predictor.memory(led + since_start[before]))

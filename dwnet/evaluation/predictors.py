@@ -29,6 +29,12 @@ class Predictor(Protocol):
     def labels(self, image: NDArray[np.uint8], flow_px: NDArray[np.float32] | None) -> NDArray[np.uint8]:
         """(H, W, 3) uint8 RGB, and the flow (2, H, W) to `reference` or None, to (H, W) uint8 class ids."""
 
+    def lead(self, index: int) -> int:
+        """How many raw frames lead up to the split's `index`-th frame, if that follows none of the split's.
+
+        Key frames are so far before such frames as they are before those of a clip: by turns.
+        """
+
     def memory(self, position: int) -> int:
         """How many of the `position` frames since a reset have to be run again for the same labels of the next one."""
 
@@ -52,6 +58,9 @@ class FramePredictor:
     def labels(self, image: NDArray[np.uint8], flow_px: NDArray[np.float32] | None) -> NDArray[np.uint8]:  # noqa: D102
         scores = self.inference.scores(self._logits, image)
         return scores.argmax(dim=0).to(torch.uint8).cpu().numpy()
+
+    def lead(self, index: int) -> int:  # noqa: D102
+        return 0
 
     def memory(self, position: int) -> int:  # noqa: D102
         return 0
@@ -83,6 +92,9 @@ class TorchPredictor:
         logits = self._logits(tensor, image, flow)
         logits = resize(logits, (tensor.shape[-2], tensor.shape[-1]))[0, :, :height, :width]
         return logits.argmax(dim=0).to(torch.uint8).cpu().numpy()
+
+    def lead(self, index: int) -> int:  # noqa: D102
+        return index % self.method.spec.key_interval if isinstance(self.method, KeyframeMethod) else 1
 
     def memory(self, position: int) -> int:  # noqa: D102
         spec = self.method.spec
@@ -123,6 +135,10 @@ class OnnxPredictor:
 
     def labels(self, image: NDArray[np.uint8], flow_px: NDArray[np.float32] | None) -> NDArray[np.uint8]:  # noqa: D102
         return self.network.labels(image, flow_px)
+
+    def lead(self, index: int) -> int:  # noqa: D102
+        network = self.network
+        return index % network.info.key_interval if isinstance(network, OnnxKeyframe) else 1
 
     def memory(self, position: int) -> int:  # noqa: D102
         network = self.network

@@ -6,6 +6,7 @@ label ids (not train ids), as large as the frame.
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dwnet import IGNORE_LABEL
-from dwnet.data.cityscapes import label_ids
+from dwnet.data.cityscapes import label_ids, snippet_file
 from dwnet.data.classes import CITYSCAPES_19
 from dwnet.data.frames import LabelledFrame, LabelledFrames, Split
 from dwnet.data.open import FrameData
@@ -99,4 +100,5 @@ def without_labels(root: Path, split: Split) -> LabelledFrames:
         read_labels=lambda path: np.full(read_image(path).shape[:2], IGNORE_LABEL, np.uint8),
         layout=f"leftImg8bit without labels, {split}",
         source=f"{root}, split {split}",
+        raw_frame=partial(snippet_file, root, split),
     )
