@@ -32,6 +32,9 @@ _GOP_PACKETS = 1500
 _FIRST_CHUNK_FRAMES = 16
 _CHUNK_BYTES = 64 * 2**20
 _CHUNK_FRAMES = 256
+_LEAST_FRAME_BYTES = 16
+"""A header that counts more frames than could lie in the file is damaged; decord would reserve memory for them all, and
+abort the process where there is none."""
 
 
 class VideoError(ValueError):
@@ -123,6 +126,8 @@ def probe_decord(path: Path, max_side: int | None, header: "Container | None") -
         raise DecoderError(f"decord is not exact in {header.format_name}")
     if header is not None and header.open_gop:
         raise DecoderError("decord delivers wrong frames after a seek into an open GOP")
+    if header is not None and header.counted_frames * _LEAST_FRAME_BYTES > path.stat().st_size:
+        raise DecoderError(f"the header counts {header.counted_frames} frames, more than the file can hold")
     video, starts_seconds = _open_decord(path, None)
     height, width = _decord_frames(video, [0]).shape[1:3]
     check_side(path, width, height)
@@ -203,6 +208,9 @@ class Container:
     codec: str
     fps: float
     frames: int | None
+    """Within its duration."""
+    counted_frames: int
+    """As the header says, however damaged it is; 0 where it says nothing."""
     duration_seconds: float | None
     open_gop: bool
     """Whether frames shown before a key frame are stored after it (HEVC's usual way): they need the GOP before."""
@@ -219,7 +227,7 @@ def inspect_container(path: Path) -> Container | None:
     except ImportError:
         return None
     try:
-        with av.open(str(path)) as container:
+        with av.open(str(path), metadata_errors="ignore") as container:  # cameras write names in any encoding
             # FFmpeg shows text files as pictures of text.
             if container.format.name == "tty":
                 raise VideoError(f"{path}: is a text file; allowed is {READABLE}")
@@ -228,6 +236,8 @@ def inspect_container(path: Path) -> Container | None:
                 found = ["a cover image" if stream.type == "video" else stream.type for stream in container.streams]
                 only = f"has {' and '.join(sorted(set(found)))} only" if found else "has no streams"
                 raise VideoError(f"{path}: {only}, and no video; allowed is {READABLE}")
+            if stream.codec_context is None:
+                raise VideoError(f"{path}: coded in a way that FFmpeg has no decoder for; allowed is {READABLE}")
             rate = stream.average_rate or stream.guessed_rate or 25
             if stream.duration is not None and stream.time_base is not None:
                 duration: float | None = float(stream.duration * stream.time_base)
@@ -238,9 +248,10 @@ def inspect_container(path: Path) -> Container | None:
             frames = min((count for count in counts if count), default=None)
             return Container(
                 format_name=container.format.name,
-                codec=stream.codec.canonical_name,
+                codec=stream.codec_context.codec.canonical_name,
                 fps=float(rate),
                 frames=frames,
+                counted_frames=stream.frames,
                 duration_seconds=duration,
                 open_gop=_has_open_gop(container, stream),
             )
@@ -314,7 +325,7 @@ def read_pyav(path: Path, size: tuple[int, int] | None, *, skip: int = 0) -> Gen
     import av
 
     try:
-        with av.open(str(path)) as container:
+        with av.open(str(path), metadata_errors="ignore") as container:
             stream = _video_stream(container)
             if stream is None:
                 raise DecoderError("there is no video stream")

@@ -333,6 +333,10 @@ def write(path: Path, content: bytes) -> Path:
     [
         (lambda tmp: tmp / "none.mp4", r"none.mp4: there is no such file; allowed is a video"),
         (lambda tmp: write(tmp / "empty.mp4", b""), r"empty.mp4: an empty file \(0 bytes\); allowed is a video"),
+        (
+            lambda tmp: write(tmp / "new.mp4", encode(tmp / "a.mp4").read_bytes().replace(b"avc1", b"vvcx")),
+            r"new.mp4: coded in a way that FFmpeg has no decoder for",
+        ),
         (lambda tmp: write(tmp / "text.mp4", b"hello"), r"text.mp4: is not a video, or is damaged \(5 bytes"),
         (lambda tmp: write(tmp / "text.txt", b"hello\n" * 500), r"text.txt: is (a text|not a video)"),
         (lambda tmp: write(tmp / "list.mp4", b"#EXTM3U\n/etc/passwd\n"), r"list.mp4: is a playlist"),
@@ -352,6 +356,26 @@ def test_wrong_files_are_one_clear_error(tmp_path: Path, make, message: str) -> 
     path = make(tmp_path)
     with pytest.raises(VideoError, match=message):
         open_video(path)
+
+
+def test_a_header_that_counts_too_many_frames_does_no_harm(tmp_path: Path) -> None:
+    """One flipped bit: decord would reserve memory for 10^9 frames and abort the process, server and all."""
+    good = encode(tmp_path / "good.mp4")
+    count = len(list(open_video(good)))
+    content = bytearray(good.read_bytes())
+    content[content.index(b"stts") + 12] ^= 0x40  # of the first entry's count
+    with open_video(write(tmp_path / "bit.mp4", content)) as video:
+        assert video.info.reader == "pyav"
+        assert len(list(video)) == count
+
+
+def test_names_in_any_encoding(tmp_path: Path) -> None:
+    """Cameras write the names of their tracks in the encoding of their country."""
+    good = encode(tmp_path / "good.mp4")
+    named = good.read_bytes().replace(b"VideoHandler", "视频".encode("gbk").ljust(12))
+    assert named != good.read_bytes()
+    with open_video(write(tmp_path / "named.mp4", named)) as video, open_video(good) as expected:
+        assert [frame.image.tobytes() for frame in video] == [frame.image.tobytes() for frame in expected]
 
 
 def test_wrong_arguments(tmp_path: Path) -> None:

@@ -26,9 +26,11 @@ def decode(video: Path, count: int) -> Iterator[Any]:
     import av
 
     try:
-        with av.open(str(video)) as container:
+        with av.open(str(video), metadata_errors="ignore") as container:
             if not container.streams.video:
                 raise DataError(f"{video}: found no video stream; allowed is a video file")
+            if container.streams.video[0].codec_context is None:
+                raise DataError(f"{video}: coded in a way that FFmpeg has no decoder for")
             container.streams.video[0].thread_type = "AUTO"
             yield from islice(container.decode(video=0), count)
     except av.FFmpegError as error:

@@ -183,7 +183,7 @@ class _OpenVideo:
         import av
 
         try:
-            self._container = av.open(str(self.path.resolve()))
+            self._container = av.open(str(self.path.resolve()), metadata_errors="ignore")
         except (av.error.FFmpegError, OSError) as error:
             raise PredictionError(
                 f"{self.path}: is no video ({error}); allowed predictions are a folder of PNGs, a lossless video of "
@@ -192,6 +192,9 @@ class _OpenVideo:
         if not self._container.streams.video:
             self._container.close()
             raise PredictionError(f"{self.path}: has no video stream; allowed is a lossless video of class ids")
+        if self._container.streams.video[0].codec_context is None:
+            self._container.close()
+            raise PredictionError(f"{self.path}: coded in a way that FFmpeg has no decoder for")
         return self._container, self._container.streams.video[0]
 
     def __exit__(self, *exception: object) -> None:
