@@ -17,6 +17,7 @@ from app.style import CSS, theme
 from dwnet.compare import load_networks
 
 ASSETS = Path(__file__).resolve().parent.parent / "assets"
+SAMPLE = ASSETS / "street_sample.mp4"
 
 
 def parse(arguments: Sequence[str]) -> argparse.Namespace:
@@ -26,7 +27,7 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--port", type=int, default=None, help="default: the first free one from 7860")
     parser.add_argument("--no-browser", action="store_true", help="do not open the page")
     parser.add_argument("--models", type=Path, default=ASSETS / "models", help="folder of exported networks (.onnx)")
-    parser.add_argument("--clip", type=Path, default=ASSETS / "street_sample.mp4", help="clip that is chosen at first")
+    parser.add_argument("--clip", type=Path, default=SAMPLE, help="clip that is chosen at first")
     parser.add_argument("--max-mb", type=int, default=500, help="largest upload in megabytes")
     parser.add_argument("--threads", type=int, default=None, help="CPU threads per network; default: all")
     return parser.parse_args(arguments)
@@ -39,24 +40,31 @@ def main(arguments: Sequence[str] | None = None) -> None:
         networks = load_networks(options.models, threads=options.threads)
     except ValueError as error:
         sys.exit(f"python -m app: {error}")
-    # Ends like Ctrl+C, so that the workspace is cleared.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    if not options.clip.is_file() and options.clip != SAMPLE:
+        sys.exit(f"python -m app: --clip {options.clip}: there is no such file")
+    # They end it like Ctrl+C: Gradio removes what was uploaded, and the workspace is cleared.
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) != signal.SIG_IGN:  # as under nohup
+            signal.signal(number, signal.default_int_handler)
     with tempfile.TemporaryDirectory(prefix="dwnet-") as workspace:
         sample = options.clip if options.clip.is_file() else None
         page = build(Callbacks(networks, Path(workspace)), sample)
-        page.launch(
-            server_name=options.host,
-            server_port=options.port,
-            inbrowser=not options.no_browser,
-            share=False,
-            max_file_size=f"{options.max_mb}mb",
-            theme=theme(),
-            css=CSS,
-            footer_links=["api"],
-            ssr_mode=False,
-            run_history=False,
-            enable_monitoring=False,
-        )
+        try:
+            page.launch(
+                server_name=options.host,
+                server_port=options.port,
+                inbrowser=not options.no_browser,
+                share=False,
+                max_file_size=f"{options.max_mb}mb",
+                theme=theme(),
+                css=CSS,
+                footer_links=["api"],
+                ssr_mode=False,
+                run_history=False,
+                enable_monitoring=False,
+            )
+        except OSError as error:  # the port is taken, or the address another machine's
+            sys.exit(f"python -m app: cannot listen on {options.host}, port {options.port or '7860 or above'}: {error}")
 
 
 if __name__ == "__main__":

@@ -5,12 +5,12 @@ import shutil
 import tempfile
 import threading
 import time
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import closing
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import cv2
 import gradio as gr
 
 from app.curve import FlickerCurve
@@ -20,7 +20,11 @@ from dwnet.video import open_video
 
 PICTURES_PER_SECOND = 10.0
 FIGURES_PER_SECOND = 3.0
+SCRIPT_CHECKS_PER_SECOND = 2.0
 """The page is repainted no more often: a fast machine would only fill the line to the browser."""
+
+MOST_WAITING = 2
+"""Repaints on their way to a page, beyond which it gets no more pictures: a slow line would fall behind for ever."""
 
 PREVIEW_MAX_SIDE = 480
 
@@ -46,6 +50,16 @@ class Update(NamedTuple):
     stop: Any = gr.skip()
 
 
+@dataclass(eq=False)
+class _Press:
+    """One press of Compare, until its comparison is over."""
+
+    stop: threading.Event = field(default_factory=threading.Event)
+    """Set once Stop was pressed, or the page left."""
+    begun: bool = False
+    """Its turn has come: comparisons run one at a time."""
+
+
 class Callbacks:
     """The events of the page.
 
@@ -57,8 +71,12 @@ class Callbacks:
     def __init__(self, networks: Networks, workspace: Path) -> None:
         self.networks = networks
         self.workspace = workspace
-        self._stops: dict[str, threading.Event] = {}
-        """By page (Gradio's session): set once Stop was pressed."""
+        self.waiting: Callable[[str], int] = lambda page: 0
+        """How many messages to a page have not been sent yet."""
+        self._presses: dict[str, list[_Press]] = {}
+        """By page (Gradio's session), in their order."""
+        self._running = 0
+        """Comparisons under way, for pages and scripts."""
 
     @property
     def methods(self) -> tuple[str, ...]:
@@ -79,7 +97,7 @@ class Callbacks:
         Returns:
             Note, panels, status, curve, table and whether the results are seen.
         """
-        if (request.session_hash or "") in self._stops:
+        if any(press.begun or not press.stop.is_set() for press in self._presses.get(_page(request), ())):
             return (self.describe(clip)[0], *(gr.skip() for _ in range(5)))
         return (
             *self.describe(clip),
@@ -95,48 +113,58 @@ class Callbacks:
         if not clip:
             return note_html("Choose a clip: MP4, MOV, MKV, AVI or WebM."), panels_html(self.methods, refined=refined)
         try:
-            with open_video(clip) as reader:
+            with open_video(clip, max_side=PREVIEW_MAX_SIDE) as reader:
                 info = reader.info
-                first = next(iter(reader)).image
+                preview = next(iter(reader)).image
         except ValueError as error:
             return note_html(_message(error, clip), bad=True), panels_html(self.methods, refined=refined)
         count = f", {info.frames} frames" if info.frames else ""
-        note = f"{info.width}×{info.height} px{count}, {info.fps:.4g} fps"
-        shrink = min(1.0, PREVIEW_MAX_SIDE / max(info.width, info.height))
-        preview = cv2.resize(first, None, fx=shrink, fy=shrink, interpolation=cv2.INTER_AREA)
+        note = f"{info.source_width}×{info.source_height} px{count}, {info.fps:.4g} fps"
         return note_html(note), panels_html(self.methods, preview=preview, refined=refined)
 
     def press(self, request: gr.Request) -> tuple[Any, Any, str]:
         """Compare was pressed: swap the buttons at once, before the queue lets the comparison start."""
-        self._stops[request.session_hash or ""] = threading.Event()
-        return gr.update(interactive=False), gr.update(interactive=True), status_html("Opening the clip …")
+        self._presses.setdefault(_page(request), []).append(_Press())
+        status = "Waiting for another comparison to end …" if self._running else "Opening the clip …"
+        return gr.update(interactive=False), gr.update(interactive=True), status_html(status)
 
-    def stop(self, request: gr.Request) -> str:
-        """Stop was pressed: the comparison ends after the frame in work and keeps what it has."""
-        if event := self._stops.get(request.session_hash or ""):
-            event.set()
-        return status_html("Stopping after this frame …")
+    def stop(self, request: gr.Request) -> tuple[Any, Any, str]:
+        """Stop was pressed: the comparison ends after the frame in work and keeps what it has, or never begins."""
+        presses = self._presses.get(_page(request), [])
+        for press in presses:
+            press.stop.set()
+        if any(press.begun for press in presses):
+            return gr.skip(), gr.skip(), status_html("Stopping after this frame …")
+        return AT_REST["start"], AT_REST["stop"], status_html("Stopped before it began.")
 
-    def refused(self, request: gr.Request) -> tuple[Any, Any]:
+    def refused(self, request: gr.Request) -> tuple[Any, Any, str]:
         """The comparison failed, perhaps before it began (the queue is full): swap the buttons back."""
-        self._stops.pop(request.session_hash or "", None)
-        return AT_REST["start"], AT_REST["stop"]
+        page = _page(request)
+        if (presses := self._presses.get(page)) and not presses[-1].begun:
+            self._forget(page, presses[-1])
+        return AT_REST["start"], AT_REST["stop"], status_html("Nothing was compared.")
 
     def leave(self, request: gr.Request) -> None:
         """The page was closed."""
-        if event := self._stops.pop(request.session_hash or "", None):
-            event.set()
+        for press in self._presses.pop(_page(request), []):
+            press.stop.set()
 
     def run(
-        self, clip: str | None, max_side: float, every: float, limit: float, opacity: float, request: gr.Request
+        self,
+        clip: str | None,
+        max_side: float,
+        every: float | None,
+        limit: float | None,
+        opacity: float,
+        request: gr.Request,
     ) -> Generator[Update, None, None]:
         """Compare on a clip and repaint the page as it goes; ends with the files.
 
         Args:
             clip: the chosen file.
             max_side: longer side of the frames, in pixels.
-            every: takes every n-th frame.
-            limit: at most so many frames; 0 takes all.
+            every: takes every n-th frame; None every one.
+            limit: at most so many frames; 0 and None take all.
             opacity: of the colours over the frame, 0..1.
             request: tells the page.
 
@@ -146,11 +174,21 @@ class Callbacks:
         if not clip:
             yield Update(status=status_html("No clip chosen."), **AT_REST)
             raise gr.Error("Choose a clip first.", print_exception=False)
-        page = request.session_hash or ""
-        stop = self._stops.setdefault(page, threading.Event())
+        page = _page(request)
+        presses = self._presses.setdefault(page, [])
+        press = next((press for press in presses if not press.begun), None)
+        if press is None:  # the page was left while this waited
+            press = _Press()
+            presses.append(press)
+        if press.stop.is_set():  # while this waited; the page knows
+            self._forget(page, press)
+            return
+        press.begun = True
+        self._running += 1
         folder = Path(tempfile.mkdtemp(dir=self.workspace))
+        settings = _settings(max_side, every, limit, opacity)
         try:
-            yield from self._frames(clip, folder, int(max_side), int(every), int(limit) or None, opacity, stop)
+            yield from self._frames(clip, folder, settings, press.stop, lambda: self.waiting(page))
         except Exception as error:
             # Before the error: Gradio starts no following event after one, and the buttons would stay as they are.
             yield Update(status=status_html("Nothing was compared."), **AT_REST)
@@ -158,47 +196,45 @@ class Callbacks:
                 raise gr.Error(_message(error, clip), print_exception=False) from error
             raise
         finally:
-            if self._stops.get(page) is stop:  # else Compare was pressed again meanwhile
-                del self._stops[page]
+            self._running -= 1
+            self._forget(page, press)
             # The page's copies lie in Gradio's cache by now.
             shutil.rmtree(folder, ignore_errors=True)
 
     def compare_clip(
-        self, clip: str, max_side: float, every: float, limit: float, opacity: float
-    ) -> Generator[tuple[dict[str, Any], list[str]], None, None]:
+        self, clip: str, max_side: float, every: float | None, limit: float | None, opacity: float
+    ) -> Generator[tuple[Any, Any], None, None]:
         """Compare the methods on a clip, for scripts: `gradio_client.Client(url).predict(handle_file("clip.mp4"))`.
 
         The arguments are those of `run`. Returns the report (as in the JSON file) and the paths of the MP4, the CSV and
         the JSON file.
         """
-        folder = Path(tempfile.mkdtemp(dir=self.workspace))
+        self._running += 1
+        folder, pace = Path(tempfile.mkdtemp(dir=self.workspace)), _Pace(SCRIPT_CHECKS_PER_SECOND)
+        settings = _settings(max_side, every, limit, opacity)
         try:
-            for _ in compare(
-                clip,
-                self.networks,
-                output_dir=folder,
-                max_side=int(max_side),
-                every=int(every),
-                limit=int(limit) or None,
-                opacity=opacity,
-            ):
-                pass
+            with closing(compare(clip, self.networks, output_dir=folder, **settings)) as frames:
+                for _ in frames:
+                    if pace.due():
+                        # Gradio ends this here if the script has gone; else the next one would wait for its whole clip.
+                        yield gr.skip(), gr.skip()
             files = ComparisonFiles.beside(folder, Path(clip))
             yield json.loads(files.json.read_text("utf-8")), [str(files.video), str(files.csv), str(files.json)]
         except (ValueError, OSError) as error:
             raise gr.Error(_message(error, clip), print_exception=False) from error
         finally:
+            self._running -= 1
             shutil.rmtree(folder, ignore_errors=True)
 
+    def _forget(self, page: str, press: _Press) -> None:
+        presses = self._presses.get(page, [])
+        if press in presses:
+            presses.remove(press)
+        if not presses:
+            self._presses.pop(page, None)
+
     def _frames(
-        self,
-        clip: str,
-        folder: Path,
-        max_side: int,
-        every: int,
-        limit: int | None,
-        opacity: float,
-        stop: threading.Event,
+        self, clip: str, folder: Path, settings: dict[str, Any], stop: threading.Event, waiting: Callable[[], int]
     ) -> Generator[Update, None, None]:
         curve = FlickerCurve(self.methods)
         classes = self.networks.classes
@@ -224,16 +260,7 @@ class Callbacks:
                 else gr.skip(),
             )
 
-        frames = compare(
-            clip,
-            self.networks,
-            output_dir=folder,
-            max_side=max_side,
-            every=every,
-            limit=limit,
-            opacity=opacity,
-            stop=stop.is_set,
-        )
+        frames = compare(clip, self.networks, output_dir=folder, stop=stop.is_set, **settings)
         with closing(frames):
             for frame in frames:
                 started = started or time.monotonic()
@@ -241,7 +268,7 @@ class Callbacks:
                 known = {method: value for method, value in flips.items() if value is not None}
                 if len(known) == len(flips):
                     curve.add(frame.pts_seconds, known)
-                if pictures.due():
+                if pictures.due() and waiting() <= MOST_WAITING:
                     yield paint(frame, _progress(frame, time.monotonic() - started))
         if frame is None:
             yield Update(status=status_html("Stopped before the first frame."), **AT_REST)
@@ -290,9 +317,20 @@ class _Pace:
         self._next = 0.0
 
 
+def _page(request: gr.Request) -> str:
+    return request.session_hash or ""
+
+
+def _settings(max_side: float, every: float | None, limit: float | None, opacity: float) -> dict[str, Any]:
+    """What `compare` takes; a field that was emptied is None."""
+    return {"max_side": int(max_side), "every": int(every or 1), "limit": int(limit or 0) or None, "opacity": opacity}
+
+
 def _message(error: Exception, clip: str) -> str:
-    """The error with the clip's name in place of where the server keeps it, and without what a page cannot take."""
+    """The error without where the server keeps the clip and its own files, and without what a page cannot take."""
     text = str(error).replace(" or a folder of images", "")
+    if isinstance(error, OSError) and error.strerror:
+        text = error.strerror  # its text names files of ours
     for path in (str(Path(clip).resolve()), clip):
         text = text.replace(path, Path(clip).name)
     return text

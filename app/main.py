@@ -101,9 +101,16 @@ def build(callbacks: Callbacks, sample: Path | None) -> gr.Blocks:
             api_visibility="private",
         )
         ran.failure(
-            callbacks.refused, None, [start, stop], show_progress="hidden", queue=False, api_visibility="private"
+            callbacks.refused,
+            None,
+            [start, stop, status],
+            show_progress="hidden",
+            queue=False,
+            api_visibility="private",
         )
-        stop.click(callbacks.stop, None, status, show_progress="hidden", queue=False, api_visibility="private")
+        stop.click(
+            callbacks.stop, None, [start, stop, status], show_progress="hidden", queue=False, api_visibility="private"
+        )
         page.unload(callbacks.leave)
         # For scripts: real components, so that Gradio checks uploads and looks after the files, but nothing to see.
         with gr.Column(visible=False):
@@ -116,4 +123,11 @@ def build(callbacks: Callbacks, sample: Path | None) -> gr.Blocks:
                 concurrency_limit=1,
             )
     page.queue(max_size=QUEUE_LENGTH)
+    callbacks.waiting = lambda session: _unsent(page, session)
     return page
+
+
+def _unsent(page: gr.Blocks, session: str) -> int:
+    """Messages that Gradio has not handed to a browser yet. It has no public name for them; 0 where that changes."""
+    messages = getattr(page._queue, "pending_messages_per_session", {}).get(session)
+    return 0 if messages is None else messages.qsize()

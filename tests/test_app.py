@@ -5,6 +5,7 @@ server's one endpoint for scripts.
 import base64
 import json
 import re
+import socket
 import subprocess
 import sys
 from collections.abc import Iterable
@@ -99,7 +100,7 @@ def test_a_press_swaps_the_buttons_and_stop_ends_the_run(callbacks: Callbacks, c
     shown = 0
     while shown < 1:
         shown += isinstance(next(run).panels, str)
-    assert "Stopping" in callbacks.stop(PAGE)
+    assert "Stopping" in callbacks.stop(PAGE)[2]
     rest = list(run)
     assert any("Stopped" in update.status for update in rest if isinstance(update.status, str))
     assert list(callbacks.workspace.iterdir()) == []
@@ -107,11 +108,56 @@ def test_a_press_swaps_the_buttons_and_stop_ends_the_run(callbacks: Callbacks, c
 
 
 def test_stop_while_waiting_in_the_queue(callbacks: Callbacks, clip: Path) -> None:
+    """The page says what it waits for; Stop puts it at rest at once, and when its turn comes nothing is compared."""
+    other = SimpleNamespace(session_hash="other")
+    callbacks.press(other)
+    running = callbacks.run(str(clip), 128, 1, 0, 0.6, other)
+    next(running)
+    assert "Waiting for another comparison" in callbacks.press(PAGE)[2]
+    start, stop, status = callbacks.stop(PAGE)
+    assert (start["interactive"], stop["interactive"]) == (True, False)
+    assert "Stopped before it began" in status
+    callbacks.press(PAGE)  # once more: the second is compared, the first is not
+    assert "6 frames compared." in list(running)[-1].status
+    assert list(callbacks.run(str(clip), 128, 1, 0, 0.6, PAGE)) == []
+    assert "6 frames compared." in list(callbacks.run(str(clip), 128, 1, 0, 0.6, PAGE))[-1].status
+    assert "Opening" in callbacks.press(PAGE)[2]
+
+
+def test_a_full_queue_leaves_the_page_at_rest(callbacks: Callbacks, clip: Path) -> None:
     callbacks.press(PAGE)
-    callbacks.stop(PAGE)
-    updates = list(callbacks.run(str(clip), 128, 1, 0, 0.6, PAGE))
-    assert "Stopped before the first frame" in updates[-1].status
-    assert not any(isinstance(update.panels, str) for update in updates)
+    start, stop, status = callbacks.refused(PAGE)
+    assert (start["interactive"], stop["interactive"]) == (True, False)
+    assert "Nothing was compared" in status
+    assert "Ready" in callbacks.choose(str(clip), PAGE)[2]
+
+
+def test_emptied_fields_are_every_frame(callbacks: Callbacks, clip: Path) -> None:
+    assert "6 frames compared." in list(callbacks.run(str(clip), 128, None, None, 0.6, PAGE))[-1].status
+    *_, (report, _) = callbacks.compare_clip(str(clip), 128, None, None, 0.6)
+    assert report["frames_compared"] == 6
+
+
+def test_a_slow_line_gets_the_end_but_no_more_pictures(callbacks: Callbacks, clip: Path) -> None:
+    def painted() -> int:
+        return sum(isinstance(update.panels, str) for update in callbacks.run(str(clip), 128, 1, 0, 0.6, PAGE))
+
+    assert painted() > 1
+    callbacks.waiting = lambda page: 3 if page == PAGE.session_hash else 0
+    assert painted() == 1
+
+
+def test_a_script_that_has_gone_stops_its_comparison(
+    callbacks: Callbacks, clip: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Gradio closes its generator where it yields; the next one in the queue must not wait for the whole clip."""
+    monkeypatch.setattr("app.callbacks.SCRIPT_CHECKS_PER_SECOND", 1e9)
+    script = callbacks.compare_clip(str(clip), 128, 1, 0, 0.6)
+    next(script)
+    assert "Waiting" in callbacks.press(PAGE)[2]
+    script.close()
+    assert list(callbacks.workspace.iterdir()) == []
+    assert "Opening" in callbacks.press(PAGE)[2]
 
 
 def test_stop_of_one_page_does_not_stop_another(callbacks: Callbacks, clip: Path) -> None:
@@ -316,8 +362,11 @@ def test_the_page_names_no_other_host() -> None:
     assert theme()._stylesheets == []
 
 
-def test_the_endpoint_for_scripts(callbacks: Callbacks, clip: Path, tmp_path: Path) -> None:
+def test_the_endpoint_for_scripts(
+    callbacks: Callbacks, clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A real server and Gradio's own client: the report and the three files come back; a wrong clip is one message."""
+    monkeypatch.setattr("app.callbacks.SCRIPT_CHECKS_PER_SECOND", 1e9)
     from gradio_client import Client, handle_file
     from gradio_client.exceptions import AppError
 
@@ -345,6 +394,14 @@ def test_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Non
     assert options.models == ASSETS / "models"
     with pytest.raises(SystemExit, match=r"python -m app: no \.onnx file in"):
         main(["--models", str(tmp_path), "--no-browser"])
+    with pytest.raises(SystemExit, match=r"python -m app: --clip nowhere.mp4: there is no such file"):
+        main(["--clip", "nowhere.mp4", "--no-browser"])
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        with pytest.raises(SystemExit, match=rf"python -m app: cannot listen on 127.0.0.1, port {port}: "):
+            main(["--port", str(port), "--no-browser"])
     with pytest.raises(SystemExit):
         parse(["--port", "eighty"])
     assert "invalid int value" in capsys.readouterr().err
