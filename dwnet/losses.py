@@ -1,7 +1,11 @@
 """Eq. 4-8: the losses, and three for the refined flow that are not the paper's. Plain functions of tensors, in float32
 whatever the surrounding precision.
+
+In a training of several processes each is a mean over the pixels of all of them (`_shared_count`): while gradients are
+recorded, all processes have to call it.
 """
 
+from collections.abc import Sequence
 from typing import Literal, get_args
 
 import torch
@@ -21,20 +25,22 @@ EDGE = 1.0
 """Edge-aware smoothness: an edge of this height, on the scale of Eq. 7's E, weighs exp(-1)."""
 
 
-def segmentation_loss(logits: Tensor, labels: Tensor, *, class_weights: tuple[float, ...] = ()) -> Tensor:
+def segmentation_loss(
+    logits: Tensor, labels: Tensor, *, class_weights: Sequence[float] | Tensor | None = None
+) -> Tensor:
     """The pixel-wise cross-entropy l_ce (section 3.5), averaged over the labelled pixels.
 
     Args:
         logits: (B, K, h, w) float; resized to the labels where they are smaller.
         labels: (B, H, W) uint8 or int64, 0..K-1 or `IGNORE_LABEL`.
-        class_weights: of each class's pixels in the sum, K numbers; none is the paper's, 1 each. The mean stays one
+        class_weights: of each class's pixels in the sum, K numbers; None is the paper's, 1 each. The mean stays one
             over pixels, whatever their weights.
 
     Returns:
         A scalar; 0 where no pixel is labelled.
     """
     logits = resize(at_least_float32(logits), (labels.shape[-2], labels.shape[-1]))
-    weight = logits.new_tensor(class_weights) if class_weights else None
+    weight = None if class_weights is None else torch.as_tensor(class_weights).to(logits)
     summed = F.cross_entropy(logits, labels.long(), weight=weight, ignore_index=IGNORE_LABEL, reduction="sum")
     return summed / _shared_count((labels != IGNORE_LABEL).sum())
 
@@ -93,12 +99,14 @@ def at_least_float32(x: Tensor) -> Tensor:
 def _shared_count(count: Tensor) -> Tensor:
     """What a sum is divided by to be a mean: `count`, in several processes the mean of all their counts, at least 1.
 
+    Without gradients it is this process's own: nobody has to wait for the others.
+
     Processes average their gradients. With one divisor for all, that average is the gradient of one process with the
     whole batch; with a divisor for each, the pixels of a process with few labels would weigh more.
     """
     count = count.detach().to(torch.float64 if count.dtype == torch.float64 else torch.float32)
     processes = 1
-    if dist.is_available() and dist.is_initialized():
+    if torch.is_grad_enabled() and dist.is_available() and dist.is_initialized():
         count, processes = count.clone(), dist.get_world_size()
         dist.all_reduce(count)
     return count.clamp(min=1) / processes
@@ -128,8 +136,7 @@ def occlusion_weight(frame: Tensor, neighbour: Tensor, flow_px: Tensor, *, delta
     with torch.no_grad(), torch.autocast(frame.device.type, enabled=False):
         frame, neighbour = at_least_float32(frame), at_least_float32(neighbour)
         warped, valid = warp(neighbour, flow_px.to(frame.dtype))
-        std = frame.new_tensor(IMAGENET_STD).view(3, 1, 1)  # the mean cancels in the difference
-        error = ((frame - warped) / std).abs().sum(dim=1, keepdim=True)
+        error = _over_std(frame - warped).abs().sum(dim=1, keepdim=True)
         return torch.exp(-error / delta), valid
 
 
@@ -201,8 +208,7 @@ def warping_error(frame: Tensor, neighbour: Tensor, flow_px: Tensor, *, counted:
     with torch.autocast(frame.device.type, enabled=False):
         frame, neighbour = at_least_float32(frame), at_least_float32(neighbour)
         warped, _ = warp(neighbour, flow_px.to(frame.dtype))
-        std = frame.new_tensor(IMAGENET_STD).view(3, 1, 1)  # the mean cancels in the difference
-        return _mean(_charbonnier((frame - warped) / std).mean(dim=1, keepdim=True), counted)
+        return _mean(_charbonnier(_over_std(frame - warped)).mean(dim=1, keepdim=True), counted)
 
 
 def edge_aware_smoothness(flow_px: Tensor, frame: Tensor, *, counted: Tensor) -> Tensor:
@@ -225,7 +231,7 @@ def edge_aware_smoothness(flow_px: Tensor, frame: Tensor, *, counted: Tensor) ->
     with torch.autocast(frame.device.type, enabled=False):
         flow = at_least_float32(flow_px)
         image = F.adaptive_avg_pool2d(at_least_float32(frame), (flow.shape[-2], flow.shape[-1]))
-        image = image / image.new_tensor(IMAGENET_STD).view(3, 1, 1)
+        image = _over_std(image)
         _require_mask(counted, flow[:, :1])
         summed, pairs = flow.new_zeros(()), flow.new_zeros(())
         for axis in (2, 3):
@@ -255,6 +261,14 @@ def end_point_error(flow_px: Tensor, true_flow_px: Tensor, *, counted: Tensor) -
     difference = at_least_float32(flow_px) - at_least_float32(true_flow_px)
     length = (difference.square().sum(dim=1, keepdim=True) + CHARBONNIER**2).sqrt() - CHARBONNIER
     return _mean(length, counted)
+
+
+def _over_std(difference: Tensor) -> Tensor:
+    """A difference of images (B, 3, H, W) on the scale of normalised ones; their means cancel in it.
+
+    By plain numbers: a tensor of them would be copied to the GPU in every step, which waits for it.
+    """
+    return torch.cat([difference[:, c : c + 1] / std for c, std in enumerate(IMAGENET_STD)], dim=1)
 
 
 def _charbonnier(x: Tensor) -> Tensor:

@@ -99,6 +99,9 @@ class MethodSpec:
         object.__setattr__(self, "class_weights", tuple(self.class_weights))  # a list, where JSON has stored it
         if self.fusion not in get_args(FusionName):
             raise ValueError(f"unknown fusion {self.fusion!r}, allowed are {', '.join(get_args(FusionName))}")
+        if self.prediction_space not in get_args(Space):
+            allowed = ", ".join(get_args(Space))
+            raise ValueError(f"unknown prediction space {self.prediction_space!r}, allowed are {allowed}")
         for name in ("feature_weight", "prediction_weight", "auxiliary_weight", *FLOW_WEIGHTS):
             if not 0 <= getattr(self, name) < math.inf:
                 raise ValueError(f"{name} is {getattr(self, name)}, allowed are numbers of at least 0")
@@ -170,6 +173,10 @@ class Method(nn.Module, ABC):
         self.spec = spec
         self.flow: FlowEstimator | None = None
         """From the frame to the neighbour; `MethodSpec.build` sets it where it is needed."""
+        # A buffer, so that it lies on the GPU once and for all; the specification keeps the numbers.
+        self._class_weights: Tensor | None
+        weights = torch.tensor(spec.class_weights) if spec.class_weights else None
+        self.register_buffer("_class_weights", weights, persistent=False)
 
     @property
     @abstractmethod
@@ -195,7 +202,7 @@ class Method(nn.Module, ABC):
         return self._flow_px(batch["frame"], batch["neighbour"])
 
     def _cross_entropy(self, logits: Tensor, auxiliary: tuple[Tensor, ...], labels: Tensor) -> Losses:
-        weights = self.spec.class_weights
+        weights = self._class_weights
         main = segmentation_loss(logits, labels, class_weights=weights)
         losses = {"segmentation": main, "total": main}
         if auxiliary and self.spec.auxiliary_weight > 0:

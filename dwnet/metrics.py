@@ -97,7 +97,7 @@ class SegmentationMeter:
     """Confusion matrix, IoU per class, mIoU and pixel accuracy over a whole set (not a mean over images).
 
     ``IoU_c = TP_c / (TP_c + FP_c + FN_c)`` (Everingham et al., PASCAL VOC; Long et al., CVPR 2015), over the pixels
-    whose truth is not `IGNORE_LABEL`.
+    whose truth is not `IGNORE_LABEL`. Where the prediction is that, it is wrong: nobody gains by saying nothing.
 
     Args:
         num_classes: ids are 0 .. num_classes - 1.
@@ -108,12 +108,14 @@ class SegmentationMeter:
         self.num_classes = num_classes
         self.confusion = np.zeros((num_classes, num_classes), np.int64)
         """Pixels by (true class, predicted class); sum those of several meters to merge them."""
+        self.missed = np.zeros(num_classes, np.int64)
+        """Pixels by true class that were predicted as none; to be summed too."""
 
     def update(self, prediction: Array, target: Array) -> None:
         """Counts one label map, or a batch of them.
 
         Args:
-            prediction: (..., H, W) integers, class ids.
+            prediction: (..., H, W) integers, class ids and `IGNORE_LABEL`.
             target: the same shape, class ids and `IGNORE_LABEL`.
 
         Raises:
@@ -128,18 +130,21 @@ class SegmentationMeter:
         check_class_ids(true, self.num_classes, "target")
         labelled = true != IGNORE_LABEL
         predicted, true = predicted[labelled], true[labelled]
-        check_class_ids(predicted, self.num_classes, "prediction", ignore=False)
-        self.confusion += confusion_matrix(true, predicted, self.num_classes)
+        check_class_ids(predicted, self.num_classes, "prediction")
+        known = predicted != IGNORE_LABEL
+        self.missed += np.bincount(true[~known], minlength=self.num_classes)
+        self.confusion += confusion_matrix(true[known], predicted[known], self.num_classes)
 
     def grow(self, num_classes: int) -> None:
         """Makes room for more classes; ValueError for fewer than there are."""
         self.confusion = grown(self.confusion, num_classes, axes=2)
+        self.missed = grown(self.missed, num_classes, axes=1)
         self.num_classes = num_classes
 
     def compute(self) -> SegmentationResult:
         """The rates over everything counted so far."""
-        per_class = iou_percent(self.confusion)
-        pixels = int(self.confusion.sum())
+        per_class = iou_percent(self.confusion, self.missed)
+        pixels = int(self.confusion.sum() + self.missed.sum())
         return SegmentationResult(
             miou_percent=mean_percent(per_class),
             per_class_iou_percent=per_class,

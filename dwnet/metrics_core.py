@@ -21,8 +21,10 @@ Array: TypeAlias = Union[NDArray[Any], "Tensor"]
 
 def as_numpy(array: Array) -> NDArray[Any]:
     """The NumPy array behind a NumPy array, a nested sequence or a torch tensor on any device."""
-    detach = getattr(array, "detach", None)
-    return np.asarray(array if detach is None else detach().cpu().numpy())
+    if not hasattr(array, "detach"):
+        return np.asarray(array)
+    tensor = array.detach().cpu()
+    return np.asarray((tensor.float() if str(tensor.dtype) == "torch.bfloat16" else tensor).numpy())
 
 
 def as_labels(labels: Array, name: str = "labels") -> NDArray[np.uint8]:
@@ -262,10 +264,13 @@ def percent(part: SupportsFloat, whole: SupportsFloat) -> float | None:
     return 100.0 * float(part) / float(whole) if float(whole) else None
 
 
-def iou_percent(confusion: NDArray[np.int64]) -> tuple[float | None, ...]:
-    """Intersection over union per class, 0..100; None for a class absent from rows and columns alike."""
+def iou_percent(confusion: NDArray[np.int64], missed: NDArray[np.int64] | int = 0) -> tuple[float | None, ...]:
+    """Intersection over union per class, 0..100; None for a class absent from rows and columns alike.
+
+    `missed`: (K,), further pixels of each row's class, in none of the columns.
+    """
     both = np.diag(confusion)
-    union = confusion.sum(axis=0) + confusion.sum(axis=1) - both
+    union = confusion.sum(axis=0) + confusion.sum(axis=1) - both + missed
     return tuple(percent(part, whole) for part, whole in zip(both, union, strict=True))
 
 

@@ -5,8 +5,9 @@ import math
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from numpy.typing import NDArray
-from torch import nn
+from torch import Tensor, nn
 
 from dwnet.methods import MethodSpec
 from dwnet.segmentation import DANet, NetworkSpec
@@ -126,6 +127,28 @@ def test_channel_attention_keeps_its_sums_out_of_half_precision() -> None:
     expected = channel_loop(x.half()[0].double().numpy(), 1.0)
     assert found.isfinite().all()
     np.testing.assert_allclose(found[0].detach().double().numpy(), expected, rtol=2e-3)
+
+
+@pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last])
+def test_attention_hands_over_positions_side_by_side(
+    memory_format: torch.memory_format, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """CUDA's memory-efficient kernel takes a stride of 1 between channels alone; for others N x N weights are built."""
+    strides = []
+
+    def watched(*parts: Tensor, scale: float) -> Tensor:
+        strides.extend(part.stride(-1) for part in parts)
+        return attend(*parts, scale=scale)
+
+    attend = F.scaled_dot_product_attention
+    monkeypatch.setattr(F, "scaled_dot_product_attention", watched)
+    PositionAttention(64)(torch.rand(1, 64, 4, 6).to(memory_format=memory_format))
+    assert strides == [1, 1, 1]
+
+
+def test_weights_in_half_precision() -> None:
+    network = NetworkSpec(segmenter="danet", backbone="test_efficientnet", channels=16).build(3).bfloat16().eval()
+    assert network(torch.rand(1, 3, 32, 32).bfloat16()).dtype == torch.bfloat16
 
 
 def test_three_outputs_and_the_auxiliary_head() -> None:

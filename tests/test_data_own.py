@@ -61,6 +61,9 @@ def test_ids_names_and_colours_that_are_left_out(tmp_path: Path) -> None:
     own = read_classes(tmp_path / "garden/classes.json")
     assert (own.classes.name, own.ids, own.ignored) == ("garden", (0, 1, 2), {255})
     assert len(set(own.classes.palette)) == 3
+    write_classes(tmp_path / "names", {"classes": ["a", {"name": "b", "id": 7}, "c"]})
+    named = read_classes(tmp_path / "names/classes.json")
+    assert (named.classes.classes, named.ids) == (("a", "b", "c"), (0, 7, 2))
 
 
 @pytest.mark.parametrize(
@@ -76,6 +79,9 @@ def test_ids_names_and_colours_that_are_left_out(tmp_path: Path) -> None:
         ({"classes": [{"name": "a", "id": 1}, {"name": "b", "id": 1}]}, "found the id 1 twice"),
         ({"classes": [{"name": "a", "id": 255}]}, "found the id 255 twice"),
         ({"classes": [{"name": "a"}, {"name": "a"}]}, "class names must differ"),
+        ({"classes": {"a": 1}}, "found dict for the classes"),
+        ({"classes": ["a", 3]}, "found the class 3"),
+        ({"classes": [{"name": 3}]}, "found the name 3"),
     ],
 )
 def test_wrong_classes(tmp_path: Path, content: object, message: str) -> None:

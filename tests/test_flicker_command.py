@@ -149,7 +149,8 @@ def test_along_a_flow_network_from_a_file(tmp_path: Path) -> None:
         torch.nn.init.zeros_(parameter)
     torch.save(raft.state_dict(), tmp_path / "raft.pth")
     clip, labels = write_clip(tmp_path / "clip", 0), write_labels(tmp_path / "labels.npy", 0, 0.2)
-    run(clip, labels, "--output", tmp_path / "out", "--flow", "raft_small", "--flow-weights", tmp_path / "raft.pth")
+    weights = ["--flow", "raft_small", "--flow-weights", tmp_path / "raft.pth", "--second-flow", "dis"]  # not DIS's own
+    run(clip, labels, "--output", tmp_path / "out", *weights)
     document = json.loads((tmp_path / "out/flicker.json").read_text())
     ids = np.load(labels)
     changed = 100 * (ids[1:] != ids[:-1]).mean()

@@ -167,10 +167,15 @@ def test_every_made_up_colour_is_its_own() -> None:
     assert len(set(made_up_classes(255).palette)) == 255
 
 
-@pytest.mark.parametrize("content", ["{}", "[]", '{"classes": 3}', '["a", "a"]', "not json", '[["a"]]'])
+@pytest.mark.parametrize(
+    "content", ["{}", "[]", '{"classes": 3}', '["a", "a"]', "not json", '[["a"]]', '[{"name": "a"}, 3]', '[{"id": 1}]']
+)
 def test_wrong_classes_are_one_clear_error(tmp_path: Path, content: str) -> None:
     (tmp_path / "a.json").write_text(content)
     with pytest.raises(ValueError, match=r"a\.json: is no list of classes .*allowed is JSON"):
+        read_classes(tmp_path / "a.json")
+    (tmp_path / "a.json").write_bytes(b'["\xe4"]')
+    with pytest.raises(ValueError, match=r"a\.json: is no list of classes"):
         read_classes(tmp_path / "a.json")
     with pytest.raises(ValueError, match="there is no such classes file"):
         read_classes(tmp_path / "b.json")

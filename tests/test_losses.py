@@ -498,3 +498,17 @@ def test_the_flows_losses_refuse_masks_of_another_shape() -> None:
         edge_aware_smoothness(flow, first, counted=flat)
     with pytest.raises(ValueError, match=allowed):
         warping_error(first, second, flow, counted=flat)
+
+
+def test_a_loss_without_gradients_waits_for_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In a run of several processes one may look at a loss alone; in training all of them share their counts."""
+    waited = []
+    monkeypatch.setattr(torch.distributed, "is_initialized", lambda: True)
+    monkeypatch.setattr(torch.distributed, "get_world_size", lambda: 2)
+    monkeypatch.setattr(torch.distributed, "all_reduce", waited.append)
+    logits, labels = torch.zeros(1, 3, 2, 2), torch.zeros(1, 2, 2, dtype=torch.uint8)
+    with torch.no_grad():
+        assert segmentation_loss(logits, labels).item() == pytest.approx(math.log(3))
+    assert waited == []
+    segmentation_loss(logits, labels)
+    assert len(waited) == 1

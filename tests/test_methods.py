@@ -385,6 +385,7 @@ def test_unknown_names_and_numbers_are_refused() -> None:
         MethodSpec(fusion="mean")  # type: ignore[arg-type]
     for changes, message in (
         ({"delta": 0}, "delta is 0, allowed are numbers above 0"),
+        ({"prediction_space": "probs"}, "unknown prediction space 'probs', allowed are logits, softmax"),
         ({"feature_weight": -1}, "feature_weight is -1, allowed are numbers of at least 0"),
         ({"prediction_weight": float("nan")}, "prediction_weight is nan"),
         ({"auxiliary_weight": float("inf")}, "auxiliary_weight is inf"),

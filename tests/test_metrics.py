@@ -403,6 +403,20 @@ def test_segmentation_by_hand() -> None:
     assert meter.confusion.dtype == np.int64
 
 
+def test_who_says_nothing_is_wrong() -> None:
+    """Half of the truth is class 1. Saying nothing there is no better than a wrong answer."""
+    truth = np.array([[0, 0, 1, 1, IGNORE_LABEL]])
+    wrong, silent = SegmentationMeter(2), SegmentationMeter(1)
+    wrong.update(np.zeros_like(truth), truth)
+    silent.grow(2)
+    silent.update(np.where(truth == 0, 0, IGNORE_LABEL), truth)
+    np.testing.assert_array_equal(silent.missed, [0, 2])
+    for meter, ious in ((wrong, (50, 0)), (silent, (100, 0))):
+        result = meter.compute()
+        assert result.per_class_iou_percent == ious  # class 0 has no false pixel where nothing is said
+        assert (result.pixel_accuracy_percent, result.pixels) == (50, 4)
+
+
 # ------------------------------------------------------------------------------------------------------- with truth
 
 
@@ -648,7 +662,7 @@ FLOW = constant_flow(0, 0)
         (lambda: SegmentationMeter(3).update(LABELS, LABELS[1:]), "allowed is one shape"),
         (
             lambda: SegmentationMeter(3).update(LABELS + 3, LABELS),
-            r"prediction holds the labels \[3\]; allowed are 0..2$",
+            r"prediction holds the labels \[3\]; allowed are 0..2 and",
         ),
         (
             lambda: SegmentationMeter(3).update(LABELS, LABELS + 4),

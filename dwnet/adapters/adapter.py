@@ -105,7 +105,7 @@ class Adapter(Segmenter):
         return self
 
     def _normalise(self, image: Tensor) -> Tensor:
-        return (image - self.mean) / self.std
+        return ((image - self.mean) / self.std).to(self.mean.dtype)  # of a model in half precision
 
     def _measure(self, multiple: int | None) -> None:
         """Sets `stride`, `multiple`, `channels` and `num_classes`."""

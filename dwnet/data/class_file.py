@@ -53,14 +53,14 @@ class OwnClasses:
 def read_classes(path: Path) -> OwnClasses:
     """Read a classes file, of the form of `EXAMPLE`.
 
-    ``id`` may be left out (then it is the class's place, from 0), ``colour`` (then one is chosen), and ``ignore`` (then
-    255 is).
+    A plain name stands for an object with that alone. ``id`` may be left out (then it is the class's place, from 0),
+    ``colour`` (then one is chosen), and ``ignore`` (then 255 is).
 
     Raises:
         DataError: no such file, no JSON, or a content of another form.
     """
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(path.read_text(encoding="utf-8"))  # not UTF-8 is a ValueError
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror}); it names the classes, as {EXAMPLE}") from error
     except ValueError as error:
@@ -72,11 +72,28 @@ def read_classes(path: Path) -> OwnClasses:
         raise DataError(f"{path}: {reason}; allowed is {EXAMPLE}") from error
 
 
+def class_entries(classes: Any) -> list[dict[str, Any]]:
+    """The classes of a file, each as an object: a plain name is one that has nothing else.
+
+    Raises:
+        TypeError: for what is no list of names and objects with a ``name``.
+    """
+    if not isinstance(classes, list):
+        raise TypeError(f"found {type(classes).__name__} for the classes")
+    entries = [{"name": entry} if isinstance(entry, str) else entry for entry in classes]
+    for entry in entries:
+        if not isinstance(entry, dict):
+            raise TypeError(f"found the class {entry!r}")
+        if not isinstance(entry["name"], str):
+            raise TypeError(f"found the name {entry['name']!r}")
+    return entries
+
+
 def _parsed(content: Any, path: Path) -> OwnClasses:
     if not isinstance(content, dict):
         raise TypeError(f"found a {type(content).__name__}")
     unknown = sorted(content.keys() - {"name", "classes", "ignore"})
-    entries = content["classes"]
+    entries = class_entries(content["classes"])
     for entry in entries:
         unknown += sorted(entry.keys() - {"name", "id", "colour"})
     if unknown:

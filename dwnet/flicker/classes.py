@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from dwnet import IGNORE_LABEL
+from dwnet.data.class_file import class_entries
 from dwnet.data.classes import ClassSet, made_up_colour
 
 Colour = tuple[int, int, int]
@@ -30,8 +31,8 @@ def read_classes(path: str | Path) -> ClassSet:
     path = Path(path)
     if not path.is_file():
         raise ValueError(f"{path}: there is no such classes file; allowed is JSON, or a text with one class a line")
-    text = path.read_text(encoding="utf-8")
     try:
+        text = path.read_text(encoding="utf-8")
         names, palette = _from_json(json.loads(text)) if path.suffix.lower() == ".json" else _from_text(text)
         colours = palette or [made_up_colour(i) for i in range(min(len(names), IGNORE_LABEL))]
         return ClassSet(path.stem, tuple(names), tuple(colours))
@@ -45,12 +46,10 @@ def read_classes(path: str | Path) -> ClassSet:
 def _from_json(content: Any) -> tuple[list[str], list[Colour]]:
     names = content["classes"] if isinstance(content, dict) else content
     palette = content.get("palette") or [] if isinstance(content, dict) else []
-    if not isinstance(names, list):
-        raise ValueError(f"found {type(names).__name__}")
-    if names and isinstance(names[0], dict):
-        palette = [entry.get("colour", made_up_colour(place)) for place, entry in enumerate(names)]
-        names = [entry["name"] for entry in names]
-    return names, [(colour[0], colour[1], colour[2]) for colour in palette]
+    entries = class_entries(names)
+    if any("colour" in entry for entry in entries):
+        palette = [entry.get("colour", made_up_colour(place)) for place, entry in enumerate(entries)]
+    return [entry["name"] for entry in entries], [(colour[0], colour[1], colour[2]) for colour in palette]
 
 
 def _from_text(text: str) -> tuple[list[str], list[Colour]]:

@@ -121,7 +121,9 @@ def _measure(one: CorpusClip, settings: Settings, named: ClassSet | None, table:
             maps = open_label_maps(one.truth, names, ignore=settings.ignore, sparse=True)
             truth = FilePredictions("truth", one.truth, maps)
         flow = open_flow(str(one.flow or settings.flow), weights=settings.flow_weights, published=settings.published)
-        second = open_flow(settings.second_flow, weights=settings.flow_weights, published=False)
+        # The weights are the first flow's.
+        weights = settings.flow_weights if settings.second_flow == settings.flow else "published"
+        second = open_flow(settings.second_flow, weights=weights, published=False)
         paths = {reader.path, *(part.path for part in (*sets, *([truth] if truth is not None else [])))}
         hashing = stack.enter_context(ThreadPoolExecutor(1))
         digests = {path: hashing.submit(sha256, path) for path in paths}

@@ -139,7 +139,8 @@ def _belonging(folder: Path, clip: Path) -> Path:
 def record_key(clip: CorpusClip, settings: Settings, classes: Path | None) -> str:
     """Says whether a record is still right: changes with the settings, the inputs and the library's version."""
     inputs = [state_of(path) if path.exists() else "missing" for path in clip.inputs()]
-    inputs += [state_of(Path(settings.flow))] if Path(settings.flow).is_dir() else []
+    flows = (settings.flow, settings.second_flow, settings.flow_weights)  # names, or files and folders
+    inputs += [state_of(Path(name)) for name in flows if Path(name).exists()]
     names = [name for name, _ in clip.predictions]
     named = "" if classes is None else classes.read_text(encoding="utf-8")
     content = json.dumps([FORMAT, __version__, clip.name, names, asdict(settings), inputs, named], sort_keys=True)

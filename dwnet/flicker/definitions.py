@@ -6,7 +6,8 @@ DEFINITIONS: dict[str, tuple[str, str]] = {
     "flip_rate_percent": (
         "flips %",
         "Share of the pixels whose label differs from the one that the flow leads to in the previous frame. Pixels "
-        "that are hidden there (forward-backward check of the flow, Sundaram et al. 2010) or outside are left out.",
+        "that are hidden there (forward-backward check of the flow, Sundaram et al. 2010) or outside are left out, and "
+        "those predicted as no class.",
     ),
     "flip_rate_boundary_percent": ("flips at edges %", "The same among pixels within 3 px of a predicted edge."),
     "flip_rate_interior_percent": ("flips inside %", "The same among all other pixels."),
@@ -29,8 +30,15 @@ DEFINITIONS: dict[str, tuple[str, str]] = {
         "jitter",
         "Mean absolute change of the class probabilities along the flow, 0 to 2/K. Needs scores, not only labels.",
     ),
-    "miou_percent": ("mIoU %", "Mean of the classes' intersection over union with the truth, absent classes left out."),
-    "pixel_accuracy_percent": ("accuracy %", "Share of the labelled pixels that are right."),
+    "miou_percent": (
+        "mIoU %",
+        "Mean of the classes' intersection over union with the truth, absent classes left out. Labelled pixels "
+        "that are predicted as no class are wrong.",
+    ),
+    "pixel_accuracy_percent": (
+        "accuracy %",
+        "Share of the labelled pixels that are right; those predicted as no class are wrong.",
+    ),
     "flicker_error_percent": (
         "flicker error %",
         "Flips among the pixels whose true label is known and stays the same along the flow: each is an error.",

@@ -23,7 +23,7 @@ from dwnet.flicker.tally import PairCount, SetTally
 from dwnet.video import VideoFrame, VideoReader
 from dwnet.video_backends import image_files
 
-FORMAT = 1
+FORMAT = 2
 LIBRARIES = ("dwnet", "numpy", "opencv-python-headless", "onnxruntime", "av", "torch", "plotly")
 COLUMNS = ("flips_percent", "flicker_error_percent", "logit_jitter")
 

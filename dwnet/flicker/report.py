@@ -11,7 +11,7 @@ from dwnet.flicker.definitions import DEFINITIONS
 from dwnet.flicker.pictures import MOMENT_GAP_SECONDS
 from dwnet.flicker.plots import class_bars, clip_bars, curve_plot, plotly_script
 from dwnet.flicker.record import Record, worst_moments
-from dwnet.flicker.table import cell, moved
+from dwnet.flicker.table import cell, moved, without_class
 
 HEAT_CLIPS = 3
 """Clips of a corpus whose heat maps are shown: those that flicker most."""
@@ -108,10 +108,7 @@ def _summary(document: dict[str, Any]) -> str:
     text = f"<h2>Result</h2>{_figures(sets, ours)}"
     if papers:
         text += "<h3>As published elsewhere, for comparison with papers only</h3>" + _figures(sets, papers)
-    ignored = [
-        f"{escape(name)} {found['ignored_percent']:.2f} %" for name, found in sets.items() if found["ignored_percent"]
-    ]
-    return text + (f'<p class="note">Pixels without a class: {", ".join(ignored)}.</p>' if ignored else "")
+    return text + "".join(f'<p class="note">{escape(line)}</p>' for line in without_class(sets))
 
 
 def _figures(sets: dict[str, Any], keys: Sequence[str]) -> str:

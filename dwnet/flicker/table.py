@@ -19,11 +19,18 @@ def markdown(document: dict[str, Any]) -> str:
         "|---|" + "---|" * len(shown),
         *(f"| {name} | {' | '.join(cell(key, found[key]) for key in shown)} |" for name, found in sets.items()),
         "",
+        *without_class(sets),
         HEADLINE,
     ]
     if document["second_flow"] is not None:
         lines += [f"{name}: {moved(found, document)}" for name, found in sets.items()]
     return "\n".join(lines)
+
+
+def without_class(sets: dict[str, Any]) -> list[str]:
+    """How much of their pixels sets say nothing about; no line where there is no such set."""
+    shares = [f"{name} {found['ignored_percent']:.2f} %" for name, found in sets.items() if found["ignored_percent"]]
+    return [f"Pixels without a class, which are in no flip: {', '.join(shares)}."] if shares else []
 
 
 def cell(key: str, value: float | None) -> str:

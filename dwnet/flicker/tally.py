@@ -60,8 +60,6 @@ class SetTally:
         """Pixels of all frames."""
         self.ignored = 0
         """Those of them without a class."""
-        self.unpredicted = 0
-        """Pixels with a true label, but without a predicted one."""
         self.published_pairs = 0
         """Pairs that `etc` and `vspw` saw."""
 
@@ -89,8 +87,7 @@ class SetTally:
         self.pixels += labels.size
         self.ignored += int(np.count_nonzero(missing))
         if truth is not None:
-            self.unpredicted += int(np.count_nonzero(missing & (truth != IGNORE_LABEL)))
-            self.segmentation.update(np.where(missing, 0, labels), np.where(missing, IGNORE_LABEL, truth))
+            self.segmentation.update(labels, truth)
             for meter in self.consistency.values():
                 meter.update(labels, truth)
 
@@ -143,13 +140,20 @@ class SetTally:
             getattr(self, name).frames += getattr(other, name).frames
         self.jitter.change += other.jitter.change
         self.jitter.pixels += other.jitter.pixels
-        for name in ("pixels", "ignored", "unpredicted", "published_pairs"):
+        for name in ("pixels", "ignored", "published_pairs"):
             setattr(self, name, getattr(self, name) + getattr(other, name))
 
     def _tables(self) -> list[NDArray[Any]]:
         flicker = [meter.transitions for meter in (self.flicker, self.first_flow, self.second_flow, self.error)]
         windows = [array for meter in self.consistency.values() for array in (meter.sums, meter.windows)]
-        return [*flicker, self.segmentation.confusion, self.etc.areas, self.vspw.confusion, *windows]
+        return [
+            *flicker,
+            self.segmentation.confusion,
+            self.segmentation.missed,
+            self.etc.areas,
+            self.vspw.confusion,
+            *windows,
+        ]
 
     def state(self) -> dict[str, Any]:
         """Everything counted, as JSON has it; `from_state` reads it back."""
@@ -158,7 +162,7 @@ class SetTally:
             "tables": [table.tolist() for table in self._tables()],
             "pairs": [meter.frames for meter in (self.flicker, self.first_flow, self.second_flow, self.error)],
             "jitter": [self.jitter.change, self.jitter.pixels],
-            "pixels": [self.pixels, self.ignored, self.unpredicted, self.published_pairs],
+            "pixels": [self.pixels, self.ignored, self.published_pairs],
         }
 
     @classmethod
@@ -171,7 +175,7 @@ class SetTally:
         for meter, frames in zip(meters, state["pairs"], strict=True):
             meter.frames = frames
         tally.jitter.change, tally.jitter.pixels = state["jitter"]
-        tally.pixels, tally.ignored, tally.unpredicted, tally.published_pairs = state["pixels"]
+        tally.pixels, tally.ignored, tally.published_pairs = state["pixels"]
         return tally
 
     def summary(self) -> dict[str, Any]:
@@ -204,7 +208,7 @@ class SetTally:
             "pixels_compared": flicker.pixels,
             "boundary_pixels_compared": flicker.boundary_pixels,
             "ignored_percent": 100 * self.ignored / self.pixels if self.pixels else None,
-            "unpredicted_labelled_pixels": self.unpredicted if truth.pixels else None,
+            "unpredicted_labelled_pixels": int(self.segmentation.missed.sum()) if truth.pixels else None,
         }
 
     def per_class(self) -> list[dict[str, float | None]]:

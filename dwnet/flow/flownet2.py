@@ -110,9 +110,9 @@ def resample(source: Tensor, flow_px: Tensor) -> Tensor:
     """
     height, width = source.shape[-2:]
     positions = pixel_grid(height, width, device=source.device) + flow_px
-    limits = positions.new_tensor((width - 1, height - 1))[:, None, None]
+    x, y = positions[:, :1].clamp(0, width - 1), positions[:, 1:].clamp(0, height - 1)
     # One row and column more on each side: at the border itself, `sample` would mix in a 0 from outside.
-    return sample(F.pad(source, (1, 1, 1, 1), mode="replicate"), positions.clamp(min=0).minimum(limits) + 1)
+    return sample(F.pad(source, (1, 1, 1, 1), mode="replicate"), torch.cat((x, y), dim=1) + 1)
 
 
 def channel_norm(source: Tensor) -> Tensor:

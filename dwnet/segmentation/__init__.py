@@ -53,6 +53,8 @@ class NetworkSpec:
         """
         if self.segmenter not in SEGMENTERS:
             raise ValueError(f"unknown segmenter {self.segmenter!r}, allowed are {', '.join(SEGMENTERS)}")
+        if self.channels is not None and self.channels < 1:
+            raise ValueError(f"channels is {self.channels}, allowed are whole numbers of at least 1")
         return SEGMENTERS[self.segmenter](
             Backbone(self.backbone, output_stride=self.output_stride, weights=weights),
             num_classes=num_classes,

@@ -96,8 +96,10 @@ class PositionAttention(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, H, W) to the same."""
-        # One head: (B, 1, N, channels).
-        query, key, value = (part(x).flatten(2).transpose(1, 2)[:, None] for part in (self.query, self.key, self.value))
+        # One head: (B, 1, N, channels), side by side in memory: CUDA's kernel takes no others.
+        query, key, value = (
+            part(x).flatten(2).transpose(1, 2).contiguous()[:, None] for part in (self.query, self.key, self.value)
+        )
         attended = F.scaled_dot_product_attention(query, key, value, scale=1.0)
         return self.gamma * attended[:, 0].transpose(1, 2).reshape(x.shape) + x
 
@@ -125,4 +127,4 @@ class ChannelAttention(nn.Module):
             rows = x.flatten(2).to(torch.promote_types(x.dtype, torch.float32))  # (B, C, N)
             weights = (-rows @ rows.transpose(1, 2)).softmax(dim=-1)
             attended = (weights @ rows).reshape(x.shape)
-        return self.gamma * attended + x
+        return self.gamma * attended.to(x.dtype) + x

@@ -74,9 +74,12 @@ def adaptive_average_pool(x: Tensor, bins: int) -> Tensor:
     Returns:
         (B, C, n, n).
     """
-    rows = _bin_means(x.shape[-2], bins, x)
-    columns = _bin_means(x.shape[-1], bins, x)
-    return rows @ x @ columns.transpose(0, 1)
+    # In half precision a bin's weights would be rounded, all to the same side.
+    with torch.autocast("cpu" if x.is_meta else x.device.type, enabled=False):  # it knows no meta device
+        precise = x.to(torch.promote_types(x.dtype, torch.float32))
+        rows = _bin_means(x.shape[-2], bins, precise)
+        columns = _bin_means(x.shape[-1], bins, precise)
+        return (rows @ precise @ columns.transpose(0, 1)).to(x.dtype)
 
 
 def _bin_means(length: int, bins: int, like: Tensor) -> Tensor:
