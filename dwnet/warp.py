@@ -116,8 +116,5 @@ def resize_flow(flow_px: Tensor, size: tuple[int, int]) -> Tensor:
         (B, 2n, h, w) float.
     """
     height, width = flow_px.shape[-2:]
-    if (height, width) == tuple(size):
-        return flow_px
-    # By plain numbers: a tensor of them would be copied to the GPU in every step, which waits for it.
-    flows = resize(flow_px, size).unflatten(1, (-1, 2))
-    return torch.stack((flows[:, :, 0] * (size[1] / width), flows[:, :, 1] * (size[0] / height)), dim=2).flatten(1, 2)
+    scale = flow_px.new_tensor((size[1] / width, size[0] / height)).repeat(flow_px.shape[1] // 2)
+    return resize(flow_px, size) * scale[:, None, None]
