@@ -1,4 +1,4 @@
-"""The command `dwnet` (also `python -m dwnet`): export, evaluate, and data preparation."""
+"""The command `dwnet` (also `python -m dwnet`): export, evaluate, measure flicker, compare, prepare data, share."""
 
 import sys
 from collections.abc import Callable

@@ -13,7 +13,8 @@ from typing import Any, Self
 
 import numpy as np
 
-from dwnet.runtime import NetworkInfo, available_cpus
+from dwnet.processes import available_cpus
+from dwnet.runtime import NetworkInfo
 
 REPORT_FORMAT = 1
 BASELINE = "baseline"

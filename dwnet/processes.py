@@ -1,7 +1,13 @@
-"""Which process of a launch this one is; no launcher is imported for it."""
+"""Which process of a launch this one is, and what of the machine is its: no launcher is imported for it."""
+
+from __future__ import annotations
 
 import os
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import torch
 
 
 @dataclass(frozen=True)
@@ -12,7 +18,7 @@ class Processes:
     count: int
 
     @classmethod
-    def of_launcher(cls) -> "Processes":
+    def of_launcher(cls) -> Processes:
         """What `accelerate launch` and `torchrun` say in the environment; alone without them."""
         rank, count = (os.environ.get(name, default) for name, default in (("RANK", "0"), ("WORLD_SIZE", "1")))
         if not rank.isdigit() or not count.isdigit() or int(rank) >= int(count):
@@ -21,3 +27,24 @@ class Processes:
 
 
 ALONE = Processes(0, 1)
+
+
+def available_cpus() -> int:
+    """How many CPUs this process may use; a container may allow fewer than the machine has."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def threads(processes: Processes) -> int:
+    """CPU threads for each process of a machine."""
+    here = int(os.environ.get("LOCAL_WORLD_SIZE", processes.count))
+    return max(1, available_cpus() // here)
+
+
+def device(processes: Processes) -> torch.device:
+    """A GPU of its own for each process of a machine, as far as there are any; else the CPU. PyTorch is imported."""
+    import torch
+
+    if not torch.cuda.is_available():
+        return torch.device("cpu")
+    local = int(os.environ.get("LOCAL_RANK", processes.rank))
+    return torch.device("cuda", local % torch.cuda.device_count())

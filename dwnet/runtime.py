@@ -6,7 +6,6 @@ at the bottom by repeating the edge, and what comes back is cropped, so pixel (x
 """
 
 import hashlib
-import os
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Self
@@ -18,6 +17,7 @@ import onnx.utils
 import onnxruntime
 
 from dwnet.network_info import INTERFACES, NetworkFileError, NetworkInfo, read_info
+from dwnet.processes import available_cpus
 from dwnet.reference import ReferenceFrame
 
 
@@ -269,11 +269,6 @@ def argmax_labels(logits: np.ndarray) -> np.ndarray:
         np.maximum(labels, higher.view(np.uint8) * np.uint8(class_id), out=labels)
         np.maximum(best, logits[class_id], out=best)
     return labels
-
-
-def available_cpus() -> int:
-    """How many CPUs this process may use; a container may allow fewer than the machine has."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _session(model: bytes, options: onnxruntime.SessionOptions) -> onnxruntime.InferenceSession:

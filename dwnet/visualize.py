@@ -178,50 +178,6 @@ def grid(tiles: Sequence[Image], columns: int, *, gap_px: int = 4) -> Image:
     return canvas
 
 
-def side_by_side(tiles: Sequence[Image], *, gap_px: int = 4) -> Image:
-    """Pictures in one row: `grid` with as many columns as tiles."""
-    return grid(tiles, max(len(tiles), 1), gap_px=gap_px)
-
-
-def legend(
-    classes: Sequence[str],
-    palette: Sequence[Sequence[int]] | Array,
-    *,
-    columns: int = 1,
-    row_px: int = 22,
-    column_px: int = 150,
-) -> Image:
-    """Class names beside their colours, down the columns.
-
-    Args:
-        classes: one name per class.
-        palette: one RGB colour, 0..255, per class.
-        columns: how many, from 1.
-        row_px: height of an entry, from 12.
-        column_px: width of an entry, from 40.
-
-    Returns:
-        (H, W, 3) uint8 RGB.
-    """
-    colours = _palette(palette)
-    if len(classes) != len(colours) or not classes:
-        raise ValueError(
-            f"there are {len(classes)} classes and {len(colours)} colours; allowed is one colour per class"
-        )
-    if columns < 1 or row_px < 12 or column_px < 40:
-        raise ValueError(
-            f"columns is {columns}, row_px {row_px}, column_px {column_px}; allowed are 1, 12 and 40 at least"
-        )
-    rows = math.ceil(len(classes) / columns)
-    picture = np.full((rows * row_px, columns * column_px, 3), _PAPER, np.uint8)
-    for index, (name, colour) in enumerate(zip(classes, colours, strict=True)):
-        column, row = divmod(index, rows)
-        cell = picture[row * row_px : (row + 1) * row_px, column * column_px : (column + 1) * column_px]
-        cell[4 : row_px - 4, 6 : row_px + 2] = colour
-        _put_text(cell, name, left=row_px + 10, top=0, height_px=row_px)
-    return picture
-
-
 @lru_cache(maxsize=1)
 def _wheel() -> NDArray[np.float32]:
     """The Middlebury wheel, 0..255, by direction: entry i of n is for the angle 360 i/n, clockwise from right.

@@ -21,7 +21,7 @@ import pytest
 from app_fixtures import textured_frame, write_clip, write_models
 
 from app.__main__ import ASSETS
-from dwnet.runtime import available_cpus
+from dwnet.processes import available_cpus
 
 playwright = pytest.importorskip("playwright.sync_api")
 

@@ -23,10 +23,9 @@ from dwnet.data import CAMVID_11, CamVid
 from dwnet.evaluation import predictors
 from dwnet.evaluation.measure import Evaluation, evaluate
 from dwnet.evaluation.predictors import OnnxPredictor, load_predictor
-from dwnet.evaluation.processes import device
 from dwnet.evaluation.report import markdown
 from dwnet.files import code_commit
-from dwnet.processes import ALONE
+from dwnet.processes import ALONE, device
 from dwnet.runtime import OnnxKeyframe, load
 
 HEIGHT, WIDTH = 48, 64

@@ -21,10 +21,9 @@ from dwnet.data import CAMVID_11, CITYSCAPES_19, CamVid
 from dwnet.data.frames import LabelledFrame
 from dwnet.evaluation.measure import Counts, Evaluation, count_share, evaluate
 from dwnet.evaluation.predictors import Predictor, load_predictor, method_predictor
-from dwnet.evaluation.processes import positions, share, threads
+from dwnet.evaluation.processes import positions, share
 from dwnet.methods import MethodSpec
-from dwnet.processes import ALONE, Processes
-from dwnet.runtime import available_cpus
+from dwnet.processes import ALONE, Processes, available_cpus, threads
 
 REPOSITORY = Path(__file__).parent.parent
 HEIGHT, WIDTH = 32, 48

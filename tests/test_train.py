@@ -12,6 +12,7 @@ import pytest
 import torch
 from accelerate import Accelerator
 from accelerate.optimizer import AcceleratedOptimizer
+from accelerate.utils import DistributedType
 from train_fixtures import (
     METHODS,
     TRAIN_NAMES,
@@ -207,6 +208,13 @@ def test_steps_that_fp16_skips_without_end(camvid: Path, tmp_path: Path, monkeyp
         trainer._check_scaler()
     with pytest.raises(TrainingError, match=rf"not finite in {MOST_SKIPPED + 1} steps in a row, .*; batch: a, b"):
         trainer._check_scaler()
+
+
+def test_weights_that_are_split_over_processes_are_refused(
+    train: Command, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Accelerator, "distributed_type", DistributedType.FSDP)
+    assert "Accelerate is configured for FSDP, which may split" in fails(train, capsys)
 
 
 # The order of the frames

@@ -30,7 +30,7 @@ from train_fixtures import (
 
 from dwnet.checkpoint import load_checkpoint
 from dwnet.data import CAMVID_11
-from dwnet.runtime import available_cpus
+from dwnet.processes import available_cpus
 from dwnet.segmentation import NetworkSpec, Segmenter
 from train.build import _use_cores, build_accelerator, build_method
 from train.data import validation_data

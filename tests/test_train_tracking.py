@@ -23,6 +23,7 @@ from dwnet.methods import Method
 from train.build import build_method
 from train.pictures import ValPictures, views
 from train.progress import Clock, Means
+from train.tracking import Tracking
 
 __all__ = ["camvid", "fresh_accelerate", "train"]  # fixtures
 
@@ -55,6 +56,20 @@ def test_means() -> None:
 
 
 # Trackers
+
+
+def test_a_resumed_run_is_the_same_to_a_service(camvid: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Weights & Biases knows runs by an id; a run's is kept in its folder, and another run has another."""
+    told = []
+    monkeypatch.setattr(
+        Accelerator, "init_trackers", lambda self, project, config, init_kwargs: told.append(init_kwargs)
+    )
+    for name, iteration in (("a", 0), ("a", 7), ("b", 0)):
+        recipe = tiny_recipe(camvid, tmp_path, name=name, trackers=("wandb",))
+        Tracking(recipe, Accelerator(cpu=True), 10).begin(iteration)
+    first, again, other = (kwargs["wandb"] for kwargs in told)
+    assert first["id"] == again["id"] != other["id"]
+    assert first["resume"] == "allow"
 
 
 @pytest.mark.parametrize("method", METHODS)

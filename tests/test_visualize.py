@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from dwnet import IGNORE_LABEL
-from dwnet.visualize import caption, colour_labels, flow_legend, flow_to_rgb, grid, legend, overlay, side_by_side
+from dwnet.visualize import caption, colour_labels, flow_legend, flow_to_rgb, grid, overlay
 
 PALETTE = ((255, 0, 0), (0, 200, 0), (10, 20, 30))
 RNG = np.random.default_rng(0)
@@ -164,25 +164,13 @@ def test_grid_places_every_tile() -> None:
     assert len(np.unique(out[:, 20:23].reshape(-1, 3), axis=0)) == 1
 
 
-def test_smaller_tiles_are_centred_and_one_row_is_side_by_side() -> None:
+def test_smaller_tiles_are_centred() -> None:
     big, small = image(10, 20), image(4, 10)
-    out = side_by_side([big, small], gap_px=0)
+    out = grid([big, small], 2, gap_px=0)
     assert out.shape == (10, 40, 3)
     np.testing.assert_array_equal(out[:, :20], big)
     np.testing.assert_array_equal(out[3:7, 25:35], small)
     np.testing.assert_array_equal(grid([big], 7), big)
-
-
-@pytest.mark.parametrize("columns", [1, 2])
-def test_legend_shows_each_colour_beside_its_name(columns: int) -> None:
-    out = legend(("Road", "Car", "Sky"), PALETTE, columns=columns, row_px=20, column_px=100)
-    rows = 3 if columns == 1 else 2
-    assert out.shape == (rows * 20, columns * 100, 3)
-    for index, colour in enumerate(PALETTE):
-        column, row = divmod(index, rows)
-        assert out[row * 20 + 10, column * 100 + 12].tolist() == list(colour)
-        # The name is light ink to the right of its colour.
-        assert (out[row * 20 : row * 20 + 20, column * 100 + 30 : column * 100 + 100] > 150).any()
 
 
 # ------------------------------------------------------------------------------------------------------------ errors
@@ -207,11 +195,8 @@ def test_legend_shows_each_colour_beside_its_name(columns: int) -> None:
         (lambda: flow_legend(2), "size is 2; allowed"),
         (lambda: caption(image(), "x", height_px=5), "height_px is 5; allowed"),
         (lambda: grid([], 2), "there are no tiles"),
-        (lambda: side_by_side([]), "there are no tiles"),
         (lambda: grid([image()], 0), "columns is 0"),
         (lambda: grid([image() / 2], 1), "image is float64"),
-        (lambda: legend(("Road",), PALETTE), "there are 1 classes and 3 colours"),
-        (lambda: legend(("a", "b", "c"), PALETTE, row_px=3), "row_px 3"),
     ],
 )
 def test_wrong_input_is_one_clear_error(call, message: str) -> None:

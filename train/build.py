@@ -6,14 +6,14 @@ from dataclasses import asdict, replace
 
 import torch
 from accelerate import Accelerator
-from accelerate.utils import ProjectConfiguration, TorchDynamoPlugin
+from accelerate.utils import DistributedType, ProjectConfiguration, TorchDynamoPlugin
 from timm.layers import convert_sync_batchnorm
 from torch import nn
 
 from dwnet.checkpoint import Checkpoint, CheckpointError, load_checkpoint, load_weights
 from dwnet.data.classes import ClassSet
 from dwnet.methods import Method
-from dwnet.runtime import available_cpus
+from dwnet.processes import available_cpus
 from dwnet.segmentation import Segmenter
 from train.class_balance import class_weights
 from train.optimiser import freeze_unused
@@ -23,6 +23,10 @@ from train.stopping import launched
 from train.tracking import tracker_names
 
 _M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_MAX = -1, -2, -4  # of malloc.h
+
+
+SUPPORTED = {kind for kind in DistributedType if kind.value == "NO" or kind.value.startswith("MULTI_")}
+"""Each process holds all weights."""
 
 
 def build_accelerator(recipe: Recipe, *, tracked: bool = True) -> Accelerator:
@@ -44,6 +48,11 @@ def build_accelerator(recipe: Recipe, *, tracked: bool = True) -> Accelerator:
         log_with=(tracker_names(recipe.trackers) if tracked else []) or None,
         project_config=ProjectConfiguration(project_dir=str(folder), logging_dir=str(folder / "tracked")),
     )
+    if accelerator.distributed_type not in SUPPORTED:
+        raise ValueError(
+            f"Accelerate is configured for {accelerator.distributed_type.value}, which may split what checkpoints here "
+            "hold whole; allowed are one process, and several of which each has all weights (MULTI_GPU, MULTI_CPU, ...)"
+        )
     started = int(os.environ.get("WORLD_SIZE", "1"))
     if started != accelerator.num_processes:
         raise ValueError(

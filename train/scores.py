@@ -8,9 +8,8 @@ import torch
 
 from dwnet.evaluation.measure import Progress, evaluate
 from dwnet.evaluation.predictors import load_predictor
-from dwnet.evaluation.processes import device
 from dwnet.methods import MethodSpec
-from dwnet.processes import ALONE
+from dwnet.processes import ALONE, device
 from train.data import validation_data
 from train.spec import Recipe
 

@@ -8,7 +8,7 @@ from typing import Literal
 
 from dwnet.data.open import Kind
 from dwnet.methods import MethodSpec
-from dwnet.runtime import available_cpus
+from dwnet.processes import available_cpus
 from dwnet.segmentation import NetworkSpec
 
 

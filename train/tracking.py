@@ -1,11 +1,14 @@
 """What a run tells while it runs: its progress line, and scalars and pictures for Accelerate's trackers."""
 
+import uuid
 from collections.abc import Mapping
+from pathlib import Path
 
 import numpy as np
 from accelerate import Accelerator
 from accelerate.tracking import get_available_trackers
 
+from dwnet.files import written_whole
 from dwnet.visualize import Image
 from train.progress import Clock, Means, Reading
 from train.run_folder import flat, recipe_dict
@@ -51,12 +54,14 @@ class Tracking:
         """The run starts, or goes on after `iteration`."""
         settings = {key: str(value) for key, value in flat(recipe_dict(self.recipe)).items()}
         folder = self.recipe.output / self.recipe.name
+        wandb = "wandb" in self.recipe.trackers and self.accelerator.is_main_process
+        same = {"id": _run_id(folder), "resume": "allow"} if wandb else {}
         self.accelerator.init_trackers(
             PROJECT,
             config=None if iteration else settings,
             init_kwargs={
                 "tensorboard": {"purge_step": iteration + 1},  # what a killed run logged beyond it
-                "wandb": {"name": self.recipe.name, "dir": str(folder)},
+                "wandb": {"name": self.recipe.name, "dir": str(folder), **same},
             },
         )
 
@@ -116,3 +121,12 @@ class Tracking:
                 "says how many keep up)",
                 flush=True,
             )
+
+
+def _run_id(folder: Path) -> str:
+    """What a service knows the run by, kept in its folder: resumed there, it is the same run."""
+    path = folder / "tracked" / "run_id"
+    if not path.exists():
+        with written_whole(path) as temporary:
+            temporary.write_text(uuid.uuid4().hex, encoding="utf-8")
+    return path.read_text(encoding="utf-8")

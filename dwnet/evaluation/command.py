@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import tyro
 
 from dwnet.files import written_whole
-from dwnet.processes import Processes
+from dwnet.processes import Processes, device, threads
 from dwnet.progress import Progress
 
 if TYPE_CHECKING:
@@ -74,7 +74,6 @@ def evaluate(
             _judge_flows(models)
         return
     from dwnet.evaluation.inference import Inference
-    from dwnet.evaluation.processes import device
 
     inference = Inference(window=window, window_overlap=_part(window_overlap), scales=scales, flip=flip)
     if server_files is not None and (len(models) != 1 or ground_truth):
@@ -159,7 +158,6 @@ def _predictors(
 ) -> list[tuple[str, Predictor | None]]:
     """Each model by the name of its row, which says how frames are put to it."""
     from dwnet.evaluation.predictors import load_predictor
-    from dwnet.evaluation.processes import device, threads
 
     predictors: list[tuple[str, Predictor | None]] = []
     for path in models:

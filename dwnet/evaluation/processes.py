@@ -4,7 +4,6 @@ Each process takes a run of frames of its own; only counts are summed, and these
 not depend on the number of processes.
 """
 
-import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
@@ -17,7 +16,6 @@ from numpy.typing import NDArray
 
 from dwnet.data.open import FramePlace
 from dwnet.processes import Processes
-from dwnet.runtime import available_cpus
 
 PATIENCE = timedelta(days=7)
 """How long a process waits for the others; the launcher ends all when one of them dies."""
@@ -26,8 +24,6 @@ PATIENCE = timedelta(days=7)
 @contextmanager
 def joined(processes: Processes) -> Iterator[None]:
     """Joins the launched processes for as long as it lasts, by gloo: only counts and messages are exchanged."""
-    if torch.cuda.is_available():
-        torch.cuda.set_device(device(processes))  # for flow networks, which take the current one
     if processes.count == 1:
         yield
         return
@@ -86,17 +82,3 @@ def of_first(value: Any, processes: Processes) -> Any:
     values = [value]
     dist.broadcast_object_list(values, src=0)
     return values[0]
-
-
-def device(processes: Processes) -> torch.device:
-    """A GPU of its own for each process of a machine, as far as there are any; else the CPU."""
-    if not torch.cuda.is_available():
-        return torch.device("cpu")
-    local = int(os.environ.get("LOCAL_RANK", processes.rank))
-    return torch.device("cuda", local % torch.cuda.device_count())
-
-
-def threads(processes: Processes) -> int:
-    """CPU threads for each process of a machine."""
-    here = int(os.environ.get("LOCAL_WORLD_SIZE", processes.count))
-    return max(1, available_cpus() // here)

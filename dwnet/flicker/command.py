@@ -2,7 +2,6 @@
 
 import json
 import sys
-import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
@@ -31,6 +30,7 @@ from dwnet.flicker.record import FrameTable, Record, Settings, assemble, make_re
 from dwnet.flicker.report import html_report
 from dwnet.flicker.table import markdown
 from dwnet.processes import Processes
+from dwnet.progress import Progress
 from dwnet.video import open_video
 from dwnet.video_backends import image_files
 
@@ -127,7 +127,7 @@ def _measure(one: CorpusClip, settings: Settings, named: ClassSet | None, table:
         paths = {reader.path, *(part.path for part in (*sets, *([truth] if truth is not None else [])))}
         hashing = stack.enter_context(ThreadPoolExecutor(1))
         digests = {path: hashing.submit(sha256, path) for path in paths}
-        progress = _Progress(one.name)
+        progress = Progress(one.name)
         with written_whole(table) as temporary:
             with FrameTable(temporary, one.name, [part.name for part in sets]) as rows:
                 result = measure_clip(
@@ -180,28 +180,3 @@ def _report(records: list[Record], settings: Settings, output: Path) -> None:
         with written_whole(output / name) as temporary:
             temporary.write_text(content, encoding="utf-8")
     sys.stdout.write(f"{markdown(document)}\n\n{output / 'flicker.html'}, .json, .csv\n")
-
-
-class _Progress:
-    """Says on stderr how far it is and when it ends: in place on a terminal, else twice a minute."""
-
-    def __init__(self, name: str) -> None:
-        self.name, self.start = name, time.monotonic()
-        self.live = sys.stderr.isatty()
-        self.said = self.start
-
-    def __call__(self, done: int, total: int | None) -> None:
-        now = time.monotonic()
-        if now - self.said < (0.1 if self.live else 30.0):
-            return
-        self.said = now
-        rate = done / (now - self.start)
-        left = f"/{total} frames, {max(total - done, 0) / rate:.0f} s left" if total else " frames"
-        end = "  " if self.live else "\n"
-        start = "\r" if self.live else ""
-        sys.stderr.write(f"{start}{self.name}: {done}{left}, {rate:.1f} frames/s{end}")
-        sys.stderr.flush()
-
-    def close(self) -> None:
-        if self.live:
-            sys.stderr.write("\n")

@@ -23,7 +23,7 @@ from dwnet.flicker.pictures import Curve, HeatMap, Moment, WorstMoments
 from dwnet.flicker.predictions import Prediction, PredictionError, PredictionSet
 from dwnet.flicker.tally import PairCount, SetTally
 from dwnet.metrics_core import classes_needed
-from dwnet.runtime import available_cpus
+from dwnet.processes import Processes, threads
 from dwnet.video import VideoFrame, VideoReader, prefetch
 
 Progress = Callable[[int, int | None], None]
@@ -116,7 +116,7 @@ def measure_clip(
             stack.callback(one.close)
         known = _agreed_classes(sets, classes)
         run = _Run(clip, sets, truth, known)
-        pool = ThreadPoolExecutor(available_cpus(), thread_name_prefix="dwnet-flow")
+        pool = ThreadPoolExecutor(threads(Processes.of_launcher()), thread_name_prefix="dwnet-flow")
         stack.callback(pool.shutdown, cancel_futures=True)
         frames = stack.enter_context(closing(prefetch(clip)))
         for step in _ahead(frames, pool, flow, second_flow, second_every):

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from dwnet.data.classes import ClassSet
 from dwnet.flicker.label_maps import ArrayFile, LabelMaps, Prediction, PredictionError, open_label_maps
 from dwnet.flow import dis_flow
+from dwnet.processes import Processes, threads
 from dwnet.runtime import OnnxSegmenter, argmax_labels, load
 from dwnet.video import prefetch
 
@@ -147,7 +148,7 @@ def open_predictions(
     if twice:
         raise PredictionError(f"two sets are called {twice[0]!r}; allowed is one of each name (give NAME=PATH)")
     return [
-        NetworkPredictions(name, path)
+        NetworkPredictions(name, path, threads=threads(Processes.of_launcher()))
         if path.suffix == ".onnx"
         else FilePredictions(name, path, open_label_maps(path, frame_names, ignore=ignore))
         for name, path in named

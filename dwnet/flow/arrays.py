@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from dwnet.flow.dis import dis_flow
+from dwnet.processes import Processes, device
 
 if TYPE_CHECKING:
     from dwnet.flow.estimator import FlowEstimator
@@ -24,7 +25,8 @@ FLOW_NAMES = ("dis", "raft_small", "raft_large", "flownet2")
 def flow_function(name: str, *, weights: str | Path = "published") -> FlowFunction:
     """The flow called `name`, on arrays. PyTorch is imported only for one that needs it.
 
-    A network runs on the GPU where there is one. Threads may share the function; its network serves one at a time.
+    A network runs on this process's GPU where there is one. Threads may share the function; its network serves one at a
+    time.
 
     Args:
         name: one of `FLOW_NAMES`.
@@ -43,8 +45,9 @@ def flow_function(name: str, *, weights: str | Path = "published") -> FlowFuncti
 def _on_arrays(estimator: FlowEstimator) -> FlowFunction:
     import torch
 
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    estimator = estimator.to(device).eval()
+    # By its number: threads have no current GPU of their process's.
+    where = device(Processes.of_launcher())
+    estimator = estimator.to(where).eval()
     one_at_a_time = threading.Lock()  # torchvision's RAFT keeps what it is computing in the module
 
     def flow(frame: np.ndarray, neighbour: np.ndarray) -> np.ndarray:
@@ -55,7 +58,7 @@ def _on_arrays(estimator: FlowEstimator) -> FlowFunction:
                 )
         with one_at_a_time, torch.inference_mode():
             images = (
-                torch.from_numpy(np.ascontiguousarray(image)).to(device).permute(2, 0, 1)[None].float() / 255
+                torch.from_numpy(np.ascontiguousarray(image)).to(where).permute(2, 0, 1)[None].float() / 255
                 for image in (frame, neighbour)
             )
             return estimator(*images)[0].cpu().numpy()

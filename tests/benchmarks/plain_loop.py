@@ -17,7 +17,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from dwnet.losses import occlusion_weight
 from dwnet.methods import DWNetMethod
-from dwnet.runtime import available_cpus
+from dwnet.processes import available_cpus
 from dwnet.warp import resize, resize_flow
 
 
