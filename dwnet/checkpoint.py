@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from dwnet.data.classes import ClassSet
+from dwnet.errors import first_line
 from dwnet.files import code_commit, written_whole
 from dwnet.methods import Method, MethodSpec
 from dwnet.segmentation import NetworkSpec
@@ -87,8 +88,7 @@ def load_checkpoint(path: str | Path) -> Checkpoint:
         if damaged is not None:
             raise ValueError(f"{damaged} is damaged: its check sum is another")
     except Exception as error:
-        reason = (str(error).splitlines() or [type(error).__name__])[0]  # an empty file's EOFError says nothing
-        reason = reason.partition(". ")[0]
+        reason = first_line(error).partition(". ")[0]
         raise CheckpointError(f"checkpoint {path}: not a readable PyTorch file ({reason})") from error
     if not isinstance(content, dict) or "format" not in content:
         raise CheckpointError(f"checkpoint {path}: a PyTorch file, but not one that train/main.py wrote")

@@ -1,4 +1,4 @@
-"""Writing files so that nothing half-written is ever seen, and asking git what the code is."""
+"""Files: which are images, writing so that nothing half-written is ever seen, and asking git what the code is."""
 
 import os
 import re
@@ -8,6 +8,9 @@ import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+IMAGE_SUFFIXES = (".bmp", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp")
+"""What counts as an image in a folder."""
 
 
 @contextmanager

@@ -18,6 +18,7 @@ from safetensors.torch import load_file, save_file
 from dwnet import __version__
 from dwnet.checkpoint import Checkpoint, load_weights
 from dwnet.data.classes import ClassSet
+from dwnet.errors import first_line
 from dwnet.files import folder_written_whole
 from dwnet.methods import METHODS, Method, MethodSpec
 from dwnet.normalise import IMAGENET_MEAN, IMAGENET_STD
@@ -121,7 +122,7 @@ class PretrainedSegmenter:
                 at = "" if revision is None else f" at revision {revision!r}"
                 raise HubError(
                     f"{str(source)!r}: no such folder, and no repository of that name{at} could be fetched from the "
-                    f"hub or found in its cache ({_first_line(error)})"
+                    f"hub or found in its cache ({first_line(error)})"
                 ) from error
         return cls._read(folder, source=str(source))
 
@@ -172,7 +173,7 @@ class PretrainedSegmenter:
                     repo_id=repo_id, folder_path=folder, revision=revision, commit_message=message
                 )
             except Exception as error:  # a hub's errors share no base class but Exception
-                raise HubError(f"{repo_id!r}: not pushed to the hub ({_first_line(error)})") from error
+                raise HubError(f"{repo_id!r}: not pushed to the hub ({first_line(error)})") from error
         return commit.commit_url
 
     @classmethod
@@ -191,7 +192,7 @@ class PretrainedSegmenter:
         try:
             weights = load_file(folder / WEIGHTS)
         except Exception as error:  # safetensors' own, or OSError
-            raise HubError(f"{source}: {WEIGHTS} is missing or unreadable ({_first_line(error)})") from error
+            raise HubError(f"{source}: {WEIGHTS} is missing or unreadable ({first_line(error)})") from error
         load_weights(module, weights, source=f"{source}: {WEIGHTS}")
         return cls(network=network, method=method, classes=class_set, module=module.eval(), **rest)
 
@@ -288,7 +289,7 @@ def _read_config(folder: Path, *, source: str) -> dict[str, Any]:
     try:
         config = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise HubError(f"{source}: {CONFIG} is missing or unreadable ({_first_line(error)})") from error
+        raise HubError(f"{source}: {CONFIG} is missing or unreadable ({first_line(error)})") from error
     if not isinstance(config, dict) or config.get("library") != "dwnet":
         raise HubError(f"{source}: {CONFIG} is not one that `PretrainedSegmenter.save_pretrained` wrote")
     if config.get("format") != FORMAT:
@@ -312,7 +313,3 @@ def _refuse_foreign(folder: Path) -> None:
             f"{folder}: holds {', '.join(foreign[:3])}; allowed is a new or empty folder, or one that "
             "`save_pretrained` wrote"
         )
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0][:160]

@@ -17,12 +17,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from dwnet.files import natural_order
+from dwnet.files import IMAGE_SUFFIXES, natural_order
 
 MIN_SIDE_PX = 32
 """Smallest height or width that is read: no network here can use less, and decoders pad it wrongly."""
-IMAGE_SUFFIXES = (".bmp", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp")
-"""What counts as a frame in a folder."""
 READABLE = "a video that FFmpeg decodes (MP4, MOV, MKV, WebM, AVI, GIF, ...) or a folder of images"
 
 # FFmpeg's names of the formats in which decord delivers the same frames and times as FFmpeg itself. Elsewhere it was

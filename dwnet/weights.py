@@ -7,6 +7,8 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
+from dwnet.errors import first_line
+
 
 def read_weights(path: str | Path, *, what: str, names: str) -> dict[str, Tensor]:
     """The tensors of a weight file, by name.
@@ -28,8 +30,9 @@ def read_weights(path: str | Path, *, what: str, names: str) -> dict[str, Tensor
             return load_file(path)
         content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # what a broken file raises differs from format to format
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise ValueError(f"{what} {path.name}: not a readable PyTorch or safetensors file ({reason})") from error
+        raise ValueError(
+            f"{what} {path.name}: not a readable PyTorch or safetensors file ({first_line(error)})"
+        ) from error
     state = content.get("state_dict", content) if isinstance(content, dict) else None
     if not isinstance(state, dict) or not state or not all(isinstance(value, Tensor) for value in state.values()):
         raise ValueError(f"{what} {path.name}: a PyTorch file, but no state dict (names and tensors)")

@@ -296,7 +296,7 @@ def test_empty_and_absent_folders(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"train.labels: missing"):
         CamVid(tmp_path, "train")
     (tmp_path / "train" / "labels").mkdir()
-    with pytest.raises(DataError, match=r"train.images: found no images; allowed are \.jpg"):
+    with pytest.raises(DataError, match=r"train.images: found no images; allowed are \.bmp"):
         CamVid(tmp_path, "train")
     (tmp_path / "original" / "701_StillsRaw_full").mkdir(parents=True)
     with pytest.raises(DataError, match="LabeledApproved_full: missing; the original release"):

@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
+from dwnet.errors import first_line
 from dwnet.normalise import IMAGENET_MEAN, IMAGENET_STD
 from dwnet.segmentation import Segmenter
 
@@ -115,7 +116,7 @@ class Adapter(Segmenter):
             features, logits = self._try(sides)
         except Exception as error:  # whatever a model of another package raises
             raise ValueError(
-                f"{name} cannot run on an image of {sides[0]} x {sides[1]} pixels ({_first_line(error)}); `multiple` "
+                f"{name} cannot run on an image of {sides[0]} x {sides[1]} pixels ({first_line(error)}); `multiple` "
                 "names what its sides must be multiples of"
             ) from error
         stride = sides[0] // features.shape[2] if features.ndim == 4 else 0
@@ -168,7 +169,3 @@ def _evaluating(model: nn.Module) -> Iterator[None]:
     finally:
         for module, mode in modes:
             module.training = mode
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0][:160]

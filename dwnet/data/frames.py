@@ -17,10 +17,10 @@ from dwnet.data.camera_motion import CameraMotion
 from dwnet.data.classes import ClassSet
 from dwnet.data.pairs import DataError, EpochData, FrameSample, PairSample, make_sample, read_image, refuse
 from dwnet.data.transforms import Augmentation
+from dwnet.files import IMAGE_SUFFIXES
 
 Split = Literal["train", "val", "test"]
 SPLITS: tuple[Split, ...] = ("train", "val", "test")
-IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png")
 
 Neighbours = Literal["none", "camera_motion", "labelled", "video", "previous", "mixed"]
 """What a frame is paired with.

@@ -21,7 +21,6 @@ from pathlib import Path
 
 from dwnet.data.class_file import read_classes
 from dwnet.data.frames import (
-    IMAGE_SUFFIXES,
     SPLITS,
     LabelledFrame,
     LabelledFrames,
@@ -35,6 +34,7 @@ from dwnet.data.frames import (
 from dwnet.data.pairs import DataError, collecting, refuse
 from dwnet.data.transforms import Augmentation
 from dwnet.data.video_frames import extract
+from dwnet.files import IMAGE_SUFFIXES
 
 CLASSES_FILE = "classes.json"
 VIDEO_SUFFIXES = (".mp4", ".mov", ".avi", ".mkv", ".webm", ".m4v", ".mxf")

