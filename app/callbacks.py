@@ -183,10 +183,10 @@ class Callbacks:
         if press.stop.is_set():  # while this waited; the page knows
             self._forget(page, press)
             return
+        settings = _settings(max_side, every, limit, opacity)
+        folder = Path(tempfile.mkdtemp(dir=self.workspace))
         press.begun = True
         self._running += 1
-        folder = Path(tempfile.mkdtemp(dir=self.workspace))
-        settings = _settings(max_side, every, limit, opacity)
         try:
             yield from self._frames(clip, folder, settings, press.stop, lambda: self.waiting(page))
         except Exception as error:
@@ -209,9 +209,9 @@ class Callbacks:
         The arguments are those of `run`. Returns the report (as in the JSON file) and the paths of the MP4, the CSV and
         the JSON file.
         """
+        settings, pace = _settings(max_side, every, limit, opacity), _Pace(SCRIPT_CHECKS_PER_SECOND)
+        folder = Path(tempfile.mkdtemp(dir=self.workspace))
         self._running += 1
-        folder, pace = Path(tempfile.mkdtemp(dir=self.workspace)), _Pace(SCRIPT_CHECKS_PER_SECOND)
-        settings = _settings(max_side, every, limit, opacity)
         try:
             with closing(compare(clip, self.networks, output_dir=folder, **settings)) as frames:
                 for _ in frames:

@@ -92,8 +92,11 @@ class Cityscapes(LabelledFrames):
 
 def snippet_file(root: Path, split: Split, frame: LabelledFrame, offset: int) -> Path:
     """Return where the frame lies that is `offset` frames from a labelled one."""
-    name = f"{frame.sequence}_{frame.number + offset:06d}_leftImg8bit.png"
-    return root / "leftImg8bit_sequence" / split / frame.image.parent.name / name
+    return root / "leftImg8bit_sequence" / split / frame.image.parent.name / _snippet_name(frame, offset)
+
+
+def _snippet_name(frame: LabelledFrame, offset: int) -> str:
+    return f"{frame.sequence}_{frame.number + offset:06d}_leftImg8bit.png"
 
 
 def read_label_ids(path: Path) -> NDArray[np.uint8]:
@@ -164,7 +167,7 @@ def _with_snippets(frames: tuple[LabelledFrame, ...], offsets: Sequence[int]) ->
         video = {}
         for offset in offsets:
             wanted += 1
-            path = frame.image.with_name(f"{frame.sequence}_{frame.number + offset:06d}_leftImg8bit.png")
+            path = frame.image.with_name(_snippet_name(frame, offset))
             if path in present:
                 video[offset] = path
             else:
