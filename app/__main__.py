@@ -11,13 +11,12 @@ from pathlib import Path
 # Before Gradio is imported: it reports its use over the network otherwise.
 os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
 
-from app.callbacks import Callbacks
-from app.main import build
-from app.style import CSS, theme
-from dwnet.compare import load_networks
+from dwnet.comparison.networks import load_networks
+from dwnet.core.bundled import models_folder, sample_clip
 
-ASSETS = Path(__file__).resolve().parent.parent / "assets"
-SAMPLE = ASSETS / "street_sample.mp4"
+from .callbacks import Callbacks
+from .main import build
+from .style import CSS, theme
 
 
 def parse(arguments: Sequence[str]) -> argparse.Namespace:
@@ -26,8 +25,8 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on; 0.0.0.0 lets other machines in")
     parser.add_argument("--port", type=int, default=None, help="default: the first free one from 7860")
     parser.add_argument("--no-browser", action="store_true", help="do not open the page")
-    parser.add_argument("--models", type=Path, default=ASSETS / "models", help="folder of exported networks (.onnx)")
-    parser.add_argument("--clip", type=Path, default=SAMPLE, help="clip that is chosen at first")
+    parser.add_argument("--models", type=Path, default=models_folder(), help="folder of exported networks (.onnx)")
+    parser.add_argument("--clip", type=Path, default=sample_clip(), help="clip that is chosen at first")
     parser.add_argument("--max-mb", type=int, default=500, help="largest upload in megabytes")
     parser.add_argument("--threads", type=int, default=None, help="CPU threads per network; default: all")
     return parser.parse_args(arguments)
@@ -40,7 +39,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         networks = load_networks(options.models, threads=options.threads)
     except ValueError as error:
         sys.exit(f"python -m app: {error}")
-    if not options.clip.is_file() and options.clip != SAMPLE:
+    if not options.clip.is_file() and options.clip != sample_clip():
         sys.exit(f"python -m app: --clip {options.clip}: there is no such file")
     # They end it like Ctrl+C: Gradio removes what was uploaded, and the workspace is cleared.
     for number in (signal.SIGTERM, signal.SIGHUP):

@@ -13,10 +13,11 @@ from typing import Any, NamedTuple
 
 import gradio as gr
 
-from app.curve import FlickerCurve
-from app.render import curve_html, note_html, panels_html, status_html, table_html
-from dwnet.compare import ComparedFrame, ComparisonFiles, Networks, compare
+from dwnet.comparison.compare import ComparedFrame, ComparisonFiles, Networks, compare
 from dwnet.video import open_video
+
+from .curve import FlickerCurve
+from .render import curve_html, note_html, panels_html, status_html, table_html
 
 PICTURES_PER_SECOND = 10.0
 FIGURES_PER_SECOND = 3.0

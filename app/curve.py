@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from html import escape
 
-from app.style import method_colour, method_name
+from .style import method_colour, method_name
 
 MAX_POINTS = 240
 WIDTH, HEIGHT = 560, 190

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import gradio as gr
 
-from app.callbacks import Callbacks, Update
-from app.curve import FlickerCurve
-from app.render import curve_html, legend_html, status_html, table_html
+from .callbacks import Callbacks, Update
+from .curve import FlickerCurve
+from .render import curve_html, legend_html, status_html, table_html
 
 HEAD = """
 <div class="dw-head"><h1>DWNet</h1>

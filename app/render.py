@@ -8,11 +8,12 @@ from html import escape
 import cv2
 import numpy as np
 
-from app.curve import FlickerCurve
-from app.style import METHOD_NOTES, method_colour, method_name
-from dwnet.compare import ComparedFrame, MethodSummary
-from dwnet.compare_report import BASELINE, relative_percent
-from dwnet.visualize import flow_legend, flow_to_rgb
+from dwnet.comparison.compare import ComparedFrame, MethodSummary
+from dwnet.comparison.report import BASELINE, relative_percent
+from dwnet.viz import flow_legend, flow_to_rgb
+
+from .curve import FlickerCurve
+from .style import METHOD_NOTES, method_colour, method_name
 
 JPEG_QUALITY = 85
 DEFAULT_SIZE = (480, 270)

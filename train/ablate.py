@@ -13,18 +13,18 @@ from typing import Protocol
 if not __package__:  # run by its path: Python then looks for packages beside this file, not in the folder above it
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
-from dwnet.files import code_commit, written_whole
-from train.ablation_plan import PROGRAM, Plan, Request, Run, make_plan, read_request
-from train.child import Children
-from train.figures import markdown, summarise
-from train.scores import score
+from dwnet.core.files import atomic_write, code_commit
+from train.ablation.plan import PROGRAM, Plan, Request, Run, make_plan, read_request
+from train.ablation.scores import score
+from train.ablation.subprocess_run import Children
+from train.ablation.summary import markdown, summarise
 
 EXIT_INTERRUPTED = 75
 """Exit status after SIGTERM or SIGINT, as of train/main.py: the same command continues."""
 
 
 class Training(Protocol):
-    """Runs train/main.py. `train.child.Children` is one."""
+    """Runs train/main.py. `train.ablation.subprocess_run.Children` is one."""
 
     @property
     def stopped(self) -> bool:
@@ -132,7 +132,7 @@ def write_files(request: Request, plan: Plan, notes: dict[str, str]) -> str:
     summary = summarise(request.name, request.table, request.rows, outcomes, how)
     text = markdown(summary)
     for suffix, content in (("json", json.dumps(summary, indent=2) + "\n"), ("md", text)):
-        with written_whole(request.output / f"{request.name}.{suffix}") as path:
+        with atomic_write(request.output / f"{request.name}.{suffix}") as path:
             path.write_text(content)
     return text
 

@@ -10,11 +10,11 @@ if not __package__:  # run by its path: Python then looks for packages beside th
     sys.path[0] = str(Path(__file__).resolve().parents[1])
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # before training there is nothing to save: no traceback either
 
-from train.build import build_accelerator
-from train.dry_run import dry_run
-from train.loop import Interrupted, Trainer, TrainingError
-from train.options import PROGRAM, Request, parse, with_nearest
-from train.stopping import stop_with_launcher
+from train.config.options import PROGRAM, Request, parse, with_nearest
+from train.engine.build import build_accelerator
+from train.engine.dry_run import dry_run
+from train.engine.loop import Interrupted, Trainer, TrainingError
+from train.engine.stopping import stop_with_launcher
 
 EXIT_INTERRUPTED = 75
 """Exit status after SIGTERM or SIGINT: the run was saved, `--resume` continues it (EX_TEMPFAIL of sysexits.h).

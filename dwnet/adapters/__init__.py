@@ -9,7 +9,8 @@ from dwnet.adapters.callables import CallableAdapter
 from dwnet.adapters.huggingface import SegformerAdapter, UperNetAdapter
 from dwnet.adapters.smp import SmpAdapter
 from dwnet.adapters.torchvision_models import FCNAdapter, LRASPPAdapter
-from dwnet.normalise import IMAGENET_MEAN, IMAGENET_STD
+from dwnet.core.errors import DWNetError
+from dwnet.ops.normalise import IMAGENET_MEAN, IMAGENET_STD
 
 ADAPTERS: tuple[type[Adapter], ...] = (FCNAdapter, LRASPPAdapter, SegformerAdapter, SmpAdapter, UperNetAdapter)
 """One adapter per family of models; each says in `wraps` which."""
@@ -42,7 +43,7 @@ def adapt(
             return adapter(model, mean=mean, std=std, multiple=multiple, dropout=dropout)
     supported = ", ".join(name for adapter in ADAPTERS for name in adapter.wraps)
     found = f"{type(model).__module__}.{type(model).__name__}"
-    raise ValueError(f"no adapter for {found}; supported are {supported}, and any other as a CallableAdapter")
+    raise DWNetError(f"no adapter for {found}; supported are {supported}, and any other as a CallableAdapter")
 
 
 __all__ = ["ADAPTERS", "Adapter", "CallableAdapter", "adapt"]

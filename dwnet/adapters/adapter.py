@@ -8,8 +8,8 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from dwnet.errors import first_line
-from dwnet.normalise import IMAGENET_MEAN, IMAGENET_STD
+from dwnet.core.errors import DWNetError, first_line
+from dwnet.ops.normalise import IMAGENET_MEAN, IMAGENET_STD
 from dwnet.segmentation import Segmenter
 
 _DROPOUTS = (nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.AlphaDropout, nn.FeatureAlphaDropout)
@@ -62,9 +62,9 @@ class Adapter(Segmenter):
     ) -> None:
         super().__init__()
         if len(mean) != 3 or len(std) != 3 or not all(value > 0 for value in std):
-            raise ValueError(f"mean {tuple(mean)}, std {tuple(std)}: allowed are three numbers each, std above 0")
+            raise DWNetError(f"mean {tuple(mean)}, std {tuple(std)}: allowed are three numbers each, std above 0")
         if multiple is not None and multiple < 1:
-            raise ValueError(f"multiple is {multiple}, allowed are 1 and above")
+            raise DWNetError(f"multiple is {multiple}, allowed are 1 and above")
         # Any: what a model of another package is made of, no type of ours can say.
         self.model: Any = model
         self.dropout = dropout
@@ -115,18 +115,18 @@ class Adapter(Segmenter):
         try:
             features, logits = self._try(sides)
         except Exception as error:  # whatever a model of another package raises
-            raise ValueError(
+            raise DWNetError(
                 f"{name} cannot run on an image of {sides[0]} x {sides[1]} pixels ({first_line(error)}); `multiple` "
                 "names what its sides must be multiples of"
             ) from error
         stride = sides[0] // features.shape[2] if features.ndim == 4 else 0
         if stride == 0 or features.shape[2] * stride != sides[0] or features.shape[3] * stride != sides[1]:
-            raise ValueError(
+            raise DWNetError(
                 f"{name}: the features of an image of {sides[0]} x {sides[1]} pixels are of shape "
                 f"{tuple(features.shape)}; allowed is a map (1, C, {sides[0]} / stride, {sides[1]} / stride)"
             )
         if logits.ndim != 4 or logits.shape[1] < 2:
-            raise ValueError(
+            raise DWNetError(
                 f"{name}: the logits are of shape {tuple(logits.shape)}; allowed is (1, K, h, w) with K of at least 2"
             )
         self.stride, self.channels, self.num_classes = stride, features.shape[1], logits.shape[1]

@@ -6,7 +6,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from dwnet.adapters.adapter import Adapter
-from dwnet.normalise import IMAGENET_MEAN, IMAGENET_STD
+from dwnet.ops.normalise import IMAGENET_MEAN, IMAGENET_STD
 
 
 class CallableAdapter(Adapter):

@@ -6,7 +6,8 @@ from typing import Any
 from torch import Tensor, nn
 
 from dwnet.adapters.adapter import Adapter
-from dwnet.normalise import IMAGENET_MEAN, IMAGENET_STD
+from dwnet.core.errors import DWNetError
+from dwnet.ops.normalise import IMAGENET_MEAN, IMAGENET_STD
 
 
 class SmpAdapter(Adapter):
@@ -47,7 +48,7 @@ class SmpAdapter(Adapter):
     ) -> None:
         *_, activation = model.get_submodule("segmentation_head").modules()
         if not isinstance(activation, nn.Identity):
-            raise ValueError(
+            raise DWNetError(
                 f"{type(model).__name__} ends in the activation {type(activation).__name__}; the losses need logits: "
                 "build it with activation=None"
             )

@@ -5,7 +5,7 @@ from torch import Tensor
 from torchvision.models.segmentation.lraspp import LRASPPHead
 
 from dwnet.adapters.adapter import Adapter
-from dwnet.warp import resize
+from dwnet.ops.resize import resize
 
 
 class FCNAdapter(Adapter):

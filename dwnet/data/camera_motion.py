@@ -13,6 +13,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from dwnet.core.errors import DWNetError
+
 REFERENCE_WIDTH = 480
 """Image width, in pixels, that the magnitudes of `CameraMotion` and `Appearance` are given for."""
 
@@ -49,11 +51,11 @@ class Appearance:
     def __post_init__(self) -> None:
         for name in ("gain", "white_balance", "gamma", "noise"):
             if not getattr(self, name) >= 0:
-                raise ValueError(f"{name}: found {getattr(self, name)}; allowed are 0 (off) and above")
+                raise DWNetError(f"{name}: found {getattr(self, name)}; allowed are 0 (off) and above")
         if not 0 <= self.sharpness <= 1:
-            raise ValueError(f"sharpness: found {self.sharpness}; allowed are 0 (off) to 1")
+            raise DWNetError(f"sharpness: found {self.sharpness}; allowed are 0 (off) to 1")
         if not 1 <= self.jpeg_quality[0] <= self.jpeg_quality[1] <= 100:
-            raise ValueError(f"jpeg_quality: found {self.jpeg_quality}; allowed are 1 <= lowest <= highest <= 100")
+            raise DWNetError(f"jpeg_quality: found {self.jpeg_quality}; allowed are 1 <= lowest <= highest <= 100")
 
     def change(self, rng: np.random.Generator, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """Return `image` (H,W,3) uint8 RGB as another exposure of the same camera would show it."""
@@ -71,7 +73,7 @@ class Appearance:
             ".jpg", cv2.cvtColor(image, cv2.COLOR_RGB2BGR), (cv2.IMWRITE_JPEG_QUALITY, quality)
         )
         if not written:
-            raise ValueError(f"JPEG recompression failed for an image of shape {image.shape}")
+            raise DWNetError(f"JPEG recompression failed for an image of shape {image.shape}")
         return cv2.cvtColor(cv2.imdecode(data, cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB)
 
 
@@ -122,19 +124,19 @@ class CameraMotion:
 
     def __post_init__(self) -> None:
         if self.max_offset < 1:
-            raise ValueError(f"max_offset: found {self.max_offset}; allowed are whole raw frames of at least 1")
+            raise DWNetError(f"max_offset: found {self.max_offset}; allowed are whole raw frames of at least 1")
         if self.max_regions < 0:
-            raise ValueError(f"max_regions: found {self.max_regions}; allowed are 0 (none) and above")
+            raise DWNetError(f"max_regions: found {self.max_regions}; allowed are 0 (none) and above")
         for name in ("flow_px_per_frame", "flow_spread", "turn", "roll", "unevenness", "region_motion"):
             if not getattr(self, name) >= 0:
-                raise ValueError(f"{name}: found {getattr(self, name)}; allowed are 0 and above")
+                raise DWNetError(f"{name}: found {getattr(self, name)}; allowed are 0 and above")
         if not self.tolerance_px > 0:
-            raise ValueError(f"tolerance_px: found {self.tolerance_px}; allowed are values above 0")
+            raise DWNetError(f"tolerance_px: found {self.tolerance_px}; allowed are values above 0")
 
     def sample(self, rng: np.random.Generator, image: NDArray[np.uint8]) -> SynthesizedNeighbour:
         """Draw a motion and render the neighbour of `image`, (H,W,3) uint8 RGB of at least 16 x 16 pixels."""
         if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or min(image.shape[:2]) < 16:
-            raise ValueError(
+            raise DWNetError(
                 f"still: found shape {image.shape}, {image.dtype}; allowed is (H,W,3) uint8, at least 16 x 16 pixels"
             )
         height, width = image.shape[:2]

@@ -6,8 +6,8 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
+from dwnet.core.classes import CAMVID_11
 from dwnet.data.camvid_layout import find_layout
-from dwnet.data.classes import CAMVID_11
 from dwnet.data.frames import (
     REAL,
     LabelledFrame,

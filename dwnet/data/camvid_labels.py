@@ -6,8 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dwnet import IGNORE_LABEL
-from dwnet.data.classes import CAMVID_11
+from dwnet.core.classes import CAMVID_11, IGNORE_LABEL
 from dwnet.data.pairs import DataError, read_raw
 
 VOID = "Void"

@@ -14,12 +14,11 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from dwnet import IGNORE_LABEL
+from dwnet.core.classes import CAMVID_11, IGNORE_LABEL
+from dwnet.core.files import IMAGE_SUFFIXES
 from dwnet.data.camvid_labels import ColourLabels
-from dwnet.data.classes import CAMVID_11
 from dwnet.data.frames import SPLITS, LabelledFrame, Split, list_images, matched
 from dwnet.data.pairs import DataError, read_ids, refuse
-from dwnet.files import IMAGE_SUFFIXES
 
 VOID_ID = len(CAMVID_11)  # 11, on disk, in the 480 x 360 version
 STILLS, COLOUR_LABELS = "701_StillsRaw_full", "LabeledApproved_full"

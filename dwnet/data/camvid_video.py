@@ -7,6 +7,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from dwnet.core.errors import DWNetError
 from dwnet.data.camvid import VIDEO_FRAMES, FrameName
 from dwnet.data.camvid_layout import find_layout, find_splits
 from dwnet.data.frames import LabelledFrame, list_images
@@ -52,7 +53,7 @@ def extract_neighbours(video: Path, root: Path, *, max_offset: int = 5, sequence
         ValueError: a `max_offset` below 1.
     """
     if max_offset < 1:
-        raise ValueError(f"max_offset: found {max_offset}; allowed are whole raw frames of at least 1")
+        raise DWNetError(f"max_offset: found {max_offset}; allowed are whole raw frames of at least 1")
     if not video.is_file():
         raise DataError(f"{video}: no such file; allowed is one of CamVid's raw videos")
     sequence = _sequence_of(video) if sequence is None else sequence

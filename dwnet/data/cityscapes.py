@@ -19,8 +19,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from dwnet import IGNORE_LABEL
-from dwnet.data.classes import CITYSCAPES_19
+from dwnet.core.classes import CITYSCAPES_19, IGNORE_LABEL
+from dwnet.core.errors import DWNetError
 from dwnet.data.frames import REAL, LabelledFrame, LabelledFrames, Neighbours, Split, check_options, offsets_within
 from dwnet.data.pairs import DataError, read_raw, refuse
 from dwnet.data.transforms import Augmentation
@@ -67,7 +67,7 @@ class Cityscapes(LabelledFrames):
     ) -> None:
         check_options(neighbours=neighbours, max_offset=max_offset, seed=seed)
         if coarse and (neighbours not in ("none", "camera_motion") or split != "train"):
-            raise ValueError(
+            raise DWNetError(
                 f"coarse labels: found split {split!r} with neighbours {neighbours!r}; allowed are split 'train' with "
                 "'none' or 'camera_motion' (these frames have no snippets)"
             )

@@ -13,11 +13,12 @@ from typing import Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
+from dwnet.core.classes import ClassSet
+from dwnet.core.errors import DWNetError
+from dwnet.core.files import IMAGE_SUFFIXES
 from dwnet.data.camera_motion import CameraMotion
-from dwnet.data.classes import ClassSet
 from dwnet.data.pairs import DataError, EpochData, FrameSample, PairSample, make_sample, read_image, refuse
 from dwnet.data.transforms import Augmentation
-from dwnet.files import IMAGE_SUFFIXES
 
 Split = Literal["train", "val", "test"]
 SPLITS: tuple[Split, ...] = ("train", "val", "test")
@@ -162,7 +163,7 @@ class LabelledFrames(EpochData):
         """Return the labels of one whole frame as (H,W) uint8; raises `DataError` as the class says."""
         return self._read_labels(self.frames[index].labels)
 
-    def lead(self, index: int, most: int) -> list[NDArray[np.uint8]]:
+    def warmup_frames(self, index: int, most: int) -> list[NDArray[np.uint8]]:
         """Return the raw frames right before one in their order, (H,W,3) uint8 RGB: up to `most`, as far as there are.
 
         Raises `DataError` for a file that is no image or of another size.
@@ -187,11 +188,11 @@ class LabelledFrames(EpochData):
 def check_options(*, neighbours: str, max_offset: int, seed: int) -> None:
     """Raise ValueError for an option of a data set that is not allowed."""
     if neighbours not in get_args(Neighbours):
-        raise ValueError(f"neighbours: found {neighbours!r}; allowed are {', '.join(get_args(Neighbours))}")
+        raise DWNetError(f"neighbours: found {neighbours!r}; allowed are {', '.join(get_args(Neighbours))}")
     if max_offset < 1:
-        raise ValueError(f"max_offset: found {max_offset}; allowed are whole raw frames of at least 1")
+        raise DWNetError(f"max_offset: found {max_offset}; allowed are whole raw frames of at least 1")
     if seed < 0:
-        raise ValueError(f"seed: found {seed}; allowed are whole numbers of at least 0")
+        raise DWNetError(f"seed: found {seed}; allowed are whole numbers of at least 0")
 
 
 def require_same_size(path: Path, array: NDArray[np.uint8], frame_path: Path, frame: NDArray[np.uint8]) -> None:

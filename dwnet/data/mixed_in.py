@@ -2,6 +2,7 @@
 
 from typing import cast
 
+from dwnet.core.errors import DWNetError
 from dwnet.data.frames import LabelledFrames
 from dwnet.data.pairs import EpochData, FrameSample, PairSample
 
@@ -24,12 +25,12 @@ class MixedIn(EpochData):
 
     def __init__(self, pairs: LabelledFrames, singles: LabelledFrames, *, ratio: float, seed: int = 0) -> None:
         if singles.neighbours != "none":
-            raise ValueError(f"single frames: found neighbours {singles.neighbours!r}, allowed is 'none'")
+            raise DWNetError(f"single frames: found neighbours {singles.neighbours!r}, allowed is 'none'")
         if pairs.classes != singles.classes:
-            raise ValueError(f"single frames: found classes {singles.classes.name}, allowed are {pairs.classes.name}")
+            raise DWNetError(f"single frames: found classes {singles.classes.name}, allowed are {pairs.classes.name}")
         self._drawn = round(ratio * len(pairs))
         if self._drawn < 1:
-            raise ValueError(f"ratio of single frames: found {ratio}, which gives none for {len(pairs)} frames")
+            raise DWNetError(f"ratio of single frames: found {ratio}, which gives none for {len(pairs)} frames")
         super().__init__(seed)
         self.pairs, self.singles = pairs, singles
         self.classes, self.layout = pairs.classes, f"{pairs.layout}; {singles.layout} mixed in"

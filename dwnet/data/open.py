@@ -8,15 +8,16 @@ from typing import Any, Literal, Protocol, get_args
 import numpy as np
 from numpy.typing import NDArray
 
+from dwnet.core.classes import ClassSet
+from dwnet.core.errors import DWNetError
 from dwnet.data.camvid import CamVid
 from dwnet.data.cityscapes import Cityscapes
-from dwnet.data.classes import ClassSet
 from dwnet.data.frames import Neighbours, Split
 from dwnet.data.own import OwnData
 from dwnet.data.pairs import FrameSample, PairSample
-from dwnet.data.street.cache import ArrayCache
 from dwnet.data.street_pairs import StreetNeighbours, StreetPairs
 from dwnet.data.transforms import Augmentation
+from dwnet.street.cache import ArrayCache
 
 Kind = Literal["camvid", "cityscapes", "own", "street"]
 """``street`` is rendered on the fly; its folder only keeps what was rendered."""
@@ -67,7 +68,7 @@ class FrameData(Protocol):
     def labels(self, index: int) -> NDArray[np.uint8]:
         """Return the labels of one whole frame alone, (H,W) uint8."""
 
-    def lead(self, index: int, most: int) -> list[NDArray[np.uint8]]:
+    def warmup_frames(self, index: int, most: int) -> list[NDArray[np.uint8]]:
         """Return the raw frames right before one, (H,W,3) uint8 RGB, up to `most`, as far as the data has a video."""
 
     def __len__(self) -> int: ...
@@ -109,16 +110,16 @@ def open_data(
     root = Path("data", kind) if root is None else root
     if kind == "street":
         if neighbours not in _STREET:
-            raise ValueError(f"neighbours of the street: found {neighbours!r}; allowed are {', '.join(_STREET)}")
+            raise DWNetError(f"neighbours of the street: found {neighbours!r}; allowed are {', '.join(_STREET)}")
         cache = _street_cache(root, split, street_cache_gb)
         return StreetPairs(split, neighbours=_STREET[neighbours], size=street_size, cache=cache, **options)
     if kind not in _ON_DISK:
-        raise ValueError(f"unknown data set {kind!r}; allowed are {', '.join(get_args(Kind))}")
+        raise DWNetError(f"unknown data set {kind!r}; allowed are {', '.join(get_args(Kind))}")
     return _ON_DISK[kind](root, split, neighbours=neighbours, **options)
 
 
 def _street_cache(root: Path, split: Split, gigabytes: float) -> ArrayCache | None:
     if not 0 <= gigabytes < math.inf:
-        raise ValueError(f"street_cache_gb: found {gigabytes}; allowed are numbers of at least 0")
+        raise DWNetError(f"street_cache_gb: found {gigabytes}; allowed are numbers of at least 0")
     limit_bytes = int(gigabytes * 1e9 * _CACHE_SHARES.get(split, 1.0))
     return ArrayCache(root / "cache" / split, limit_bytes=limit_bytes) if limit_bytes else None

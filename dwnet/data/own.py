@@ -2,7 +2,7 @@
 
 .. code-block:: text
 
-    ROOT/classes.json                   names, ids and colours of the classes (`class_file`)
+    ROOT/classes.json                   names, ids and colours of the classes (`dwnet.core.class_files`)
     ROOT/train/clips/DRIVE_1.mp4        a video, or a folder of frames, DRIVE_1/000000.jpg, 000001.jpg, ...
     ROOT/train/labels/DRIVE_1/000012.png    ids of frame 12: of a video counted from 0, of a folder the file's number
     ROOT/train/images/YARD.jpg          single images, where there are no clips
@@ -19,7 +19,8 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from dwnet.data.class_file import read_classes
+from dwnet.core.class_files import ClassFileError, read_class_file
+from dwnet.core.files import IMAGE_SUFFIXES
 from dwnet.data.frames import (
     SPLITS,
     LabelledFrame,
@@ -31,10 +32,10 @@ from dwnet.data.frames import (
     matched,
     offsets_within,
 )
+from dwnet.data.own_labels import read_labels
 from dwnet.data.pairs import DataError, collecting, refuse
 from dwnet.data.transforms import Augmentation
 from dwnet.data.video_frames import extract
-from dwnet.files import IMAGE_SUFFIXES
 
 CLASSES_FILE = "classes.json"
 VIDEO_SUFFIXES = (".mp4", ".mov", ".avi", ".mkv", ".webm", ".m4v", ".mxf")
@@ -68,7 +69,10 @@ class OwnData(LabelledFrames):
     ) -> None:
         check_options(neighbours=neighbours, max_offset=max_offset, seed=seed)
         root = Path(root)
-        own = read_classes(root / CLASSES_FILE)
+        try:
+            own = read_class_file(root / CLASSES_FILE)
+        except ClassFileError as error:
+            raise DataError(str(error)) from error
         folder = _split_folder(root, split)
         offsets = offsets_within(neighbours, max_offset, max_offset)
         single = (folder / "images").is_dir()
@@ -76,7 +80,7 @@ class OwnData(LabelledFrames):
         super().__init__(
             _single_images(folder) if single else _clip_frames(folder, offsets),
             classes=own.classes,
-            read_labels=own.read_labels,
+            read_labels=partial(read_labels, own),
             layout="single images" if single else "clips with labelled frames",
             source=f"{root}, split {split}",
             neighbours=neighbours,

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 from torch.utils.data import Dataset
 
+from dwnet.core.errors import DWNetError
 from dwnet.data.transforms import (
     Augmentation,
     grey_mean,
@@ -31,7 +32,7 @@ from dwnet.data.transforms import (
 )
 
 
-class DataError(ValueError):
+class DataError(DWNetError):
     """A data set on disk is not what it must be; the message names the file, what was found and what is allowed.
 
     Args:
@@ -135,7 +136,7 @@ class EpochData(Dataset[FrameSample | PairSample], ABC):
     def set_epoch(self, epoch: int) -> None:
         """Choose the random numbers of an epoch, 0 or above, here and in the workers that share this data set."""
         if epoch < 0:
-            raise ValueError(f"epoch: found {epoch}; allowed are whole numbers of at least 0")
+            raise DWNetError(f"epoch: found {epoch}; allowed are whole numbers of at least 0")
         self._epoch.fill_(epoch)
 
     def _item(self, index: int) -> tuple[int, np.random.Generator, np.random.Generator]:
@@ -178,15 +179,15 @@ def make_sample(
     """
     if (neighbour is None) != (offset == 0):
         found = "no" if neighbour is None else "a"
-        raise ValueError(f"sample {name}: found {found} neighbour with offset {offset}; allowed are both or neither")
+        raise DWNetError(f"sample {name}: found {found} neighbour with offset {offset}; allowed are both or neither")
     if (flow_px is None) != (visible is None) or (flow_px is not None and neighbour is None):
-        raise ValueError(f"sample {name}: flow and visibility come both or neither, and only with a neighbour")
+        raise DWNetError(f"sample {name}: flow and visibility come both or neither, and only with a neighbour")
     images = [frame] if neighbour is None else [frame, neighbour]
     if augment is None:
         tensors = [image_to_chw(image) for image in images]
     else:
         if rng is None:
-            raise ValueError(f"sample {name}: an augmentation needs a generator; found None")
+            raise DWNetError(f"sample {name}: an augmentation needs a generator; found None")
         params = augment.draw(rng, frame.shape[0], frame.shape[1])
         colour = augment.draw_colour(rng)
         tensors = [transform_image(image, params) for image in images]

@@ -7,15 +7,16 @@ from typing import Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
+from dwnet.core.classes import CAMVID_11, ClassSet
+from dwnet.core.errors import DWNetError
 from dwnet.data.camera_motion import CameraMotion
-from dwnet.data.classes import CAMVID_11, ClassSet
 from dwnet.data.frames import SPLITS, Split
 from dwnet.data.pairs import EpochData, FrameSample, PairSample, make_sample
-from dwnet.data.street import StreetScene
-from dwnet.data.street.cache import ArrayCache
-from dwnet.data.street.packing import pack_frame, pack_motion, unpack_frame, unpack_motion
-from dwnet.data.street.scene import MAX_SECONDS
 from dwnet.data.transforms import Augmentation
+from dwnet.street import StreetScene
+from dwnet.street.cache import ArrayCache
+from dwnet.street.packing import pack_frame, pack_motion, unpack_frame, unpack_motion
+from dwnet.street.scene import MAX_SECONDS
 
 StreetNeighbours = Literal["none", "camera_motion", "rendered", "previous", "mixed"]
 """What a frame is paired with; the flow is exact in all of them.
@@ -160,7 +161,7 @@ class StreetPairs(EpochData):
             self._scenes[place.seed].forget()
         return labels
 
-    def lead(self, index: int, most: int) -> list[NDArray[np.uint8]]:
+    def warmup_frames(self, index: int, most: int) -> list[NDArray[np.uint8]]:
         """Return the frames right before one in their order, (H,W,3) uint8 RGB: up to `most`, not beyond frame 0."""
         place = self.frames[index]
         images = [self._frame(place.seed, t)[0] for t in range(max(0, place.number - most), place.number)]
@@ -217,4 +218,4 @@ def _spread(count: int, most: int) -> list[int]:
 
 def _require(name: str, found: object, fits: bool, allowed: str) -> None:
     if not fits:
-        raise ValueError(f"{name}: found {found!r}; allowed are {allowed}")
+        raise DWNetError(f"{name}: found {found!r}; allowed are {allowed}")

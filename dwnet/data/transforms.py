@@ -11,7 +11,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from dwnet import IGNORE_LABEL
+from dwnet.core.classes import IGNORE_LABEL
+from dwnet.core.errors import DWNetError
 
 MEAN_COLOUR = (0.485, 0.456, 0.406)
 """ImageNet's mean RGB colour, 0..1: what lies around a frame smaller than the crop (zero, once normalised)."""
@@ -72,14 +73,14 @@ class Augmentation:
 
     def __post_init__(self) -> None:
         if not 0 < self.scale[0] <= self.scale[1] < float("inf"):
-            raise ValueError(f"scale: found {self.scale}; allowed are 0 < smallest <= largest")
+            raise DWNetError(f"scale: found {self.scale}; allowed are 0 < smallest <= largest")
         if len(self.crop) != 2 or not all(isinstance(side, int) and side >= 1 for side in self.crop):
-            raise ValueError(f"crop: found {self.crop}; allowed is (height, width), whole pixels of at least 1")
+            raise DWNetError(f"crop: found {self.crop}; allowed is (height, width), whole pixels of at least 1")
         if not 0 <= self.flip <= 1:
-            raise ValueError(f"flip: found {self.flip}; allowed is a probability 0..1")
+            raise DWNetError(f"flip: found {self.flip}; allowed is a probability 0..1")
         for name in ("brightness", "contrast", "saturation"):
             if not 0 <= getattr(self, name) < 1:
-                raise ValueError(f"{name}: found {getattr(self, name)}; allowed are 0 (off) to below 1")
+                raise DWNetError(f"{name}: found {getattr(self, name)}; allowed are 0 (off) to below 1")
 
     def draw(self, rng: np.random.Generator, height: int, width: int) -> GeometricParams:
         """Draw the geometry for a source of `height` x `width` pixels; always four numbers from `rng`."""
@@ -211,7 +212,7 @@ def _draw_offset(rng: np.random.Generator, scaled: int, crop: int) -> int:
 
 def _require_size(what: str, array: NDArray, params: GeometricParams) -> None:
     if array.shape[:2] != params.source_size:
-        raise ValueError(
+        raise DWNetError(
             f"{what}: found {array.shape[0]} x {array.shape[1]} pixels (height x width); these parameters were drawn "
             f"for {params.source_size[0]} x {params.source_size[1]}"
         )

@@ -4,10 +4,11 @@ from typing import cast
 
 import torch
 
+from dwnet.core.errors import DWNetError
 from dwnet.data.mixed_in import MixedIn
 from dwnet.data.open import FrameData
 from dwnet.data.pairs import EpochData, FrameSample, PairSample
-from dwnet.flow.estimator import FlowEstimator
+from dwnet.flow.base import FlowEstimator
 
 
 class WithFlow(EpochData):
@@ -26,7 +27,7 @@ class WithFlow(EpochData):
 
     def __init__(self, data: FrameData | MixedIn, estimator: FlowEstimator) -> None:
         if any(True for _ in estimator.parameters()):
-            raise ValueError(f"{type(estimator).__name__} has parameters; allowed here are flows without, such as DIS")
+            raise DWNetError(f"{type(estimator).__name__} has parameters; allowed here are flows without, such as DIS")
         super().__init__(seed=0)  # all randomness is the data's
         self.data, self.estimator = data, estimator
         self.classes, self.layout = data.classes, data.layout

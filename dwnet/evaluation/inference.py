@@ -13,7 +13,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from dwnet.warp import resize
+from dwnet.core.errors import DWNetError
+from dwnet.ops.resize import resize
 
 Logits = Callable[[NDArray[np.uint8]], Tensor]
 """A network that sees each frame alone: (H, W, 3) uint8 RGB of any size to (K, H, W) float logits."""
@@ -41,13 +42,13 @@ class Inference:
 
     def __post_init__(self) -> None:
         if self.window is not None and self.window < 1:
-            raise ValueError(f"window is {self.window}; allowed are whole pixels from 1")
+            raise DWNetError(f"window is {self.window}; allowed are whole pixels from 1")
         if not 0 <= self.window_overlap < 1:
-            raise ValueError(f"window_overlap is {self.window_overlap}; allowed is a part of the window, 0 to below 1")
+            raise DWNetError(f"window_overlap is {self.window_overlap}; allowed is a part of the window, 0 to below 1")
         if not self.scales or not all(0 < scale < math.inf for scale in self.scales):
-            raise ValueError(f"scales are {self.scales}; allowed are numbers above 0, at least one")
+            raise DWNetError(f"scales are {self.scales}; allowed are numbers above 0, at least one")
         if len(set(self.scales)) < len(self.scales):
-            raise ValueError(f"scales are {self.scales}; allowed is each one once")
+            raise DWNetError(f"scales are {self.scales}; allowed is each one once")
 
     @property
     def stride(self) -> int | None:

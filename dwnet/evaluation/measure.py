@@ -8,14 +8,14 @@ import torch
 from numpy.typing import NDArray
 from torchmetrics.classification import MulticlassConfusionMatrix
 
-from dwnet import IGNORE_LABEL
+from dwnet.core.classes import IGNORE_LABEL
+from dwnet.core.launch import ALONE, Processes
 from dwnet.data.open import FrameData
 from dwnet.evaluation.predictors import Predictor
-from dwnet.evaluation.processes import positions, raise_together, share, total
+from dwnet.evaluation.processes import positions, raise_on_all_processes, share, total
 from dwnet.flow import dis_flow
-from dwnet.flow.arrays import FlowFunction
+from dwnet.flow.registry import FlowFunction
 from dwnet.metrics import FlickerMeter, FlickerResult, SegmentationMeter, SegmentationResult, occlusion_mask
-from dwnet.processes import ALONE, Processes
 
 Progress = Callable[[int, int], None]
 """Called with (frames done, frames in all), both of this process."""
@@ -31,7 +31,7 @@ class Evaluation:
     name: str
     segmentation: SegmentationResult
     flicker: FlickerResult | None
-    without_lead: int = 0
+    without_warmup: int = 0
     """Frames at which the model started afresh though it draws on frames before: the data has none before these."""
 
 
@@ -62,7 +62,7 @@ def evaluate(
             flow is worth.
         data: whole frames (no augmentation).
         max_gap: in raw frames.
-        flow: what flicker is measured along, and what methods warp by (`dwnet.flow.arrays.flow_function`).
+        flow: what flicker is measured along, and what methods warp by (`dwnet.flow.registry.flow_function`).
         processes: this one of those that are `joined`.
         on_labels: told of each frame.
         progress: told after each frame.
@@ -80,7 +80,7 @@ def evaluate(
         count_share(predictor, data, counts, max_gap=max_gap, flow=flow, on_labels=on_labels, progress=progress)
     except Exception as found:  # whatever it is, the others must not wait for this process
         error = found
-    raise_together(error, processes)
+    raise_on_all_processes(error, processes)
     return counts.evaluation(name)
 
 
@@ -100,7 +100,7 @@ class Counts:
             classes, ignore_index=IGNORE_LABEL, validate_args=False, sync_on_compute=processes.count > 1
         )
         self.flicker = FlickerMeter(classes)
-        self.without_lead = 0
+        self.without_warmup = 0
         """As in `Evaluation`."""
 
     def frame(self, labels: NDArray[np.uint8], truth: NDArray[np.int64]) -> None:
@@ -125,7 +125,7 @@ class Counts:
         segmentation, flicker = SegmentationMeter(self._classes), FlickerMeter(self._classes)
         segmentation.confusion = self.pixels.compute().numpy()
         flicker.transitions = total(self.flicker.transitions, self.processes)
-        pairs, without = total(np.array([self.flicker.frames, self.without_lead], np.int64), self.processes)
+        pairs, without = total(np.array([self.flicker.frames, self.without_warmup], np.int64), self.processes)
         flicker.frames = int(pairs)
         return Evaluation(name, segmentation.compute(), flicker.compute() if flicker.frames else None, int(without))
 
@@ -157,8 +157,8 @@ def count_share(
             if not follows:
                 predictor.reset()
             if since_start[index] == 0:
-                led = _lead(predictor, data, index, flow)
-                counts.without_lead += int(counted and not led)
+                warmed_up = _warm_up(predictor, data, index, flow)
+                counts.without_warmup += int(counted and not warmed_up)
             shared = flow_px is not None and predictor.reference is previous_image
             labels = predictor.labels(image, flow_px if shared else _flow_to(predictor.reference, image, flow))
         if not counted:
@@ -172,10 +172,10 @@ def count_share(
             progress(index + 1 - mine.start, len(mine))
 
 
-def _lead(predictor: Predictor, data: FrameData, index: int, flow: FlowFunction) -> bool:
+def _warm_up(predictor: Predictor, data: FrameData, index: int, flow: FlowFunction) -> bool:
     """Runs the raw frames before one that starts afresh; whether there were as many as the model draws on."""
-    wanted = predictor.lead(index)
-    before = data.lead(index, wanted) if wanted else []
+    wanted = predictor.warmup_frames(index)
+    before = data.warmup_frames(index, wanted) if wanted else []
     for image in before:
         predictor.labels(image, _flow_to(predictor.reference, image, flow))
     return len(before) == wanted
@@ -195,6 +195,6 @@ def _first_to_run(mine: range, since_start: list[int], predictor: Predictor | No
     if predictor is None:
         return before
     start = before - since_start[before]
-    wanted = predictor.lead(start)
-    led = len(data.lead(start, wanted)) if wanted else 0
+    wanted = predictor.warmup_frames(start)
+    led = len(data.warmup_frames(start, wanted)) if wanted else 0
     return max(start, before - predictor.memory(led + since_start[before]))

@@ -7,13 +7,14 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from dwnet.checkpoint import load_checkpoint
+from dwnet.core.errors import DWNetError
+from dwnet.deploy.checkpoint import load_checkpoint
+from dwnet.deploy.reference import ReferenceFrame
+from dwnet.deploy.runtime import OnnxKeyframe, OnnxSegmenter, OnnxStaticWarp, load
 from dwnet.evaluation.inference import WHOLE, Inference, Logits
-from dwnet.methods import KeyframeMethod, Method, StaticWarpMethod
-from dwnet.reference import ReferenceFrame
-from dwnet.runtime import OnnxKeyframe, OnnxSegmenter, OnnxStaticWarp, load
+from dwnet.method.training import KeyframeMethod, Method, StaticWarpMethod
+from dwnet.ops.resize import resize
 from dwnet.segmentation import Segmenter, pad_to_multiple
-from dwnet.warp import resize
 
 
 class Predictor(Protocol):
@@ -29,7 +30,7 @@ class Predictor(Protocol):
     def labels(self, image: NDArray[np.uint8], flow_px: NDArray[np.float32] | None) -> NDArray[np.uint8]:
         """(H, W, 3) uint8 RGB, and the flow (2, H, W) to `reference` or None, to (H, W) uint8 class ids."""
 
-    def lead(self, index: int) -> int:
+    def warmup_frames(self, index: int) -> int:
         """How many raw frames lead up to the split's `index`-th frame, if that follows none of the split's.
 
         Key frames are so far before such frames as they are before those of a clip: by turns.
@@ -59,7 +60,7 @@ class FramePredictor:
         scores = self.inference.scores(self._logits, image)
         return scores.argmax(dim=0).to(torch.uint8).cpu().numpy()
 
-    def lead(self, index: int) -> int:  # noqa: D102
+    def warmup_frames(self, index: int) -> int:  # noqa: D102
         return 0
 
     def memory(self, position: int) -> int:  # noqa: D102
@@ -93,7 +94,7 @@ class TorchPredictor:
         logits = resize(logits, (tensor.shape[-2], tensor.shape[-1]))[0, :, :height, :width]
         return logits.argmax(dim=0).to(torch.uint8).cpu().numpy()
 
-    def lead(self, index: int) -> int:  # noqa: D102
+    def warmup_frames(self, index: int) -> int:  # noqa: D102
         return index % self.method.spec.key_interval if isinstance(self.method, KeyframeMethod) else 1
 
     def memory(self, position: int) -> int:  # noqa: D102
@@ -136,7 +137,7 @@ class OnnxPredictor:
     def labels(self, image: NDArray[np.uint8], flow_px: NDArray[np.float32] | None) -> NDArray[np.uint8]:  # noqa: D102
         return self.network.labels(image, flow_px)
 
-    def lead(self, index: int) -> int:  # noqa: D102
+    def warmup_frames(self, index: int) -> int:  # noqa: D102
         network = self.network
         return index % network.info.key_interval if isinstance(network, OnnxKeyframe) else 1
 
@@ -170,7 +171,7 @@ def load_predictor(
         return predictor, checkpoint.classes.classes
     network = load(path, threads=threads)
     if not isinstance(network, OnnxSegmenter):
-        raise ValueError(f"{path} is a {network.info.kind} network, allowed are segmenter, static_warp and keyframe")
+        raise DWNetError(f"{path} is a {network.info.kind} network, allowed are segmenter, static_warp and keyframe")
     if isinstance(network, OnnxStaticWarp | OnnxKeyframe):
         _require_whole(path, network.info.kind, inference)
         return OnnxPredictor(network), network.info.classes
@@ -202,7 +203,7 @@ def method_predictor(method: Method, inference: Inference = WHOLE, *, source: st
 
 def _require_whole(path: str | Path, kind: str, inference: Inference) -> None:
     if inference != WHOLE:
-        raise ValueError(
+        raise DWNetError(
             f"{path} is a {kind} network, found {inference.short}: it takes features of a frame before over to the "
             "next one, from one whole image to another; allowed for it are whole images, and windows, scales and flip "
             "for networks that see each frame alone"

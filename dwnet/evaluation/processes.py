@@ -14,8 +14,8 @@ import torch
 import torch.distributed as dist
 from numpy.typing import NDArray
 
+from dwnet.core.launch import Processes
 from dwnet.data.open import FramePlace
-from dwnet.processes import Processes
 
 PATIENCE = timedelta(days=7)
 """How long a process waits for the others; the launcher ends all when one of them dies."""
@@ -63,7 +63,7 @@ def total(counts: NDArray[np.int64], processes: Processes) -> NDArray[np.int64]:
     return tensor.numpy()
 
 
-def raise_together(error: Exception | None, processes: Processes) -> None:
+def raise_on_all_processes(error: Exception | None, processes: Processes) -> None:
     """Waits until every process is here; raises this process's error, or RuntimeError for another's."""
     if processes.count > 1:
         errors: list[str | None] = [None] * processes.count
@@ -75,7 +75,7 @@ def raise_together(error: Exception | None, processes: Processes) -> None:
         raise error
 
 
-def of_first(value: Any, processes: Processes) -> Any:
+def broadcast_from_first(value: Any, processes: Processes) -> Any:
     """The first process's value, in every process."""
     if processes.count == 1:
         return value

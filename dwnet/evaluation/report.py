@@ -13,10 +13,10 @@ import torch
 import torchmetrics
 
 from dwnet import __version__
+from dwnet.core.files import code_commit
+from dwnet.core.fingerprints import sha256
 from dwnet.evaluation.inference import Inference
 from dwnet.evaluation.measure import Evaluation
-from dwnet.files import code_commit
-from dwnet.flicker.inputs import sha256
 
 FORMAT = 2
 """Of the JSON document; 1 was the bare list of its models."""

@@ -14,15 +14,15 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from dwnet import IGNORE_LABEL
+from dwnet.core.classes import CITYSCAPES_19, IGNORE_LABEL
+from dwnet.core.errors import DWNetError
+from dwnet.core.files import atomic_folder
+from dwnet.core.launch import Processes
 from dwnet.data.cityscapes import label_ids, snippet_file
-from dwnet.data.classes import CITYSCAPES_19
 from dwnet.data.frames import LabelledFrame, LabelledFrames, Split
 from dwnet.data.open import FrameData
 from dwnet.data.pairs import DataError, read_image
-from dwnet.evaluation.processes import of_first
-from dwnet.files import folder_written_whole
-from dwnet.processes import Processes
+from dwnet.evaluation.processes import broadcast_from_first
 
 if TYPE_CHECKING:
     from dwnet.evaluation.measure import OnLabels
@@ -34,14 +34,14 @@ _IMAGE_SUFFIX = "_leftImg8bit.png"
 def check_server_folder(folder: Path, data: FrameData) -> None:
     """Raises ValueError for data that is not Cityscapes, or a folder that holds anything else than such files."""
     if data.classes != CITYSCAPES_19:
-        raise ValueError(
+        raise DWNetError(
             f"files for the test server are of Cityscapes' classes; the data has {', '.join(data.classes.classes)}"
         )
     if folder.exists():
         other = None if not folder.is_dir() else [one for one in folder.iterdir() if not one.name.endswith(SUFFIX)]
         if other is None or other:
             found = "is no folder" if other is None else f"holds {min(other).name}"
-            raise ValueError(
+            raise DWNetError(
                 f"{folder}: {found}; allowed for the test server's files is a new folder, an empty one, or one with "
                 f"*{SUFFIX} alone, which are replaced"
             )
@@ -58,10 +58,10 @@ def server_files(folder: Path, names: Sequence[str], processes: Processes) -> "I
             before it leaves (`evaluate` waits for them).
     """
     if processes.rank:
-        yield _writer(of_first(None, processes), names)
+        yield _writer(broadcast_from_first(None, processes), names)
         return
-    with folder_written_whole(folder) as new:
-        yield _writer(of_first(new, processes), names)
+    with atomic_folder(folder) as new:
+        yield _writer(broadcast_from_first(new, processes), names)
 
 
 def _writer(folder: Path, names: Sequence[str]) -> "OnLabels":

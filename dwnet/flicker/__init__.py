@@ -4,7 +4,6 @@ A clip and one or several sets of predictions in; flips, temporal consistency an
 one HTML page. Everything streams: memory does not depend on the clip's length.
 """
 
-from dwnet.flicker.classes import read_classes
 from dwnet.flicker.flows import FLOW_CHOICES, EstimatedFlow, ExactFlow, PairMotion, open_flow
 from dwnet.flicker.measure import ClipResult, measure_clip
 from dwnet.flicker.predictions import Prediction, PredictionSet, open_predictions
@@ -22,5 +21,4 @@ __all__ = [
     "measure_clip",
     "open_flow",
     "open_predictions",
-    "read_classes",
 ]

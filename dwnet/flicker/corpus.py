@@ -17,10 +17,11 @@ from pathlib import Path
 from typing import Any
 
 from dwnet import __version__
-from dwnet.files import natural_order, written_whole
-from dwnet.flicker.inputs import state_of
+from dwnet.core.errors import DWNetError
+from dwnet.core.files import atomic_write, natural_order
+from dwnet.core.fingerprints import state_of
+from dwnet.core.launch import Processes
 from dwnet.flicker.record import FORMAT, Record, Settings
-from dwnet.processes import Processes
 
 BEAT_SECONDS = 1.0
 SILENT_SECONDS = 60.0
@@ -32,7 +33,7 @@ LAYOUT = (
 )
 
 
-class CorpusError(ValueError):
+class CorpusError(DWNetError):
     """A corpus that cannot be read; the message says what was found and what is allowed."""
 
 
@@ -158,7 +159,7 @@ def read_record(path: Path, key: str) -> Record | None:
 
 def write_record(path: Path, key: str, record: Record) -> None:
     """Write a record whole, with its key."""
-    with written_whole(path) as temporary:
+    with atomic_write(path) as temporary:
         temporary.write_text(json.dumps({"key": key, "record": record}, allow_nan=False), encoding="utf-8")
 
 

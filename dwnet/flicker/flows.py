@@ -7,11 +7,13 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from dwnet.compare_frame import is_scene_cut
-from dwnet.files import natural_order
+from dwnet.core.arrays import as_flow, as_mask
+from dwnet.core.errors import DWNetError
+from dwnet.core.files import natural_order
 from dwnet.flow import FLOW_NAMES, FlowFunction, dis_flow, flow_function
-from dwnet.metrics_core import NearestWarp, as_flow, as_mask, occlusion_mask
-from dwnet.metrics_published import ETCWarp, VSPWWarp
+from dwnet.metrics.counting import NearestWarp, occlusion_mask
+from dwnet.metrics.published import ETCWarp, VSPWWarp
+from dwnet.video.scene_cuts import is_scene_cut
 
 FLOW_CHOICES = (*FLOW_NAMES, "dis_fast")
 """Every flow that can be named; a folder of exact flow is the other choice."""
@@ -91,7 +93,7 @@ class EstimatedFlow(FlowSource):
 
     def __init__(self, name: str, *, weights: str | Path = "published", published: bool = True) -> None:
         if name not in FLOW_CHOICES:
-            raise ValueError(f"unknown flow {name!r}; allowed are {', '.join(FLOW_CHOICES)}, or a folder of exact flow")
+            raise DWNetError(f"unknown flow {name!r}; allowed are {', '.join(FLOW_CHOICES)}, or a folder of exact flow")
         self.name, self.published = name, published
         self.description = DESCRIPTIONS.get(name, f"{name}, weights: {weights}")
         self._flow: FlowFunction = _dis_fast if name == "dis_fast" else flow_function(name, weights=weights)
@@ -129,7 +131,7 @@ class ExactFlow(FlowSource):
         )
         self._from = _flow_files(self.folder / "from_previous", (".flo", ".npy")) if split.is_dir() else None
         if self._from is not None and len(self._from) != len(self._to):
-            raise ValueError(
+            raise DWNetError(
                 f"{self.folder}: holds {len(self._to)} flows to_previous and {len(self._from)} from_previous; "
                 "allowed is one of each per pair of frames"
             )
@@ -137,7 +139,7 @@ class ExactFlow(FlowSource):
     def pair(self, index: int, image: NDArray[np.uint8], previous: NDArray[np.uint8]) -> PairMotion | None:  # noqa: D102
         shape = (image.shape[0], image.shape[1])
         if index > len(self._to):
-            raise ValueError(f"{self.folder}: holds {len(self._to)} flows; allowed is one for each frame but the first")
+            raise DWNetError(f"{self.folder}: holds {len(self._to)} flows; allowed is one for each frame but the first")
         path = self._to[index - 1]
         if self._from is not None:
             back = as_flow(_read_flow(self._from[index - 1]), shape, str(self._from[index - 1]))
@@ -146,9 +148,9 @@ class ExactFlow(FlowSource):
             with np.load(path) as arrays:
                 found = {key: arrays[key] for key in ("to_previous", "from_previous", "visible") if key in arrays}
         except (ValueError, OSError, EOFError) as error:
-            raise ValueError(f"{path}: is no .npz file that can be read ({error})") from error
+            raise DWNetError(f"{path}: is no .npz file that can be read ({error})") from error
         if "to_previous" not in found or len(found) < 2:
-            raise ValueError(
+            raise DWNetError(
                 f"{path}: holds {', '.join(found) or 'none of the arrays'}; needed are to_previous, and visible or "
                 "from_previous: without one of them nobody knows what is hidden"
             )
@@ -159,7 +161,7 @@ class ExactFlow(FlowSource):
 
     def finish(self, frames: int) -> None:  # noqa: D102
         if len(self._to) != frames - 1:
-            raise ValueError(
+            raise DWNetError(
                 f"{self.folder}: holds {len(self._to)} flows for a clip of {frames} frames; allowed is one for each "
                 "frame but the first"
             )
@@ -175,7 +177,7 @@ def open_flow(name: str, *, weights: str | Path = "published", published: bool =
 def _flow_files(folder: Path, suffixes: tuple[str, ...]) -> list[Path]:
     files = natural_order(file for file in folder.iterdir() if file.suffix in suffixes) if folder.is_dir() else []
     if not files:
-        raise ValueError(
+        raise DWNetError(
             f"{folder}: holds no flow; allowed are .npz files, or folders to_previous/ and from_previous/ of .flo or "
             ".npy files"
         )
@@ -188,11 +190,11 @@ def _read_flow(path: Path) -> NDArray[np.float32]:
         try:
             return np.load(path)
         except (ValueError, OSError, EOFError) as error:
-            raise ValueError(f"{path}: is no .npy file that can be read ({error})") from error
+            raise DWNetError(f"{path}: is no .npy file that can be read ({error})") from error
     data = path.read_bytes()
     width, height = np.frombuffer(data, "<i4", 2, 4).tolist() if len(data) >= 12 else (0, 0)
     if data[:4] != FLO_MAGIC or len(data) != 12 + 8 * width * height:
-        raise ValueError(
+        raise DWNetError(
             f"{path}: is no .flo file ({len(data)} bytes); allowed are the magic number, the size, and u, v"
         )
     return np.ascontiguousarray(np.frombuffer(data, "<f4", offset=12).reshape(height, width, 2).transpose(2, 0, 1))

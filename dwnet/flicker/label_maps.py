@@ -13,9 +13,10 @@ from typing import IO, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from dwnet import IGNORE_LABEL
-from dwnet.files import natural_order
-from dwnet.runtime import argmax_labels
+from dwnet.core.classes import IGNORE_LABEL
+from dwnet.core.errors import DWNetError
+from dwnet.core.files import natural_order
+from dwnet.deploy.runtime import argmax_labels
 
 LOSSLESS_CODECS = ("ffv1", "png", "apng", "rawvideo", "qtrle")
 INDEXED_FORMATS = ("gray", "pal8")
@@ -23,7 +24,7 @@ IDS_WANTED = "one channel of class ids (8 or 16 bits) or a palette whose indices
 _DISTRIBUTION_TOLERANCE = 1e-2
 
 
-class PredictionError(ValueError):
+class PredictionError(DWNetError):
     """Predictions that cannot be read, or do not fit the clip; the message names the file and what is allowed."""
 
 

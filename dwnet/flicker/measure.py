@@ -15,15 +15,14 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from dwnet import IGNORE_LABEL
-from dwnet.data.classes import ClassSet
-from dwnet.flicker.classes import made_up_classes
+from dwnet.core.arrays import classes_needed
+from dwnet.core.classes import IGNORE_LABEL, ClassSet, made_up_classes
+from dwnet.core.errors import DWNetError
+from dwnet.core.launch import Processes, threads
 from dwnet.flicker.flows import FlowSource, PairMotion
 from dwnet.flicker.pictures import Curve, HeatMap, Moment, WorstMoments
 from dwnet.flicker.predictions import Prediction, PredictionError, PredictionSet
 from dwnet.flicker.tally import PairCount, SetTally
-from dwnet.metrics_core import classes_needed
-from dwnet.processes import Processes, threads
 from dwnet.video import VideoFrame, VideoReader, prefetch
 
 Progress = Callable[[int, int | None], None]
@@ -110,7 +109,7 @@ def measure_clip(
             other; the message names which.
     """
     if second_every < 1:
-        raise ValueError(f"second_every is {second_every}; allowed are whole numbers from 1")
+        raise DWNetError(f"second_every is {second_every}; allowed are whole numbers from 1")
     with ExitStack() as stack:
         for one in (*sets, *([truth] if truth is not None else [])):
             stack.callback(one.close)
@@ -275,7 +274,7 @@ class _Run:
     def finish(self, flow: FlowSource) -> ClipResult:
         """Check that nothing is left over, and put the result together."""
         if self.frames < 2:
-            raise ValueError(f"{self.clip.path}: has {self.frames} frame(s); flicker needs two or more")
+            raise DWNetError(f"{self.clip.path}: has {self.frames} frame(s); flicker needs two or more")
         for one in (*self.sets, *([self.truth] if self.truth is not None else [])):
             one.finish(self.frames)
         flow.finish(self.frames)

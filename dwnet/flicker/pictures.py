@@ -8,8 +8,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from dwnet.flicker.classes import made_up_colour
-from dwnet.visualize import overlay
+from dwnet.core.classes import made_up_colour
+from dwnet.viz import overlay
 
 Image = NDArray[np.uint8]
 

@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from dwnet.data.classes import ClassSet
+from dwnet.core.classes import ClassSet
+from dwnet.core.launch import Processes, threads
+from dwnet.deploy.runtime import OnnxSegmenter, argmax_labels, load
 from dwnet.flicker.label_maps import ArrayFile, LabelMaps, Prediction, PredictionError, open_label_maps
 from dwnet.flow import dis_flow
-from dwnet.processes import Processes, threads
-from dwnet.runtime import OnnxSegmenter, argmax_labels, load
 from dwnet.video import prefetch
 
 __all__ = [

@@ -12,8 +12,9 @@ from typing import Any, Self
 import numpy as np
 
 from dwnet import __version__
-from dwnet.data.classes import ClassSet
-from dwnet.files import code_commit
+from dwnet.core.classes import ClassSet
+from dwnet.core.errors import DWNetError
+from dwnet.core.files import code_commit
 from dwnet.flicker.definitions import DEFINITIONS, HEADLINE
 from dwnet.flicker.flows import FlowSource, PairMotion
 from dwnet.flicker.measure import ClipResult, clip_facts
@@ -21,7 +22,7 @@ from dwnet.flicker.pictures import HEAT_PX, Moment, data_uri, heat_picture
 from dwnet.flicker.predictions import PredictionSet
 from dwnet.flicker.tally import PairCount, SetTally
 from dwnet.video import VideoFrame, VideoReader
-from dwnet.video_backends import image_files
+from dwnet.video.backends import image_files
 
 FORMAT = 2
 LIBRARIES = ("dwnet", "numpy", "opencv-python-headless", "onnxruntime", "av", "torch", "plotly")
@@ -146,12 +147,12 @@ def assemble(records: Sequence[Record], settings: Settings) -> dict[str, Any]:
     first = records[0]
     for record in records[1:]:
         if list(record["sets"]) != list(first["sets"]):
-            raise ValueError(
+            raise DWNetError(
                 f"clip {record['clip']['name']} has the sets {', '.join(record['sets'])}; allowed are those of "
                 f"{first['clip']['name']}, {', '.join(first['sets'])}"
             )
         if record["classes"] != first["classes"] and not (record["classes_made_up"] and first["classes_made_up"]):
-            raise ValueError(f"clip {record['clip']['name']} has other classes than {first['clip']['name']}")
+            raise DWNetError(f"clip {record['clip']['name']} has other classes than {first['clip']['name']}")
     classes = max((record["classes"] for record in records), key=lambda found: len(found["names"]))
     tallies = {name: _added(records, name) for name in first["sets"]}
     for tally in tallies.values():

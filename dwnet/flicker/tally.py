@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dwnet import IGNORE_LABEL
+from dwnet.core.classes import IGNORE_LABEL
 from dwnet.flicker.flows import PairMotion
 from dwnet.flicker.label_maps import Prediction
 from dwnet.metrics import (

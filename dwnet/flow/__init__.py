@@ -1,9 +1,9 @@
-"""Optical flow: `dis_flow` and `flow_function` on arrays here, the estimators on tensors in `dwnet.flow.estimator`.
+"""Optical flow: `dis_flow` and `flow_function` on arrays, `build_flow` on tensors.
 
-This package imports no PyTorch by itself: what runs exported networks does without it.
+Importing this package imports no PyTorch.
 """
 
-from dwnet.flow.arrays import FLOW_NAMES, FlowFunction, flow_function
 from dwnet.flow.dis import dis_flow
+from dwnet.flow.registry import FLOW_NAMES, FlowFunction, build_flow, flow_function
 
-__all__ = ["FLOW_NAMES", "FlowFunction", "dis_flow", "flow_function"]
+__all__ = ["FLOW_NAMES", "FlowFunction", "build_flow", "dis_flow", "flow_function"]

@@ -5,6 +5,8 @@ import threading
 import cv2
 import numpy as np
 
+from dwnet.core.errors import DWNetError
+
 DIS_PRESETS = {
     "ultrafast": cv2.DISOPTICAL_FLOW_PRESET_ULTRAFAST,
     "fast": cv2.DISOPTICAL_FLOW_PRESET_FAST,
@@ -32,11 +34,11 @@ def dis_flow(frame: np.ndarray, neighbour: np.ndarray, *, preset: str = "medium"
         ValueError: for another preset, or if the frames differ in shape, are not uint8, or are smaller than 24 px.
     """
     if preset not in DIS_PRESETS:
-        raise ValueError(f"unknown DIS preset {preset!r}, allowed are {', '.join(DIS_PRESETS)}")
+        raise DWNetError(f"unknown DIS preset {preset!r}, allowed are {', '.join(DIS_PRESETS)}")
     for name, image in (("frame", frame), ("neighbour", neighbour)):
         fits = image.shape == frame.shape and (image.ndim == 2 or (image.ndim == 3 and image.shape[2] == 3))
         if image.dtype != np.uint8 or not fits or min(image.shape[:2]) < MIN_SIDE_PX:
-            raise ValueError(
+            raise DWNetError(
                 f"{name} is {image.dtype} of shape {image.shape}; DIS flow needs two uint8 frames of one shape, "
                 f"at least {MIN_SIDE_PX} x {MIN_SIDE_PX}"
             )

@@ -6,9 +6,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from dwnet.core.errors import DWNetError
 from dwnet.flow.flownet2_networks import FlowNetC, FlowNetFusion, FlowNetS, FlowNetSD
 from dwnet.flow.network import NetworkFlow, load_flow_weights
-from dwnet.warp import pixel_grid, sample
+from dwnet.ops.warp import pixel_grid, sample
 
 FLOW_UNIT = 20.0
 """FlowNetC and FlowNetS give flows in units of 20 px; FlowNetSD in units of 1/20 px."""
@@ -69,7 +70,7 @@ class FlowNet2Flow(NetworkFlow):
 
     def __init__(self, *, weights: str | Path = "published", trainable: bool = False) -> None:
         if str(weights) == "published":
-            raise ValueError(NOT_DOWNLOADED)
+            raise DWNetError(NOT_DOWNLOADED)
         if str(weights) == "none":
             network = FlowNet2()
         else:

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from dwnet.flow.correlation import correlation
+from dwnet.ops.correlation import correlation
 
 SLOPE = 0.1
 """Of every leaky ReLU."""

@@ -8,8 +8,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from dwnet.flow.estimator import FlowEstimator
-from dwnet.weights import misfit, read_weights
+from dwnet.core.errors import DWNetError
+from dwnet.flow.base import FlowEstimator
+from dwnet.ops.weights import read_weights, state_dict_mismatch
 
 
 class NetworkFlow(FlowEstimator):
@@ -47,7 +48,7 @@ class NetworkFlow(FlowEstimator):
 
     def forward(self, frame: Tensor, neighbour: Tensor) -> Tensor:  # noqa: D102
         if frame.ndim != 4 or frame.shape[1] != 3 or frame.shape != neighbour.shape:
-            raise ValueError(
+            raise DWNetError(
                 f"frames have shapes {tuple(frame.shape)} and {tuple(neighbour.shape)}, allowed is one (B, 3, H, W)"
             )
         height, width = frame.shape[-2:]
@@ -66,7 +67,7 @@ def load_flow_weights(network: nn.Module, path: str | Path, *, name: str) -> Non
 
     Args:
         network: what they belong to.
-        path: of the file (`dwnet.weights.read_weights`).
+        path: of the file (`dwnet.ops.weights.read_weights`).
         name: of the network, for the error.
 
     Raises:
@@ -74,7 +75,7 @@ def load_flow_weights(network: nn.Module, path: str | Path, *, name: str) -> Non
     """
     state = read_weights(path, what="flow weights", names="'published', 'none'")
     own = network.state_dict()
-    differences = misfit(own, state)
+    differences = state_dict_mismatch(own, state)
     if differences:
-        raise ValueError(f"flow weights {Path(path).name}: not {name}'s: {differences}")
+        raise DWNetError(f"flow weights {Path(path).name}: not {name}'s: {differences}")
     network.load_state_dict({key: value.to(own[key].dtype) for key, value in state.items()}, assign=True)

@@ -11,7 +11,7 @@ from torchvision.models.optical_flow import (
     raft_small,
 )
 
-from dwnet.errors import first_line
+from dwnet.core.errors import DWNetError, first_line
 from dwnet.flow.network import NetworkFlow, load_flow_weights
 
 RAFTSize = Literal["small", "large"]
@@ -50,9 +50,9 @@ class RAFTFlow(NetworkFlow):
         updates: int = 12,
     ) -> None:
         if size not in _BUILDERS:
-            raise ValueError(f"unknown RAFT size {size!r}, allowed are {', '.join(_BUILDERS)}")
+            raise DWNetError(f"unknown RAFT size {size!r}, allowed are {', '.join(_BUILDERS)}")
         if updates < 1:
-            raise ValueError(f"RAFT makes at least 1 update, found {updates}")
+            raise DWNetError(f"RAFT makes at least 1 update, found {updates}")
         network = _BUILDERS[size]()
         if str(weights) == "published":
             network.load_state_dict(_published(size))
@@ -84,7 +84,7 @@ def _published(size: RAFTSize) -> dict[str, Tensor]:
     try:
         return dict(weights.get_state_dict(progress=False, check_hash=True))
     except (OSError, RuntimeError) as error:  # no network, or a download that broke off
-        raise ValueError(
+        raise DWNetError(
             f"torchvision's weights of RAFT-{size} cannot be fetched ({first_line(error)}); allowed are also 'none' "
             f"or a weight file ({weights.url})"
         ) from error

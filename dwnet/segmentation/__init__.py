@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from dwnet.core.errors import DWNetError
 from dwnet.segmentation.backbone import BACKBONES, Backbone
 from dwnet.segmentation.danet import DANet
 from dwnet.segmentation.deeplabv3plus import DeepLabV3Plus
@@ -52,9 +53,9 @@ class NetworkSpec:
             ValueError: for a name or number that is not allowed.
         """
         if self.segmenter not in SEGMENTERS:
-            raise ValueError(f"unknown segmenter {self.segmenter!r}, allowed are {', '.join(SEGMENTERS)}")
+            raise DWNetError(f"unknown segmenter {self.segmenter!r}, allowed are {', '.join(SEGMENTERS)}")
         if self.channels is not None and self.channels < 1:
-            raise ValueError(f"channels is {self.channels}, allowed are whole numbers of at least 1")
+            raise DWNetError(f"channels is {self.channels}, allowed are whole numbers of at least 1")
         return SEGMENTERS[self.segmenter](
             Backbone(self.backbone, output_stride=self.output_stride, weights=weights),
             num_classes=num_classes,

@@ -7,7 +7,8 @@ import torch.nn.functional as F
 from timm.layers import Conv2dSame
 from torch import Tensor, nn
 
-from dwnet.normalise import ImageNetNormalise
+from dwnet.core.errors import DWNetError
+from dwnet.ops.normalise import ImageNetNormalise
 from dwnet.segmentation.pretrained import load_backbone_weights
 
 BACKBONES = {
@@ -38,17 +39,17 @@ class Backbone(nn.Module):
     def __init__(self, name: str, *, output_stride: int = 16, weights: str | Path = "none") -> None:
         super().__init__()
         if output_stride not in (8, 16):
-            raise ValueError(f"output_stride is {output_stride}, allowed are 8 and 16")
+            raise DWNetError(f"output_stride is {output_stride}, allowed are 8 and 16")
         timm_name = BACKBONES.get(name, name)
         if not timm.is_model(timm_name):
             near = ", ".join(timm.list_models(f"*{name[:8]}*")[:5]) or "none"
-            raise ValueError(
+            raise DWNetError(
                 f"unknown backbone {name!r}, allowed are {', '.join(BACKBONES)} and timm models (near: {near})"
             )
         try:
             self.network = timm.create_model(timm_name, features_only=True, output_stride=output_stride)
         except (TypeError, RuntimeError, NotImplementedError, AttributeError, AssertionError) as error:
-            raise ValueError(
+            raise DWNetError(
                 f"timm's {timm_name} gives no features at output stride {output_stride}: {error}"
             ) from error
         load_backbone_weights(self.network, timm_name, weights)

@@ -4,6 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from dwnet.core.errors import DWNetError
 from dwnet.segmentation.backbone import Backbone
 from dwnet.segmentation.heads import DilatedSegmenter, conv_bn_relu
 
@@ -44,7 +45,7 @@ class DANet(DilatedSegmenter):
         inputs = backbone.channels[-1]
         channels = inputs // 4 if channels is None else channels
         if channels % QUERY_REDUCTION:
-            raise ValueError(f"channels is {channels}, allowed are multiples of {QUERY_REDUCTION}")
+            raise DWNetError(f"channels is {channels}, allowed are multiples of {QUERY_REDUCTION}")
         super().__init__(backbone, num_classes=num_classes, channels=channels, stride=backbone.strides[-1])
         self.position = _branch(inputs, PositionAttention(channels))
         self.channel = _branch(inputs, ChannelAttention(channels))

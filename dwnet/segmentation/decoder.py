@@ -3,9 +3,10 @@
 import torch
 from torch import Tensor, nn
 
+from dwnet.core.errors import DWNetError
+from dwnet.ops.resize import resize
 from dwnet.segmentation.backbone import Backbone
 from dwnet.segmentation.heads import conv_bn_relu, separable_conv_bn_relu
-from dwnet.warp import resize
 
 LOW_LEVEL_STRIDE = 4
 """Image pixels per pixel of F_t, and of the backbone's map that the decoder adds (the paper's Conv2)."""
@@ -28,7 +29,7 @@ class Decoder(nn.Module):
     def __init__(self, backbone: Backbone, in_channels: int, out_channels: int) -> None:
         super().__init__()
         if LOW_LEVEL_STRIDE not in backbone.strides:
-            raise ValueError(
+            raise DWNetError(
                 f"the backbone's maps have strides {backbone.strides}, a decoder needs one of {LOW_LEVEL_STRIDE}"
             )
         self.low_level_stage = backbone.strides.index(LOW_LEVEL_STRIDE)

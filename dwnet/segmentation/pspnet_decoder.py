@@ -2,6 +2,7 @@
 
 from torch import Tensor
 
+from dwnet.core.errors import DWNetError
 from dwnet.segmentation.backbone import Backbone
 from dwnet.segmentation.decoder import LOW_LEVEL_STRIDE, Decoder
 from dwnet.segmentation.heads import DilatedSegmenter, conv_bn_relu
@@ -38,7 +39,7 @@ class PSPNetDecoder(DilatedSegmenter):
     ) -> None:
         channels = 256 if channels is None else channels
         if channels % 4:
-            raise ValueError(f"channels is {channels}, allowed are multiples of 4")
+            raise DWNetError(f"channels is {channels}, allowed are multiples of 4")
         super().__init__(backbone, num_classes=num_classes, channels=channels, stride=LOW_LEVEL_STRIDE)
         inputs = backbone.channels[-1]
         self.pyramid = PyramidPooling(inputs, channels // 4)

@@ -5,7 +5,7 @@ from abc import ABC, abstractmethod
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from dwnet.warp import resize
+from dwnet.ops.resize import resize
 
 
 class Segmenter(nn.Module, ABC):

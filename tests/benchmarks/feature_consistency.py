@@ -10,10 +10,10 @@ from collections.abc import Callable
 
 import torch
 import tyro
-from measure import described, devices, markdown, side_by_side
 from torch import Tensor
 
-from dwnet.losses import feature_consistency
+from dwnet.method.losses import feature_consistency
+from tests.benchmarks.measure import described, devices, markdown, side_by_side
 
 
 def direct(features: Tensor, warped: Tensor) -> Tensor:
@@ -35,7 +35,7 @@ def cost(channels: int, size: tuple[int, int], device: torch.device, rounds: int
     features, warped = (map_.requires_grad_() for map_ in maps(channels, size, 0.1, device))
     variants: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
         "N x N maps": direct,
-        "dwnet.losses.feature_consistency": feature_consistency,
+        "dwnet.method.losses.feature_consistency": feature_consistency,
     }
     runs = {
         name: lambda loss=loss: torch.autograd.grad(loss(features, warped), (features, warped))

@@ -9,11 +9,11 @@ from collections.abc import Callable
 
 import torch
 import tyro
-from measure import described, devices, markdown, side_by_side
 from torch import Tensor
 from torchvision.ops import deform_conv2d
 
-from dwnet.fgconv import FlowGuidedConv2d
+from dwnet.method.fgconv import FlowGuidedConv2d
+from tests.benchmarks.measure import described, devices, markdown, side_by_side
 
 
 def compare(channels: int, size: tuple[int, int], s: int, device: torch.device, rounds: int, *, compiled: bool) -> str:

@@ -19,7 +19,7 @@ import numpy as np
 
 from dwnet.video import VideoWriter
 
-COMMAND = "import tyro; from dwnet.flicker.command import flicker; tyro.cli(flicker)"
+COMMAND = "import tyro; from dwnet.cli.flicker import flicker; tyro.cli(flicker)"
 
 
 def make_clip(path: Path, frames: int, width: int, height: int) -> None:

@@ -17,13 +17,13 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from dwnet.deploy.runtime import argmax_labels, load
 from dwnet.flicker import measure_clip, open_flow, open_predictions
 from dwnet.flicker.label_maps import open_label_maps
 from dwnet.flicker.predictions import FilePredictions
 from dwnet.flow import dis_flow
-from dwnet.runtime import argmax_labels, load
 from dwnet.video import open_video
-from dwnet.video_backends import image_files
+from dwnet.video.backends import image_files
 
 VOID = 11
 CLASSES = 11

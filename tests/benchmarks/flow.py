@@ -11,11 +11,12 @@ from collections.abc import Callable
 import torch
 import torch.nn.functional as F
 import tyro
-from measure import described, devices, markdown, side_by_side
 from torch import Tensor
 
-from dwnet.flow.correlation import correlation
-from dwnet.flow.estimator import FLOWS, FlowEstimator, build_flow
+from dwnet.flow.base import FlowEstimator
+from dwnet.flow.registry import FLOWS, build_flow
+from dwnet.ops.correlation import correlation
+from tests.benchmarks.measure import described, devices, markdown, side_by_side
 
 REACH = 20
 """FlowNet2's farthest displacement, in pixels of the map; its step is 2."""

@@ -17,19 +17,20 @@ import cv2
 import numpy as np
 import torch
 import tyro
-from measure import described
 from torch import Tensor, nn
 from torch.utils.data import default_collate
 
-from dwnet.data.street import StreetScene
+from dwnet.core.progress import Progress
 from dwnet.data.street_pairs import StreetPairs, first_seed
+from dwnet.evaluation.flow_error import FlowError, FlowOf, flows_to_judge, judge_flow, markdown
 from dwnet.flow import dis_flow
-from dwnet.flow_error import FlowError, FlowOf, flows_to_judge, judge_flow, markdown
-from dwnet.methods import DWNetMethod, Method, MethodSpec
-from dwnet.progress import Progress
-from dwnet.refine import FlowRefinement, centre_tap
+from dwnet.method.flow_refinement import FlowRefinement, centre_tap
+from dwnet.method.training import DWNetMethod, Method, MethodSpec
+from dwnet.ops.resize import resize_flow
+from dwnet.ops.warp import warp
 from dwnet.segmentation import NetworkSpec, Segmenter
-from dwnet.warp import resize_flow, warp
+from dwnet.street import StreetScene
+from tests.benchmarks.measure import described
 
 CROP = (192, 224)
 BATCH = 4

@@ -17,9 +17,9 @@ import time
 import torch
 import tyro
 
-from dwnet.methods import MethodSpec
+from dwnet.method.training import MethodSpec
 from dwnet.segmentation import NetworkSpec
-from train.build import _keep_freed_memory
+from train.engine.build import _keep_freed_memory
 
 
 def steps(kept: bool, count: int, batch_size: int, side: int) -> dict[str, float]:

@@ -12,14 +12,14 @@ from typing import Any
 
 import torch
 import tyro
-from measure import described, devices, markdown, side_by_side
 from torch import Tensor, nn
 
-from dwnet.flow.estimator import FlowEstimator
-from dwnet.losses import feature_consistency, occlusion_weight, prediction_consistency
-from dwnet.methods import DWNetMethod, MethodSpec
+from dwnet.flow.base import FlowEstimator
+from dwnet.method.losses import feature_consistency, occlusion_weight, prediction_consistency
+from dwnet.method.training import DWNetMethod, MethodSpec
+from dwnet.ops.resize import resize, resize_flow
 from dwnet.segmentation import NetworkSpec
-from dwnet.warp import resize, resize_flow
+from tests.benchmarks.measure import described, devices, markdown, side_by_side
 
 
 class GivenFlow(FlowEstimator):

@@ -15,10 +15,10 @@ from feature_consistency import direct
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from dwnet.losses import occlusion_weight
-from dwnet.methods import DWNetMethod
-from dwnet.processes import available_cpus
-from dwnet.warp import resize, resize_flow
+from dwnet.core.launch import available_cpus
+from dwnet.method.losses import occlusion_weight
+from dwnet.method.training import DWNetMethod
+from dwnet.ops.resize import resize, resize_flow
 
 
 class PlainPairs(Dataset[dict[str, Tensor]]):

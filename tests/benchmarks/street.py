@@ -17,10 +17,10 @@ import cv2
 import numpy as np
 import tyro
 
-from dwnet.data.street import LOOKS, StreetScene
-from dwnet.data.street.cache import ArrayCache
 from dwnet.data.street_pairs import StreetPairs
 from dwnet.data.transforms import Augmentation
+from dwnet.street import LOOKS, StreetScene
+from dwnet.street.cache import ArrayCache
 
 
 def timed(run: Callable[[int], object], frames: range) -> tuple[list[float], list[float]]:

@@ -4,7 +4,8 @@ import time
 
 import pytest
 import torch
-from measure import markdown, peak_bytes, side_by_side
+
+from tests.benchmarks.measure import markdown, peak_bytes, side_by_side
 
 CPU = torch.device("cpu")
 MIB = 2**20

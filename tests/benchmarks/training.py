@@ -22,17 +22,17 @@ import numpy as np
 import torch
 import tyro
 from accelerate import Accelerator
-from measure import described, devices, markdown, side_by_side
-from plain_loop import Plain, plain_loss
 from torch.utils.flop_counter import FlopCounterMode
 
-from dwnet.methods import DWNetMethod, MethodSpec
+from dwnet.method.training import DWNetMethod, MethodSpec
 from dwnet.segmentation import NetworkSpec
-from train.batches import stop_workers
-from train.build import unwrapped
-from train.loop import Trainer
-from train.progress import Clock
-from train.spec import DataSpec, Recipe
+from tests.benchmarks.measure import described, devices, markdown, side_by_side
+from tests.benchmarks.plain_loop import Plain, plain_loss
+from train.config.spec import DataSpec, Recipe
+from train.engine.batches import stop_workers
+from train.engine.build import unwrapped
+from train.engine.loop import Trainer
+from train.monitoring.progress import Clock
 
 PEAK_TFLOPS = {"H100": 989.0, "H200": 989.0, "A100": 312.0, "L40S": 362.0, "A10G": 70.0}
 """Dense bf16 by the makers' data sheets."""

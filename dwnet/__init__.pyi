@@ -1,0 +1,15 @@
+from . import metrics as metrics
+from .adapters import adapt as adapt
+from .comparison.compare import compare as compare
+from .comparison.networks import load_networks as load_networks
+from .core.classes import IGNORE_LABEL as IGNORE_LABEL
+from .core.classes import ClassSet as ClassSet
+from .core.errors import DWNetError as DWNetError
+from .deploy.runtime import load as load
+from .flow.registry import build_flow as build_flow
+from .flow.registry import flow_function as flow_function
+from .method.dwnet import DWNet as DWNet
+from .segmentation import NetworkSpec as NetworkSpec
+from .video import open_video as open_video
+
+__version__: str

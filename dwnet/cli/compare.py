@@ -1,0 +1,60 @@
+"""`dwnet compare`."""
+
+from pathlib import Path
+
+import tyro
+
+from dwnet.cli.options import FlowName
+from dwnet.core.progress import Progress
+
+
+def compare(
+    clip: tyro.conf.Positional[Path],
+    /,
+    models: Path | None = None,
+    output: Path = Path("comparison"),
+    max_side: int = 480,
+    every: int = 1,
+    limit: int | None = None,
+    flow: FlowName = "dis",
+    flow_weights: str = "published",
+) -> None:
+    """Compare exported networks on a clip, as the page does: side-by-side MP4, CSV a frame, JSON report.
+
+    Args:
+        clip: a video file, or a folder of images.
+        models: folder of exported networks, one a method, the baseline among them; default: the bundled ones.
+        output: folder for the files.
+        max_side: the frames' longer side is reduced to this, in pixels.
+        every: takes every n-th frame.
+        limit: at most so many frames.
+        flow: what flicker is measured along, and methods warp by.
+        flow_weights: of the flow: published, or a file.
+    """
+    from dwnet.comparison.compare import compare as run
+    from dwnet.comparison.networks import load_networks
+    from dwnet.comparison.report import ComparisonFiles
+    from dwnet.core.bundled import models_folder
+
+    progress, frame = Progress(clip.name), None
+    networks = load_networks(models or models_folder())
+    for frame in run(
+        clip,
+        networks,
+        output_dir=output,
+        flow=flow,
+        flow_weights=flow_weights,
+        max_side=max_side,
+        every=every,
+        limit=limit,
+    ):
+        progress(frame.compared, frame.expected or frame.compared)
+    progress.close()
+    assert frame is not None  # `run` refuses a clip without frames
+    print("| method | flips % | temporal consistency % | median ms per frame | mean ms |\n|---|---|---|---|---|")
+    for method, summary in frame.summaries.items():
+        cells = [summary.flips_percent, summary.temporal_consistency_percent]
+        cells += [summary.latency_ms_median, summary.latency_ms_mean]
+        print(f"| {method} | {' | '.join('-' if cell is None else f'{cell:.2f}' for cell in cells)} |")
+    files = ComparisonFiles.beside(output, Path(clip.name))
+    print(f"\n{frame.compared} frames; {files.video}, {files.csv}, {files.json}")

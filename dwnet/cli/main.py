@@ -1,0 +1,79 @@
+"""The command `dwnet`: the tree of its commands."""
+
+import sys
+from collections.abc import Callable, Mapping
+from typing import TypeAlias
+
+from tyro.extras import SubcommandApp
+
+from dwnet.cli.compare import compare
+from dwnet.cli.data import camvid_frames, check_files, frames
+from dwnet.cli.demo import demo
+from dwnet.cli.evaluate import evaluate
+from dwnet.cli.export import export
+from dwnet.cli.flicker import flicker
+from dwnet.cli.hub import push, save
+from dwnet.cli.judge_flow import judge_flow
+from dwnet.cli.street import street
+from dwnet.core.extras import missing_extra
+
+Command: TypeAlias = Callable[..., None]
+
+COMMANDS: Mapping[str, Command | Mapping[str, Command]] = {
+    "demo": demo,
+    "compare": compare,
+    "flicker": flicker,
+    "evaluate": evaluate,
+    "judge-flow": judge_flow,
+    "export": export,
+    "street": street,
+    "data": {"check": check_files, "frames": frames, "camvid-frames": camvid_frames},
+    "hub": {"save": save, "push": push},
+}
+"""Every command, and groups of commands."""
+
+GROUPS = {
+    "data": "Check data sets; extract the frames that training needs from videos.",
+    "hub": "Networks on the Hugging Face hub.",
+}
+
+
+DESCRIPTION = "Steadier video segmentation: compare networks, measure flicker, evaluate, export."
+
+
+def _group_help(name: str, group: Mapping[str, Command]) -> str:
+    """The help of a group, with each of its commands, so that `dwnet --help` shows the whole tree."""
+    lines = [f"{name} {sub}: {(run.__doc__ or '').partition(chr(10))[0]}" for sub, run in group.items()]
+    return "\n\n".join([GROUPS[name], *lines])
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Runs a command.
+
+    Returns:
+        The exit status: 0, 1 after an error, 130 after Ctrl+C. Wrong options end the process with status 2.
+    """
+    app = SubcommandApp()
+    for name, command in COMMANDS.items():
+        if callable(command):
+            app.command(command, name=name)
+            continue
+        group = SubcommandApp()
+        for sub, run in command.items():
+            group.command(run, name=sub)
+        app.command(group, name=name, help=_group_help(name, command))
+    try:
+        app.cli(args=arguments, prog="dwnet", description=DESCRIPTION)
+    except ModuleNotFoundError as error:
+        missing = missing_extra(error)
+        if missing is None:
+            raise
+        print(f"dwnet: {missing}", file=sys.stderr)
+        return 1
+    except (ValueError, RuntimeError, OSError) as error:
+        print(f"dwnet: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("dwnet: interrupted; nothing half-written remains", file=sys.stderr)
+        return 130
+    return 0

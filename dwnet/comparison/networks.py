@@ -1,0 +1,80 @@
+"""The exported networks of one comparison: one per method, all with the same classes."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from dwnet.comparison.report import BASELINE
+from dwnet.core.errors import DWNetError
+from dwnet.deploy.runtime import (
+    NetworkFileError,
+    OnnxFlowRefinement,
+    OnnxSegmenter,
+    check_same_classes,
+    load,
+)
+
+METHOD_ORDER = ("baseline", "keyframe", "static_warp", "dwnet")
+"""How the known methods are shown; others follow."""
+
+
+@dataclass(frozen=True)
+class Networks:
+    """The networks of one comparison; `load_networks` reads them from a folder."""
+
+    segmenters: Mapping[str, OnnxSegmenter]
+    """By method, the baseline among them, all with the same classes."""
+    flow_refinement: OnnxFlowRefinement | None
+    """For the refined flow that is shown; no method uses it at inference."""
+
+    def __post_init__(self) -> None:
+        if BASELINE not in self.segmenters:
+            raise DWNetError(f"found the methods {', '.join(self.segmenters) or 'none'}; {BASELINE} must be among them")
+        check_same_classes(self.segmenters.values())
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Names by class id."""
+        return self.segmenters[BASELINE].info.classes
+
+    @property
+    def palette(self) -> tuple[tuple[int, int, int], ...]:
+        """RGB 0..255 by class id."""
+        return self.segmenters[BASELINE].info.palette
+
+
+def load_networks(folder: str | Path, *, threads: int | None = None) -> Networks:
+    """Open every `.onnx` file in a folder.
+
+    Args:
+        folder: holds one network per method, the baseline among them, and at most one flow refinement.
+        threads: CPU threads of one run; None takes every CPU this process may use.
+
+    Raises:
+        NetworkFileError: no such folder, no baseline, two files of one method, differing classes, or a file that
+            is no exported network.
+    """
+    folder = Path(folder)
+    paths = sorted(folder.glob("*.onnx"))
+    if not paths:
+        raise NetworkFileError(f"no .onnx file in {folder}; `dwnet export CHECKPOINT` writes one per method")
+    segmenters: dict[str, OnnxSegmenter] = {}
+    refinement: OnnxFlowRefinement | None = None
+    for path in paths:
+        network = load(path, threads=threads)
+        if isinstance(network, OnnxFlowRefinement):
+            if refinement is not None:
+                raise NetworkFileError(f"{refinement.info.path} and {path} both refine the flow; allowed: one of them")
+            refinement = network
+        elif isinstance(network, OnnxSegmenter):
+            method = network.info.method
+            if method in segmenters:
+                raise NetworkFileError(
+                    f"{segmenters[method].info.path} and {path} are both of method {method!r}; allowed: one of each"
+                )
+            segmenters[method] = network
+    if BASELINE not in segmenters:
+        found = ", ".join(segmenters) or "none"
+        raise NetworkFileError(f"no network of method {BASELINE!r} in {folder}; found: {found}")
+    known = {method: segmenters.pop(method) for method in METHOD_ORDER if method in segmenters}
+    return Networks(segmenters=known | segmenters, flow_refinement=refinement)

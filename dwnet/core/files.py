@@ -1,0 +1,85 @@
+"""Files: which are images, writing so that nothing half-written is ever seen, and asking git what the code is."""
+
+import os
+import re
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+IMAGE_SUFFIXES = (".bmp", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp")
+"""What counts as an image in a folder."""
+
+
+@contextmanager
+def atomic_write(path: str | Path) -> Iterator[Path]:
+    """Yields a temporary path beside `path`; renames it to `path` on success, removes it on any exception.
+
+    A kill at any moment leaves either the old file or the new one. The parent folder is made if it is missing.
+    """
+    target = Path(path)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.stem}.", suffix=target.suffix)
+    os.close(handle)
+    temporary = Path(name)
+    try:
+        yield temporary
+        with temporary.open("rb+") as file:
+            os.fsync(file.fileno())
+        mode = 0o666 & ~_umask()
+        temporary.chmod(mode)
+        os.replace(temporary, target)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _umask() -> int:
+    current = os.umask(0)
+    os.umask(current)
+    return current
+
+
+def code_commit() -> str:
+    """The git commit of this code, with "+changes" if the tree differs from it; "unknown" outside a clone."""
+    folder = Path(__file__).resolve().parents[2]
+    if not (folder / ".git").exists():  # an installed package may lie in the repository of another project
+        return "unknown"
+    try:
+        head = subprocess.run(["git", "rev-parse", "HEAD"], cwd=folder, capture_output=True, text=True, check=True)
+        changes = subprocess.run(["git", "status", "--porcelain", "-uno"], cwd=folder, capture_output=True, text=True)
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"
+    return head.stdout.strip() + ("+changes" if changes.stdout.strip() else "")
+
+
+@contextmanager
+def atomic_folder(target: Path) -> Iterator[Path]:
+    """Yields an empty folder beside `target` that takes its place on success, and is removed on any exception."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(
+        dir=target.parent, prefix=f".{target.name}.", ignore_cleanup_errors=True
+    ) as beside:
+        new, old = Path(beside) / "new", Path(beside) / "old"
+        new.mkdir()  # not the temporary folder itself, which only its owner may read
+        yield new
+        if target.exists():
+            target.rename(old)
+        try:
+            new.rename(target)
+        except OSError:
+            if old.exists():
+                old.rename(target)
+            raise
+        shutil.rmtree(old, ignore_errors=True)
+
+
+def natural_order(files: Iterable[Path]) -> list[Path]:
+    """Files by name, numbers in names by value: ``f2.png`` before ``f10.png``."""
+
+    def key(file: Path) -> tuple[list[tuple[int, str]], str]:
+        pieces = re.split(r"(\d+)", file.name)
+        return [(int(piece), "") if piece.isdigit() else (-1, piece) for piece in pieces], file.name
+
+    return sorted(files, key=key)

@@ -1,0 +1,288 @@
+"""Eq. 4-8: the losses, and three for the refined flow that are not the paper's. Plain functions of tensors, in float32
+whatever the surrounding precision.
+
+In a training of several processes each is a mean over the pixels of all of them (`_shared_count`): while gradients are
+recorded, all processes have to call it.
+"""
+
+from collections.abc import Sequence
+from typing import Literal, get_args
+
+import torch
+import torch.distributed as dist
+import torch.nn.functional as F
+from torch import Tensor
+
+from dwnet.core.classes import IGNORE_LABEL
+from dwnet.core.errors import DWNetError
+from dwnet.ops.normalise import IMAGENET_STD
+from dwnet.ops.resize import resize
+from dwnet.ops.warp import warp
+
+Space = Literal["logits", "softmax"]
+
+CHARBONNIER = 1e-3
+"""Where the penalty sqrt(x^2 + c^2) - c of the flow's losses turns from a square into a length; 0 at x = 0."""
+EDGE = 1.0
+"""Edge-aware smoothness: an edge of this height, on the scale of Eq. 7's E, weighs exp(-1)."""
+
+
+def segmentation_loss(
+    logits: Tensor, labels: Tensor, *, class_weights: Sequence[float] | Tensor | None = None
+) -> Tensor:
+    """The pixel-wise cross-entropy l_ce (section 3.5), averaged over the labelled pixels.
+
+    Args:
+        logits: (B, K, h, w) float; resized to the labels where they are smaller.
+        labels: (B, H, W) uint8 or int64, 0..K-1 or `IGNORE_LABEL`.
+        class_weights: of each class's pixels in the sum, K numbers; None is the paper's, 1 each. The mean stays one
+            over pixels, whatever their weights.
+
+    Returns:
+        A scalar; 0 where no pixel is labelled.
+    """
+    logits = resize(at_least_float32(logits), (labels.shape[-2], labels.shape[-1]))
+    weight = None if class_weights is None else torch.as_tensor(class_weights).to(logits)
+    summed = F.cross_entropy(logits, labels.long(), weight=weight, ignore_index=IGNORE_LABEL, reduction="sum")
+    return summed / _shared_count((labels != IGNORE_LABEL).sum())
+
+
+def feature_consistency(features: Tensor, warped: Tensor, valid: Tensor | None = None) -> Tensor:
+    """Eq. 4-5: mean squared difference of the two cosine self-similarity maps A_t and A^_t.
+
+    Exact, yet it forms no difference of two nearly equal sums. With the unit rows of Eq. 4 as X and Y, S = X + Y and
+    D = X - Y, the difference of the maps is A - A^ = 1/2 (S D' + D S'). For few pixels that N x N map is built; for
+    many, its squared norm is 1/2 [tr(S'S D'D) + tr(S'D S'D)], of C x C matrices only: O(C^2 + N C) memory, no N x N
+    map.
+
+    Args:
+        features: F_t, (B, C, H, W) float.
+        warped: F^_t, the same.
+        valid: (B, 1, H, W) bool; pixels that are False take part in no pair, and N counts the others. Default: all.
+
+    Returns:
+        A scalar: the mean of Eq. 5 over the images of the batch that have valid pixels; 0 where none has.
+    """
+    with torch.autocast(features.device.type, enabled=False):
+        # Eq. 4: with rows of unit length, a_ij is a plain product.
+        x = _unit_columns(at_least_float32(features).flatten(2))
+        y = _unit_columns(at_least_float32(warped).flatten(2))
+        batch, channels, pixels = x.shape
+        counts = torch.full((batch,), pixels, device=x.device, dtype=x.dtype)
+        images = torch.full((), batch, device=x.device)
+        if valid is not None:
+            keep = valid.flatten(2).to(x.dtype)
+            x, y = x * keep, y * keep
+            counts = keep.sum(dim=(1, 2))
+            images = (counts > 0).sum()
+            counts = counts.clamp(min=1)
+        s, d = x + y, x - y  # (B, C, N)
+        if pixels < 2 * channels:
+            z = s.transpose(1, 2) @ d
+            squares = (0.5 * (z + z.transpose(1, 2))).square().sum(dim=(1, 2))
+        else:
+            st = s.transpose(1, 2)
+            sd = s @ d.transpose(1, 2)
+            squares = 0.5 * ((s @ st) * (d @ d.transpose(1, 2)) + sd * sd.transpose(1, 2)).sum(dim=(1, 2))
+        return (squares / counts.square()).sum() / _shared_count(images)
+
+
+def _unit_columns(x: Tensor) -> Tensor:
+    """(B, C, N) to columns of length 1. A zero column stays zero, and gets no gradient: it has no direction to turn."""
+    length = x.norm(dim=1, keepdim=True)
+    return torch.where(length > 1e-12, x / length.clamp(min=1e-12), 0)
+
+
+def at_least_float32(x: Tensor) -> Tensor:
+    """The same in float32, or in float64 where it is that."""
+    return x.to(torch.promote_types(x.dtype, torch.float32))
+
+
+def _shared_count(count: Tensor) -> Tensor:
+    """What a sum is divided by to be a mean: `count`, in several processes the mean of all their counts, at least 1.
+
+    Without gradients it is this process's own: nobody has to wait for the others.
+
+    Processes average their gradients. With one divisor for all, that average is the gradient of one process with the
+    whole batch; with a divisor for each, the pixels of a process with few labels would weigh more.
+    """
+    count = count.detach().to(torch.float64 if count.dtype == torch.float64 else torch.float32)
+    processes = 1
+    if torch.is_grad_enabled() and dist.is_available() and dist.is_initialized():
+        count, processes = count.clone(), dist.get_world_size()
+        dist.all_reduce(count)
+    return count.clamp(min=1) / processes
+
+
+def occlusion_weight(frame: Tensor, neighbour: Tensor, flow_px: Tensor, *, delta: float = 2.0) -> tuple[Tensor, Tensor]:
+    """Eq. 7: M = exp(-E / delta), with E = |I_t - I^_t| the error of warping the neighbour's image by the coarse flow.
+
+    E sums the absolute differences over the channels of the *normalised* images: delta = 1, 2, 5 tell good from bad
+    flow on that scale only. M is a weight, so no gradient passes through it: a jointly trained flow would learn to be
+    wrong.
+
+    Args:
+        frame: I_t, (B, 3, H, W) float, RGB, 0..1.
+        neighbour: I_{t+k}, the same.
+        flow_px: the coarse flow from t to t+k, (B, 2, H, W), in pixels of the image.
+        delta: larger is more forgiving.
+
+    Returns:
+        M (B, 1, H, W) float32 in 0..1, and the validity mask (B, 1, H, W) bool of the warp.
+
+    Raises:
+        ValueError: if delta is not positive.
+    """
+    if delta <= 0:
+        raise DWNetError(f"delta is {delta}, allowed are numbers above 0")
+    with torch.no_grad(), torch.autocast(frame.device.type, enabled=False):
+        frame, neighbour = at_least_float32(frame), at_least_float32(neighbour)
+        warped, valid = warp(neighbour, flow_px.to(frame.dtype))
+        error = _over_std(frame - warped).abs().sum(dim=1, keepdim=True)
+        return torch.exp(-error / delta), valid
+
+
+def prediction_consistency(
+    logits: Tensor, warped_logits: Tensor, *, weight: Tensor, valid: Tensor, space: Space = "logits"
+) -> Tensor:
+    """Eq. 6: mean over the valid pixels of M_i ||P_i - P^_i||^2; M enters once, unsquared.
+
+    Args:
+        logits: of P_t, (B, K, H, W) float.
+        warped_logits: of P^_t, the same.
+        weight: M, (B, 1, H, W) float, 0..1.
+        valid: (B, 1, H, W) bool; pixels that are False do not count, in the sum nor in N.
+        space: what P is: "logits" (default, as in the work the paper takes the loss from) or "softmax".
+
+    Returns:
+        A scalar; 0 where no pixel is valid.
+
+    Raises:
+        ValueError: for another `space`, or a weight or mask that does not lie on the logits.
+    """
+    if space not in get_args(Space):
+        raise DWNetError(f"unknown prediction space {space!r}, allowed are {', '.join(get_args(Space))}")
+    if not weight.shape == valid.shape == (logits.shape[0], 1, *logits.shape[2:]):
+        raise DWNetError(
+            f"weight has shape {tuple(weight.shape)} and valid {tuple(valid.shape)}, allowed is (B, 1, H, W) "
+            f"for logits of shape {tuple(logits.shape)}"
+        )
+    p, q = at_least_float32(logits), at_least_float32(warped_logits)
+    if space == "softmax":
+        p, q = p.softmax(dim=1), q.softmax(dim=1)
+    squared = (p - q).square().sum(dim=1, keepdim=True)
+    counted = valid.to(squared.dtype)
+    return (weight * squared * counted).sum() / _shared_count(counted.sum())
+
+
+def total_loss(
+    segmentation: Tensor,
+    feature: Tensor,
+    prediction: Tensor,
+    *,
+    feature_weight: float = 10.0,
+    prediction_weight: float = 0.1,
+) -> Tensor:
+    """Eq. 8: l = l_ce + lambda_1 l_fc + lambda_2 l_pc, with lambda_1 = 10 and lambda_2 = 0.1 (section 4.1.3)."""
+    return segmentation + feature_weight * feature + prediction_weight * prediction
+
+
+def warping_error(frame: Tensor, neighbour: Tensor, flow_px: Tensor, *, counted: Tensor) -> Tensor:
+    """How far the neighbour's image, warped by a flow, is from the frame: trains a flow without truth. Not the paper's.
+
+    l_w = 1 / 3N sum_i sum_c [sqrt((e_ic / sigma_c)^2 + c^2) - c] over the N pixels that count, with e = I_t - I^_t, the
+    sigma of the normalised images and c = `CHARBONNIER`. What is hidden in the neighbour cannot be told from a wrong
+    flow without truth: it counts, with the bounded pull of an absolute difference.
+
+    Args:
+        frame: I_t, (B, 3, H, W) float, RGB, 0..1.
+        neighbour: I_{t+k}, the same. Outside it is black.
+        flow_px: from t to t+k, (B, 2, H, W) float, in pixels of the image.
+        counted: (B, 1, H, W) bool; pixels that are False do not count. It must not follow from `flow_px`: were the
+            pixels left out that leave the neighbour, the flow would learn to leave.
+
+    Returns:
+        A scalar; 0 where nothing counts.
+
+    Raises:
+        ValueError: for a flow or mask that does not lie on the images.
+    """
+    with torch.autocast(frame.device.type, enabled=False):
+        frame, neighbour = at_least_float32(frame), at_least_float32(neighbour)
+        warped, _ = warp(neighbour, flow_px.to(frame.dtype))
+        return _mean(_charbonnier(_over_std(frame - warped)).mean(dim=1, keepdim=True), counted)
+
+
+def edge_aware_smoothness(flow_px: Tensor, frame: Tensor, *, counted: Tensor) -> Tensor:
+    """First differences of a flow, cheap where the image has an edge: motion may change there. Not the paper's.
+
+    l_s = 1 / N sum_(i,j) exp(-E_ij / d) sum_(dx,dy) [sqrt((f_i - f_j)^2 + c^2) - c] over the N pairs of pixels side by
+    side or one above the other, with E_ij = sum_c |I_ic - I_jc| / sigma_c, d = `EDGE` and c = `CHARBONNIER`.
+
+    Args:
+        flow_px: (B, 2, h, w) float, in pixels of this map.
+        frame: I_t, (B, 3, H, W) float, RGB, 0..1; averaged over the cells of the map where it is larger.
+        counted: (B, 1, h, w) bool; pairs with a pixel that is False do not count.
+
+    Returns:
+        A scalar; 0 where nothing counts.
+
+    Raises:
+        ValueError: for a mask that does not lie on the flow.
+    """
+    with torch.autocast(frame.device.type, enabled=False):
+        flow = at_least_float32(flow_px)
+        image = F.adaptive_avg_pool2d(at_least_float32(frame), (flow.shape[-2], flow.shape[-1]))
+        image = _over_std(image)
+        _require_mask(counted, flow[:, :1])
+        summed, pairs = flow.new_zeros(()), flow.new_zeros(())
+        for axis in (2, 3):
+            edge = image.diff(dim=axis).abs().sum(dim=1, keepdim=True)
+            change = _charbonnier(flow.diff(dim=axis)).sum(dim=1, keepdim=True)
+            steps = flow.shape[axis] - 1
+            both = counted.narrow(axis, 0, steps) & counted.narrow(axis, 1, steps)
+            summed = summed + torch.where(both, torch.exp(-edge / EDGE) * change, 0).sum()
+            pairs = pairs + both.sum()
+        return summed / _shared_count(pairs)
+
+
+def end_point_error(flow_px: Tensor, true_flow_px: Tensor, *, counted: Tensor) -> Tensor:
+    """Mean length of the difference to the exact flow: supervises a flow where truth is known. Not the paper's.
+
+    Args:
+        flow_px: (B, 2, H, W) float.
+        true_flow_px: the same, exact.
+        counted: (B, 1, H, W) bool; pixels that are False do not count.
+
+    Returns:
+        A scalar, in pixels (the length is softened below `CHARBONNIER`); 0 where nothing counts.
+
+    Raises:
+        ValueError: for a mask that does not lie on the flow.
+    """
+    difference = at_least_float32(flow_px) - at_least_float32(true_flow_px)
+    length = (difference.square().sum(dim=1, keepdim=True) + CHARBONNIER**2).sqrt() - CHARBONNIER
+    return _mean(length, counted)
+
+
+def _over_std(difference: Tensor) -> Tensor:
+    """A difference of images (B, 3, H, W) on the scale of normalised ones; their means cancel in it.
+
+    By plain numbers: a tensor of them would be copied to the GPU in every step, which waits for it.
+    """
+    return torch.cat([difference[:, c : c + 1] / std for c, std in enumerate(IMAGENET_STD)], dim=1)
+
+
+def _charbonnier(x: Tensor) -> Tensor:
+    return (x.square() + CHARBONNIER**2).sqrt() - CHARBONNIER
+
+
+def _mean(values: Tensor, counted: Tensor) -> Tensor:
+    """Over the pixels of (B, 1, H, W) that are counted; 0 where none is."""
+    _require_mask(counted, values)
+    return torch.where(counted, values, 0).sum() / _shared_count(counted.sum())
+
+
+def _require_mask(counted: Tensor, values: Tensor) -> None:
+    if counted.shape != values.shape:
+        raise DWNetError(f"counted has shape {tuple(counted.shape)}, allowed is {tuple(values.shape)}")

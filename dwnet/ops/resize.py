@@ -1,0 +1,26 @@
+"""Resizing of maps and flows (`align_corners=False`: pixel centres are kept)."""
+
+import torch.nn.functional as F
+from torch import Tensor
+
+
+def resize(source: Tensor, size: tuple[int, int]) -> Tensor:
+    """Bilinear resizing of a (B, C, H, W) map to `size` = (h, w), pixel centres kept (`align_corners=False`)."""
+    if tuple(source.shape[-2:]) == tuple(size):
+        return source
+    return F.interpolate(source, size=size, mode="bilinear", align_corners=False)
+
+
+def resize_flow(flow_px: Tensor, size: tuple[int, int]) -> Tensor:
+    """Resizes a flow, and scales its vectors to pixels of the new map.
+
+    Args:
+        flow_px: (B, 2n, H, W) float: n flows, each (dx, dy).
+        size: (h, w) of the new map.
+
+    Returns:
+        (B, 2n, h, w) float.
+    """
+    height, width = flow_px.shape[-2:]
+    scale = flow_px.new_tensor((size[1] / width, size[0] / height)).repeat(flow_px.shape[1] // 2)
+    return resize(flow_px, size) * scale[:, None, None]

@@ -1,0 +1,106 @@
+"""Exact motion between two frames of the rendered street: flow, and what can be seen in both."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dwnet.street.geometry import Array
+from dwnet.street.render.raster import Raster, plane_rows
+
+
+@dataclass(frozen=True)
+class Motion:
+    """Exact motion from one frame to another, and what it is made of."""
+
+    flow_px: NDArray[np.float32]
+    """(2, H, W): (dx, dy) in pixels."""
+    visible: NDArray[np.bool_]
+    """(H, W) the other frame shows the point."""
+    ids: NDArray[np.integer]
+    """(H, W) the surface that each pixel shows."""
+    carried: Array
+    """(R, 3, 3) by surface: pixel here to homogeneous pixel there."""
+
+
+def _targets(
+    ids: NDArray[np.integer], carried: Array, step: int = 1
+) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
+    """Each (H, W), or every `step`-th pixel of it: x and y in the later frame, and the depth there over that here."""
+    x, y, ratio = (plane_rows(ids, carried[:, row], step) for row in range(3))
+    safe = np.where(ratio > 1e-6, ratio, np.float32(1))
+    x /= safe
+    y /= safe
+    return x, y, ratio
+
+
+def coarse_motion(raster: Raster, later_to_pixel: Array, step: int) -> NDArray[np.float32]:
+    """(2, ceil(H / step), ceil(W / step)) float32, the motion in pixels of every `step`-th pixel to where
+    `later_to_pixel` (R, 3, 3) shows its surface; 0 where that leaves the half space before the camera."""
+    height, width = raster.ids.shape
+    x, y, ratio = _targets(raster.ids, later_to_pixel @ raster.to_texture, step)
+    x -= np.arange(0, width, step, dtype=np.float32)
+    y -= np.arange(0, height, step, dtype=np.float32)[:, None]
+    flow = np.stack([x, y])
+    flow[:, ratio <= 1e-6] = 0
+    return flow
+
+
+def flow_of(ids: NDArray[np.integer], carried: Array) -> NDArray[np.float32]:
+    """(2, H, W) float32 flow in pixels of surfaces `ids` (H, W) that `carried` (R, 3, 3) takes from here to there."""
+    x, y, _ = _targets(ids, carried)
+    return _less_grid(x, y)
+
+
+def _less_grid(x: NDArray[np.float32], y: NDArray[np.float32]) -> NDArray[np.float32]:
+    height, width = x.shape
+    x -= np.arange(width, dtype=np.float32)
+    y -= np.arange(height, dtype=np.float32)[:, None]
+    return np.stack([x, y])
+
+
+def motion_between(raster: Raster, later: Raster, later_to_pixel: Array) -> Motion:
+    """Exact motion from `raster`'s frame to `later`'s.
+
+    `later_to_pixel` is (R, 3, 3): for every surface of `raster` its matrix A in the later frame. A pixel is visible if
+    its point lies inside the later frame, in front of the camera, and is what that shows at the pixel nearest to it.
+    """
+    height, width = raster.ids.shape
+    carried = later_to_pixel @ raster.to_texture
+    x, y, ratio = _targets(raster.ids, carried)
+    target_x, target_y = np.rint(x), np.rint(y)
+    slack = 0.01  # float32: what stays on the picture's very edge is inside
+    inside = (ratio > 1e-6) & (x >= -slack) & (x <= width - 1 + slack) & (y >= -slack) & (y <= height - 1 + slack)
+    target_y *= width
+    target_y += target_x
+    flat = np.where(inside, target_y, np.float32(0)).astype(np.intp)
+    there = np.take(later.ids, flat, mode="wrap")
+    visible = np.take(_counterparts(raster.key, later.key), raster.ids, mode="wrap") == there
+    visible &= inside
+    # Another polygon of the same thing (the next panel, the paint on the road) counts as seen if its depth agrees.
+    other = np.flatnonzero(inside & ~visible)
+    one, two = raster.ids.ravel()[other], there.ravel()[other]
+    rows, cols = np.divmod(other, width)
+    expected = _at(raster, one, cols, rows) / ratio.ravel()[other]
+    rows, cols = np.divmod(flat.ravel()[other], width)
+    near = np.abs(_at(later, two, cols, rows) - expected) <= 0.02 * np.abs(expected)
+    near &= (raster.surfaces.layer != 0)[one] & (later.surfaces.layer != 0)[two]
+    near &= raster.surfaces.label[one] == later.surfaces.label[two]
+    near &= raster.surfaces.instance[one] == later.surfaces.instance[two]
+    visible.ravel()[other] = near
+    return Motion(_less_grid(x, y), visible, raster.ids, carried)
+
+
+def _counterparts(keys: NDArray[np.int64], later_keys: NDArray[np.int64]) -> NDArray[np.intp]:
+    """(R,) the place of each of `keys` (R,) among `later_keys`, -1 where it is not there; both are unique."""
+    order = np.argsort(later_keys)
+    row = order[np.minimum(np.searchsorted(later_keys, keys, sorter=order), len(order) - 1)]
+    return np.where(later_keys[row] == keys, row, -1)
+
+
+def _at(raster: Raster, ids: NDArray[np.intp], x: NDArray[np.intp], y: NDArray[np.intp]) -> Array:
+    """(n,) inverse depth of surfaces `ids` at pixels (x, y)."""
+    a, b, c = raster.to_texture[:, 2].T
+    return a[ids] * x + b[ids] * y + c[ids]

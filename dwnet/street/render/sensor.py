@@ -1,0 +1,98 @@
+"""The camera of the rendered street: motion blur, lens, exposure, noise and compression."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from dwnet.core.errors import DWNetError
+from dwnet.street.looks import StreetLook
+
+GROUP_FRAMES = 12
+"""Frames from one key frame of the make-believe codec to the next."""
+_NOISE_ROOM = 256
+_MAX_TAPS = 12
+SMEAR_STEP = 2
+"""The motion in an exposure is known at every second pixel."""
+
+
+class Sensor:
+    """Turns the light of a frame into what a cheap dashcam records; the same for the same (seed, frame number)."""
+
+    def __init__(self, look: StreetLook, seed: int, height: int, width: int, fps: float) -> None:
+        self.look, self.seed, self.fps = look, seed, fps
+        self.height, self.width = height, width
+        rng = np.random.default_rng([seed, 1])
+        tile = rng.standard_normal((_NOISE_ROOM, _NOISE_ROOM, 3), dtype=np.float32)
+        tile = cv2.GaussianBlur(tile, (0, 0), 0.45, borderType=cv2.BORDER_REFLECT) * 1.6 * look.noise
+        grain = np.clip(np.rint(tile + 128), 0, 255).astype(np.uint8)
+        rows, cols = 1 - (-height // _NOISE_ROOM), 1 - (-width // _NOISE_ROOM)
+        self._grain = np.tile(grain, (rows, cols, 1))
+
+    def expose(self, image: NDArray[np.uint8], smear_px: NDArray[np.float32] | None) -> NDArray[np.uint8]:
+        """Motion blur: the mean of the picture along each pixel's way while the shutter is open.
+
+        `smear_px` (2, H / 2, W / 2) is that way, (dx, dy) of every second pixel, its middle there: the frame's labels
+        and flow are those of mid-exposure. Each pixel gathers along its own way, so a moving thing does not smear over
+        one that stands.
+        """
+        if smear_px is None:
+            return image
+        speed = float(np.quantile(np.abs(smear_px[:, ::4, ::4]), 0.98))
+        if speed < 0.7:
+            return image
+        taps = min(_MAX_TAPS, 2 + round(speed))
+        height, width = image.shape[:2]
+        fine = [cv2.resize(way, (width, height), interpolation=cv2.INTER_NEAREST) for way in smear_px]
+        x, y = np.arange(width, dtype=np.float32), np.arange(height, dtype=np.float32)[:, None]
+        at_x, at_y = np.empty((2, height, width), np.float32)
+        total = np.zeros(image.shape, np.uint16)
+        for place in ((np.arange(taps) + 0.5) / taps - 0.5).astype(np.float32):
+            # The steps are about a pixel, so the nearest is near enough.
+            np.multiply(fine[0], place, out=at_x)
+            np.multiply(fine[1], place, out=at_y)
+            at_x += x
+            at_y += y
+            moved = cv2.remap(image, at_x, at_y, cv2.INTER_NEAREST, borderMode=cv2.BORDER_REPLICATE)
+            cv2.add(total, moved, total, dtype=cv2.CV_16U)
+        return cv2.convertScaleAbs(total, alpha=1 / taps)
+
+    def record(self, image: NDArray[np.uint8], t: int) -> NDArray[np.uint8]:
+        """The file of frame `t`, (n,) for `decoded`: lens blur, the exposure's drift, contrast, noise, compression."""
+        look = self.look
+        if look.lens_blur > 0:
+            image = cv2.GaussianBlur(image, (0, 0), look.lens_blur * self.height / 360)
+        seconds = t / self.fps
+        drift = 1 + look.exposure_drift * (
+            0.6 * np.sin(0.7 * seconds + self.seed) + 0.4 * np.sin(1.9 * seconds + 2 * self.seed)
+        )
+        top, left = np.random.default_rng([self.seed, 2, t]).integers(0, _NOISE_ROOM, 2)
+        grain = self._grain[top : top + self.height, left : left + self.width]
+        shift = 118 * (1 - look.contrast) - 128 * look.contrast
+        noisy = cv2.addWeighted(image, float(drift) * look.contrast, grain, look.contrast, shift)
+        return self._compress(noisy, t)
+
+    def plain(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """The picture with its contrast, and nothing else of the camera."""
+        return cv2.convertScaleAbs(
+            cv2.addWeighted(image, self.look.contrast, image, 0, 118 * (1 - self.look.contrast)), alpha=1
+        )
+
+    def _compress(self, image: NDArray[np.uint8], t: int) -> NDArray[np.uint8]:
+        low, high = self.look.quality
+        quality = round(high - (high - low) * (t % GROUP_FRAMES) / (GROUP_FRAMES - 1))
+        _, data = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, quality])
+        return data
+
+
+def decoded(file: NDArray[np.uint8]) -> NDArray:
+    """The picture in the bytes of a file: of `Sensor.record`, (H, W, 3) uint8; of a PNG, with its own type.
+
+    Raises:
+        ValueError: if there is none.
+    """
+    image = cv2.imdecode(file, cv2.IMREAD_UNCHANGED)
+    if image is None:
+        raise DWNetError(f"found {file.size} bytes that are no picture")
+    return image

@@ -1,0 +1,159 @@
+"""Writing clips: H.264 that every browser plays, frame by frame, and nothing left behind when something fails."""
+
+import os
+import uuid
+from fractions import Fraction
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dwnet.video.backends import VideoError
+
+_MPEG_RANGE = 1
+_BT709 = 1
+_SMPTE170M = 6
+
+
+class VideoWriter:
+    """Writes an MP4: H.264, 4:2:0, playable while it loads.
+
+    with VideoWriter("out.mp4", fps=25, size=(480, 270)) as writer:
+        for image in images:
+            writer.write(image)
+
+    The file appears under its name when the writer is closed without an error; after an error, or `abort()`, neither
+    it nor a part of it remains, and a file that had the name is untouched.
+
+    Args:
+        path: ends in ``.mp4``; its folder exists. An existing file is replaced at the end.
+        fps: frames per second, above 0.
+        size: (width, height) of the frames. An odd side is padded by repeating the last column or row: H.264 4:2:0
+            needs even ones.
+        preset: of libx264; ``ultrafast`` is twice as fast and twice as large.
+        crf: quality of libx264, 0..51, lower is better.
+
+    Raises:
+        VideoError: for any of these that is not allowed, or without PyAV.
+    """
+
+    def __init__(
+        self, path: str | Path, *, fps: float, size: tuple[int, int], preset: str = "veryfast", crf: int = 23
+    ) -> None:
+        self.path = Path(path)
+        self.size = (int(size[0]), int(size[1]))
+        self.frames = 0
+        """Frames written so far."""
+        self._container: Any = None
+        if self.path.suffix.lower() != ".mp4":
+            raise VideoError(f"{self.path}: ends in {self.path.suffix!r}; allowed is '.mp4'")
+        if not self.path.parent.is_dir():
+            raise VideoError(f"{self.path}: there is no folder {self.path.parent}; allowed is an existing one")
+        if self.path.is_dir():
+            raise VideoError(f"{self.path}: is a folder; allowed is the name of a file")
+        if not 0 < fps < 1000:
+            raise VideoError(f"{self.path}: fps is {fps}; allowed are numbers above 0 and below 1000")
+        if min(self.size) < 2:
+            raise VideoError(f"{self.path}: size is {self.size[0]}x{self.size[1]}; allowed are sides of at least 2")
+        try:
+            import av
+        except ImportError as error:
+            raise VideoError(
+                f"{self.path}: writing a video needs PyAV, which is not installed (pip install av)"
+            ) from error
+        self._av = av
+        # Beside the target, so that the final rename cannot cross file systems.
+        self._temporary = self.path.with_name(f".{self.path.stem}.{uuid.uuid4().hex}.mp4")
+        try:
+            self._container = av.open(str(self._temporary), "w", format="mp4", options={"movflags": "+faststart"})
+            self._stream = self._container.add_stream("libx264", rate=Fraction(fps).limit_denominator(65535))
+            self._stream.width, self._stream.height = (side + side % 2 for side in self.size)
+            self._stream.pix_fmt = "yuv420p"
+            self._stream.options = {"preset": preset, "crf": str(crf)}
+            # FFmpeg converts RGB with the matrix of BT.601; without a label players guess BT.709 for larger frames.
+            self._stream.codec_context.color_range = _MPEG_RANGE
+            self._stream.codec_context.colorspace = _SMPTE170M
+            self._stream.codec_context.color_primaries = _BT709
+            self._stream.codec_context.color_trc = _BT709
+            self._stream.codec_context.open()
+        except (av.error.FFmpegError, OSError, ValueError) as error:
+            self.abort()
+            raise VideoError(
+                f"{self.path}: cannot be written ({error}); allowed is a folder one may write to"
+            ) from error
+
+    def write(self, image: NDArray[np.uint8]) -> None:
+        """Appends one frame, (H, W, 3) uint8 RGB of the writer's size.
+
+        Raises:
+            VideoError: for another frame, a closed writer, or a disk that is full; in the last case nothing remains.
+        """
+        if self._container is None:
+            raise VideoError(f"{self.path}: the writer is closed; open another")
+        width, height = self.size
+        if image.shape != (height, width, 3) or image.dtype != np.uint8:
+            raise VideoError(
+                f"{self.path}: frame {self.frames} is {image.dtype} of shape {image.shape}; "
+                f"allowed is uint8 of shape {(height, width, 3)}"
+            )
+        if width % 2 or height % 2:
+            image = np.pad(image, ((0, height % 2), (0, width % 2), (0, 0)), mode="edge")
+        frame = self._av.VideoFrame.from_ndarray(np.ascontiguousarray(image), format="rgb24")
+        frame.pts = self.frames
+        frame.time_base = 1 / self._stream.codec_context.framerate
+        self._mux(frame)
+        self.frames += 1
+
+    def _mux(self, frame: Any) -> None:
+        try:
+            self._container.mux(self._stream.encode(frame))
+        except (self._av.error.FFmpegError, OSError) as error:
+            self.abort()
+            raise VideoError(
+                f"{self.path}: writing failed at frame {self.frames} ({error}); nothing was kept"
+            ) from error
+
+    def close(self) -> None:
+        """Finishes the file and gives it its name; does nothing the second time.
+
+        Raises:
+            VideoError: if no frame was written, or the disk refuses; nothing remains then.
+        """
+        if self._container is None:
+            return
+        if not self.frames:
+            self.abort()
+            raise VideoError(f"{self.path}: no frame was written; allowed is a clip of at least one")
+        self._mux(None)
+        try:
+            self._container.close()
+            self._container = None
+            os.replace(self._temporary, self.path)
+        except (self._av.error.FFmpegError, OSError) as error:
+            self.abort()
+            raise VideoError(f"{self.path}: could not be finished ({error}); nothing was kept") from error
+
+    def abort(self) -> None:
+        """Gives up: what was written is removed. Does nothing after `close`."""
+        container, self._container = self._container, None
+        try:
+            if container is not None:
+                container.close()
+        except (self._av.error.FFmpegError, OSError):
+            # The file is given up anyway.
+            pass
+        finally:
+            self._temporary.unlink(missing_ok=True)
+
+    def __enter__(self) -> "VideoWriter":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if kind is None:
+            self.close()
+        else:
+            self.abort()

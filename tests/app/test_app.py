@@ -1,0 +1,413 @@
+"""The app without a browser: what the callbacks yield on real clips, what the pictures of the page contain, and the
+server's one endpoint for scripts.
+"""
+
+import base64
+import json
+import re
+import socket
+import subprocess
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from types import SimpleNamespace
+
+import cv2
+import gradio as gr
+import numpy as np
+import pytest
+
+from app.__main__ import ASSETS, main, parse
+from app.callbacks import Callbacks, Update
+from app.curve import MAX_POINTS, FlickerCurve
+from app.main import build
+from app.render import curve_html, legend_html, note_html, panels_html, status_html, table_html
+from app.style import CSS, theme
+from dwnet.comparison.compare import MethodSummary, load_networks
+from dwnet.video import VideoWriter
+from tests.exported import CLASSES, PALETTE, models, textured_frame, write_clip
+
+__all__ = ["models"]
+
+METHODS = ("baseline", "static_warp", "dwnet")
+PAGE = SimpleNamespace(session_hash="page")
+
+
+@pytest.fixture(scope="module")
+def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    frames = [textured_frame(index, shift_px=2) for index in range(6)]
+    return write_clip(tmp_path_factory.mktemp("clips") / "street.mp4", frames)
+
+
+@pytest.fixture
+def callbacks(models: Path, tmp_path: Path) -> Callbacks:
+    workspace = tmp_path / "workspace"
+    workspace.mkdir()
+    return Callbacks(load_networks(models, threads=1), workspace)
+
+
+def pictures(html: str) -> dict[str, np.ndarray]:
+    """The decoded pictures of the panels, uint8 (H, W, 3) RGB, by panel."""
+    found = {}
+    for key, body in re.findall(r'data-panel="(\w+)"(.*?)</figure>', html, flags=re.DOTALL):
+        if picture := re.search(r'src="data:image/jpeg;base64,([^"]+)"', body):
+            content = np.frombuffer(base64.b64decode(picture[1]), np.uint8)
+            found[key] = cv2.cvtColor(cv2.imdecode(content, cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB)
+    return found
+
+
+def collect(run: Iterable[Update], updates: list[Update]) -> None:
+    """Append what a run yields, also if it ends in an error."""
+    for update in run:
+        updates.append(update)  # noqa: PERF402
+
+
+def test_a_run_paints_the_page_and_ends_with_files(callbacks: Callbacks, clip: Path) -> None:
+    run = callbacks.run(str(clip), 128, 1, 0, 0.6, PAGE)
+    updates: list[Update] = []
+    report: dict = {}
+    for update in run:
+        updates.append(update)
+        if isinstance(update.json_file, str):
+            # Gradio copies the files while the generator waits here; afterwards they are gone.
+            report = json.loads(Path(update.json_file).read_text())
+            assert Path(update.video).stat().st_size > 0
+            assert len(Path(update.csv_file).read_text().splitlines()) == 1 + 6
+    assert report["frames_compared"] == 6
+    assert list(callbacks.workspace.iterdir()) == []
+
+    painted = [pictures(update.panels) for update in updates if isinstance(update.panels, str)]
+    assert set(painted[0]) == {*METHODS, "input"}  # no flow at the first frame
+    assert set(painted[-1]) == {*METHODS, "input", "coarse", "refined"}
+    assert painted[-1]["input"].shape == (64, 128, 3)
+    # The tiny DWNet answers class 0 everywhere: its panel is the input under 60 % of that colour.
+    expected = 0.4 * painted[-1]["input"].mean((0, 1)) + 0.6 * np.array(PALETTE[0])
+    np.testing.assert_allclose(painted[-1]["dwnet"].mean((0, 1)), expected, atol=3)
+
+    last = updates[-1]
+    assert "6 frames compared." in last.status
+    assert "width:100.0%" in last.status
+    assert last.curve.count("<polyline") == 3
+    flips = report["methods"]["baseline"]["flips_percent"]
+    assert f"{flips:.2f} %" in last.table
+    assert "12.5 %" in last.table  # the mIoU that the files state
+
+
+def test_a_press_swaps_the_buttons_and_stop_ends_the_run(callbacks: Callbacks, clip: Path) -> None:
+    start, stop, _ = callbacks.press(PAGE)
+    assert (start["interactive"], stop["interactive"]) == (False, True)
+    run = callbacks.run(str(clip), 128, 1, 0, 0.6, PAGE)
+    shown = 0
+    while shown < 1:
+        shown += isinstance(next(run).panels, str)
+    assert "Stopping" in callbacks.stop(PAGE)[2]
+    rest = list(run)
+    assert any("Stopped" in update.status for update in rest if isinstance(update.status, str))
+    assert list(callbacks.workspace.iterdir()) == []
+    assert (rest[-1].start["interactive"], rest[-1].stop["interactive"]) == (True, False)
+
+
+def test_stop_while_waiting_in_the_queue(callbacks: Callbacks, clip: Path) -> None:
+    """The page says what it waits for; Stop puts it at rest at once, and when its turn comes nothing is compared."""
+    other = SimpleNamespace(session_hash="other")
+    callbacks.press(other)
+    running = callbacks.run(str(clip), 128, 1, 0, 0.6, other)
+    next(running)
+    assert "Waiting for another comparison" in callbacks.press(PAGE)[2]
+    start, stop, status = callbacks.stop(PAGE)
+    assert (start["interactive"], stop["interactive"]) == (True, False)
+    assert "Stopped before it began" in status
+    callbacks.press(PAGE)  # once more: the second is compared, the first is not
+    assert "6 frames compared." in list(running)[-1].status
+    assert list(callbacks.run(str(clip), 128, 1, 0, 0.6, PAGE)) == []
+    assert "6 frames compared." in list(callbacks.run(str(clip), 128, 1, 0, 0.6, PAGE))[-1].status
+    assert "Opening" in callbacks.press(PAGE)[2]
+
+
+def test_a_full_queue_leaves_the_page_at_rest(callbacks: Callbacks, clip: Path) -> None:
+    callbacks.press(PAGE)
+    start, stop, status = callbacks.refused(PAGE)
+    assert (start["interactive"], stop["interactive"]) == (True, False)
+    assert "Nothing was compared" in status
+    assert "Ready" in callbacks.choose(str(clip), PAGE)[2]
+
+
+def test_emptied_fields_are_every_frame(callbacks: Callbacks, clip: Path) -> None:
+    assert "6 frames compared." in list(callbacks.run(str(clip), 128, None, None, 0.6, PAGE))[-1].status
+    *_, (report, _) = callbacks.compare_clip(str(clip), 128, None, None, 0.6)
+    assert report["frames_compared"] == 6
+
+
+def test_a_slow_line_gets_the_end_but_no_more_pictures(callbacks: Callbacks, clip: Path) -> None:
+    def painted() -> int:
+        return sum(isinstance(update.panels, str) for update in callbacks.run(str(clip), 128, 1, 0, 0.6, PAGE))
+
+    assert painted() > 1
+    callbacks.waiting = lambda page: 3 if page == PAGE.session_hash else 0
+    assert painted() == 1
+
+
+def test_a_script_that_has_gone_stops_its_comparison(
+    callbacks: Callbacks, clip: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Gradio closes its generator where it yields; the next one in the queue must not wait for the whole clip."""
+    monkeypatch.setattr("app.callbacks.SCRIPT_CHECKS_PER_SECOND", 1e9)
+    script = callbacks.compare_clip(str(clip), 128, 1, 0, 0.6)
+    next(script)
+    assert "Waiting" in callbacks.press(PAGE)[2]
+    script.close()
+    assert list(callbacks.workspace.iterdir()) == []
+    assert "Opening" in callbacks.press(PAGE)[2]
+
+
+def test_stop_of_one_page_does_not_stop_another(callbacks: Callbacks, clip: Path) -> None:
+    other = SimpleNamespace(session_hash="other")
+    callbacks.press(PAGE)
+    callbacks.press(other)
+    callbacks.stop(other)
+    callbacks.leave(other)
+    callbacks.leave(SimpleNamespace(session_hash="never pressed"))
+    updates = list(callbacks.run(str(clip), 128, 1, 0, 0.6, PAGE))
+    assert "6 frames compared." in updates[-1].status
+    assert "Stopped" not in updates[-1].status
+
+
+def test_a_closed_page_leaves_nothing(callbacks: Callbacks, clip: Path) -> None:
+    run = callbacks.run(str(clip), 128, 1, 0, 0.6, PAGE)
+    next(run)
+    next(run)
+    assert list(callbacks.workspace.iterdir())
+    run.close()
+    assert list(callbacks.workspace.iterdir()) == []
+
+
+def test_what_goes_wrong_is_one_clear_message(callbacks: Callbacks, tmp_path: Path) -> None:
+    with pytest.raises(gr.Error, match="Choose a clip first"):
+        list(callbacks.run(None, 480, 1, 0, 0.6, PAGE))
+    text = tmp_path / "notes.mp4"
+    text.write_text("not a video\n" * 100)
+    single = write_clip(tmp_path / "single.mp4", [textured_frame()])
+    for wrong, message in ((text, r"^notes\.mp4: "), (single, r"^single\.mp4 has 1 frame.*flicker needs two")):
+        updates: list[Update] = []
+        with pytest.raises(gr.Error) as caught:
+            collect(callbacks.run(str(wrong), 480, 1, 0, 0.6, PAGE), updates)
+        last = updates[-1]
+        assert (last.start["interactive"], last.stop["interactive"]) == (True, False)
+        assert re.search(message, caught.value.message)
+        assert str(tmp_path) not in caught.value.message  # where the server keeps uploads is nobody's business
+        assert list(callbacks.workspace.iterdir()) == []
+
+
+def test_a_damaged_clip_says_what_is_missing(callbacks: Callbacks, tmp_path: Path) -> None:
+    """The good frames are compared; page and report say that the rest was left out, without the server's path."""
+    damaged = tmp_path / "damaged.mp4"
+    noise = np.random.default_rng(0)
+    with VideoWriter(damaged, fps=10, size=(128, 64)) as writer:
+        for _ in range(60):
+            writer.write(noise.integers(0, 256, (64, 128, 3), dtype=np.uint8))
+    damaged.write_bytes(damaged.read_bytes()[: damaged.stat().st_size // 2])
+    report: dict = {}
+    for update in callbacks.run(str(damaged), 128, 1, 0, 0.6, PAGE):
+        if isinstance(update.json_file, str):
+            last, report = update, json.loads(Path(update.json_file).read_text())
+    assert 2 <= report["frames_compared"] < 60
+    assert report["clip"]["warning"].startswith("damaged.mp4: damaged after")
+    assert "damaged.mp4: damaged after" in last.status
+    assert str(tmp_path) not in last.status
+
+
+def test_choosing_a_clip_describes_it(callbacks: Callbacks, clip: Path, tmp_path: Path) -> None:
+    note, panels = callbacks.describe(str(clip))
+    assert "128×64 px, 6 frames, 10 fps" in note
+    assert set(pictures(panels)) == {"input"}
+    note, panels = callbacks.describe(None)
+    assert "Choose a clip" in note
+    assert pictures(panels) == {}
+    empty = tmp_path / "empty.mp4"
+    empty.touch()
+    note, panels = callbacks.describe(str(empty))
+    assert "dw-bad" in note
+    assert "empty.mp4" in note
+    assert str(tmp_path) not in note
+    assert "folder" not in note  # which a page cannot take
+
+
+def test_another_clip_clears_what_the_last_one_left_unless_a_comparison_runs(callbacks: Callbacks, clip: Path) -> None:
+    _, panels, status, curve, table, results = callbacks.choose(str(clip), PAGE)
+    assert "Ready. Press Compare." in status
+    assert curve == curve_html(FlickerCurve(callbacks.methods))
+    assert "ms" not in re.sub(r"<[^>]+>", " ", table).split()
+    assert results == gr.update(visible=False)
+    assert set(pictures(panels)) == {"input"}
+    assert "No clip chosen." in callbacks.choose(None, PAGE)[2]
+    callbacks.press(PAGE)
+    assert callbacks.choose(str(clip), PAGE)[1:] == (gr.skip(),) * 5
+
+
+def test_curve_averages_neighbours_instead_of_growing() -> None:
+    curve = FlickerCurve(["baseline"])
+    count = 5 * MAX_POINTS
+    for index in range(count):
+        curve.add(index / 25, {"baseline": float(index)})
+    points = curve.flips_percent["baseline"]
+    assert len(points) == len(curve.seconds) < MAX_POINTS
+    assert curve.frames_per_point == 8
+    # Each point is the mean of the eight frames it stands for, at the time of the first.
+    np.testing.assert_allclose(points, np.arange(count)[: 8 * len(points)].reshape(-1, 8).mean(1))
+    np.testing.assert_allclose(curve.seconds, np.arange(len(points)) * 8 / 25)
+
+
+def test_curve_points_lie_where_the_axis_says() -> None:
+    curve = FlickerCurve(METHODS)
+    assert "NaN" not in curve.svg()
+    for seconds, flips in ((0.0, 0.0), (1.0, 10.0), (2.0, 5.0)):
+        curve.add(seconds, {"baseline": flips, "static_warp": 0.0, "dwnet": 1.0})
+    svg = curve.svg()
+    levels = dict(re.findall(r'y="([\d.]+)" text-anchor="end">([\d.]+) %', svg))
+    levels = {float(percent): float(y) - 4 for y, percent in levels.items()}
+    assert set(levels) == {0.0, 5.0, 10.0}
+    points = re.search(r'data-method="baseline" points="([^"]+)"', svg)
+    assert points
+    (x0, y0), (x1, y1), (x2, y2) = (map(float, point.split(",")) for point in points[1].split())
+    assert (y0, y1, y2) == pytest.approx((levels[0.0], levels[10.0], levels[5.0]), abs=0.1)
+    assert x1 - x0 == pytest.approx(x2 - x1)
+    assert "0.0 s" in svg
+    assert "2.0 s" in svg
+
+
+def summary(
+    flips: float | None,
+    latency_ms: float,
+    flow_ms: float,
+    classes: tuple,
+    mean_ms: float | None = None,
+    ratios: tuple[float, float, float] = (0.99, 1.0, 1.01),
+) -> MethodSummary:
+    return MethodSummary(
+        flips_percent=flips,
+        class_flips_percent=classes,
+        temporal_consistency_percent=None,
+        class_share_percent=(60.0, 39.95, 0.05),
+        latency_ms_median=latency_ms,
+        latency_ms_quartiles=(0.9 * latency_ms, 1.1 * latency_ms),
+        latency_ms_mean=latency_ms if mean_ms is None else mean_ms,
+        latency_ratio_median=ratios[1],
+        latency_ratio_quartiles=(ratios[0], ratios[2]),
+        flow_ms_median=flow_ms,
+        flow_ms_mean=flow_ms,
+    )
+
+
+def table_rows(html: str) -> list[list[str]]:
+    return [re.sub(r"<[^>]+>", " ", row).split() for row in re.findall(r"<tr.*?</tr>", html)]
+
+
+def test_table_states_differences_from_the_baseline() -> None:
+    found = {
+        "baseline": summary(4.0, 50.0, 0.0, (1.0, None, 8.0)),
+        "static_warp": summary(3.0, 52.0, 20.0, (2.0, None, 4.0), ratios=(1.02, 1.04, 1.1)),
+        "dwnet": summary(None, 75.0, 0.0, (1.0, 1.0, 8.0), ratios=(0.9, 1.2, 1.5)),
+    }
+    html = table_html(CLASSES, METHODS, found)
+    rows = table_rows(html)
+    assert rows[1] == ["Flips", "per", "frame", "4.00", "%", "3.00", "%", "-25", "%", "–"]
+    # Frame by frame the static warp takes longer, however the times of all frames overlap; dwnet now more, now less.
+    times = ["50.0", "ms", "45–55", "52.0", "ms", "47–57", "+4", "%", "75.0", "ms", "68–82", "same"]
+    assert rows[2] == ["Time", "per", "frame", *times]
+    assert rows[3] == ["Flow,", "where", "needed", "–", "20.0", "ms", "–"]
+    assert rows[5] == ["Red", "60.0", "%", "1.00", "%", "2.00", "%", "+100", "%", "1.00", "%", "+0", "%"]
+    assert rows[6][-4:] == ["–", "–", "1.00", "%"]
+    assert rows[7][-6:] == ["8.00", "%", "4.00", "%", "8.00", "%"]  # one pixel in 2000: no difference is shown
+    assert "mIoU" not in html
+    assert "on average" not in html
+
+
+def test_a_key_frame_network_is_shown_with_its_mean_time() -> None:
+    """Its median leaves the key frames out: 4 of 5 frames take 10 ms, one 60."""
+    classes = (1.0, None, 8.0)
+    found = {
+        "baseline": summary(4.0, 50.0, 0.0, classes),
+        "keyframe": summary(3.0, 10.0, 8.0, classes, mean_ms=20.0, ratios=(0.19, 0.2, 0.21)),
+    }
+    html = table_html(CLASSES, tuple(found), found)
+    assert "Key frames" in html
+    rows = table_rows(html)
+    assert rows[2] == ["Time", "per", "frame", "50.0", "ms", "45–55", "10.0", "ms", "9–11", "-80", "%"]
+    assert rows[3] == ["on", "average", "50.0", "ms", "20.0", "ms", "-60", "%"]
+    assert 'data-panel="keyframe"' in panels_html(tuple(found))
+
+
+def test_text_from_files_is_escaped() -> None:
+    evil = "<script>alert(1)</script>"
+    for html in (
+        note_html(evil),
+        status_html(evil, evil),
+        legend_html([evil], [(1, 2, 3)]),
+        table_html([evil], [evil]),
+        panels_html([evil]),
+        curve_html(FlickerCurve([evil])),
+    ):
+        assert "<script" not in html
+
+
+def test_legend_shows_every_class_in_its_colour() -> None:
+    html = legend_html(CLASSES, PALETTE)
+    for name, colour in zip(CLASSES, PALETTE, strict=True):
+        assert f'<i style="background:rgb{colour}"></i>{name}</span>' in html
+
+
+def test_the_page_names_no_other_host() -> None:
+    assert "http" not in CSS
+    assert "@import" not in CSS
+    assert theme()._stylesheets == []
+
+
+def test_the_endpoint_for_scripts(
+    callbacks: Callbacks, clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A real server and Gradio's own client: the report and the three files come back; a wrong clip is one message."""
+    monkeypatch.setattr("app.callbacks.SCRIPT_CHECKS_PER_SECOND", 1e9)
+    from gradio_client import Client, handle_file
+    from gradio_client.exceptions import AppError
+
+    page = build(callbacks, None)
+    _, url, _ = page.launch(prevent_thread_lock=True, quiet=True, server_name="127.0.0.1", ssr_mode=False)
+    try:
+        client = Client(url, verbose=False, download_files=str(tmp_path / "downloads"))
+        settings = {"max_side": 160, "every": 1, "limit": 3, "opacity": 0.5, "api_name": "/compare_clip"}
+        report, files = client.predict(clip=handle_file(str(clip)), **settings)
+        assert report["frames_compared"] == 3
+        assert [Path(file).suffix for file in files] == [".mp4", ".csv", ".json"]
+        assert json.loads(Path(files[2]).read_text()) == report
+        text = tmp_path / "notes.mp4"
+        text.write_text("not a video\n" * 100)
+        with pytest.raises(AppError, match=r"^notes\.mp4: "):
+            client.predict(clip=handle_file(str(text)), **settings)
+    finally:
+        page.close()
+    assert list(callbacks.workspace.iterdir()) == []
+
+
+def test_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    options = parse([])
+    assert (options.host, options.port, options.no_browser, options.max_mb) == ("127.0.0.1", None, False, 500)
+    assert options.models == ASSETS / "models"
+    with pytest.raises(SystemExit, match=r"python -m app: no \.onnx file in"):
+        main(["--models", str(tmp_path), "--no-browser"])
+    with pytest.raises(SystemExit, match=r"python -m app: --clip nowhere.mp4: there is no such file"):
+        main(["--clip", "nowhere.mp4", "--no-browser"])
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        with pytest.raises(SystemExit, match=rf"python -m app: cannot listen on 127.0.0.1, port {port}: "):
+            main(["--port", str(port), "--no-browser"])
+    with pytest.raises(SystemExit):
+        parse(["--port", "eighty"])
+    assert "invalid int value" in capsys.readouterr().err
+
+
+def test_the_page_needs_no_pytorch():
+    """What runs exported networks does without it: it starts in half the time, and in half the memory."""
+    code = "import sys; sys.modules['torch'] = None; import app.__main__"
+    subprocess.run([sys.executable, "-c", code], cwd=ASSETS.parent, check=True, timeout=240)

@@ -1,0 +1,98 @@
+"""The flow that a loader's worker estimates is, bit for bit, what the method would have found."""
+
+from dataclasses import replace
+from itertools import islice
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from accelerate import Accelerator
+from torch.utils.data import default_collate
+
+from dwnet.data.with_flow import WithFlow
+from dwnet.flow.dis import dis_flow
+from dwnet.flow.dis_estimator import DISFlow
+from dwnet.flow.registry import build_flow
+from dwnet.method.training import METHODS, MethodSpec
+from tests.references import TinySegmenter
+from tests.train.fixtures import camvid, fresh_accelerate, tiny_recipe
+from train.engine.batches import loader_of
+from train.engine.data import training_data
+from train.engine.loop import Trainer
+
+__all__ = ["camvid", "fresh_accelerate"]  # fixtures
+
+PAIRED = [name for name, method in METHODS.items() if method.needs_neighbour]
+
+
+@pytest.mark.parametrize("name", PAIRED)
+def test_losses_are_the_same_with_it(camvid: Path, tmp_path: Path, name: str) -> None:
+    data = training_data(tiny_recipe(camvid, tmp_path, name))
+    assert isinstance(data, WithFlow)
+    batch = default_collate([data[0], data[1]])
+    method = MethodSpec(name=name).build(TinySegmenter(num_classes=11)).eval()  # type: ignore[arg-type]
+    assert method.flow is not None
+    found = method.flow(batch["frame"], batch["neighbour"])
+    assert torch.equal(batch["coarse_flow"], found)
+    assert found.abs().max() > 0.5
+    with_it = method(batch)
+    coarse = batch.pop("coarse_flow")
+    without = method(batch)
+    assert {key: value.item() for key, value in with_it.items()} == {k: v.item() for k, v in without.items()}
+    # It is not there for nothing: with another flow the losses are others.
+    assert method(batch | {"coarse_flow": coarse + 3})["total"] != without["total"]
+
+
+def test_workers_find_the_same(camvid: Path, tmp_path: Path) -> None:
+    # Forked after this process has used OpenCV's threads.
+    data = training_data(tiny_recipe(camvid, tmp_path, "dwnet"))
+    data.set_epoch(3)
+    alone = default_collate([data[index] for index in range(4)])
+    loader = loader_of(data, workers=2, batch_size=4, timeout=60)
+    assert torch.equal(next(iter(loader))["coarse_flow"], alone["coarse_flow"])
+
+
+def test_workers_live_where_opencv_had_threads() -> None:
+    """Each with one thread. A worker that set their number itself would wait for ever for the parent's."""
+    frame = np.random.default_rng(0).integers(0, 256, (256, 256, 3), dtype=np.uint8)
+    cv2.setNumThreads(4)
+    dis_flow(frame, frame)  # starts them
+    data = _DISOfItsOwn()
+    ((flow, threads),) = loader_of(data, workers=1, batch_size=1, timeout=60)
+    assert torch.equal(flow[0], data[0][0])
+    assert threads.tolist() == [1]
+
+
+class _DISOfItsOwn(torch.utils.data.Dataset[tuple[torch.Tensor, int]]):
+    def __len__(self) -> int:
+        return 1
+
+    def __getitem__(self, _: int) -> tuple[torch.Tensor, int]:
+        frame = np.random.default_rng(1).integers(0, 256, (256, 256, 3), dtype=np.uint8)
+        return torch.from_numpy(dis_flow(frame, np.roll(frame, 3, axis=1))), cv2.getNumThreads()
+
+
+def test_the_trainer_does_not_estimate_it_again(camvid: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    trainer = Trainer(tiny_recipe(camvid, tmp_path, "dwnet", pictures=0), Accelerator(cpu=True))
+    trainer.begin_epoch()
+    (batch,) = islice(trainer.loader, 1)
+
+    def refuse(*_: object) -> None:
+        raise AssertionError("estimated in the training process")
+
+    monkeypatch.setattr(DISFlow, "forward", refuse)
+    assert trainer.train_batch(batch, 0)["total"].isfinite()
+
+
+def test_only_where_it_is_needed(camvid: Path, tmp_path: Path) -> None:
+    assert not isinstance(training_data(tiny_recipe(camvid, tmp_path, "baseline")), WithFlow)
+    recipe = replace(tiny_recipe(camvid, tmp_path), method=MethodSpec(name="dwnet", flow="raft_small"))
+    assert "coarse_flow" not in training_data(recipe)[0]
+
+
+def test_a_network_is_refused(camvid: Path, tmp_path: Path) -> None:
+    data = training_data(tiny_recipe(camvid, tmp_path, "dwnet"))
+    with pytest.raises(ValueError, match="RAFTFlow has parameters; allowed here are flows without, such as DIS"):
+        WithFlow(data, build_flow("raft_small", weights="none"))

@@ -1,0 +1,356 @@
+"""Several processes give what one gives, to the last bit: shares, what each runs before its own, and real launches."""
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dwnet.cli.main import main
+from dwnet.core.launch import ALONE, Processes, available_cpus, threads
+from dwnet.data import CAMVID_11, CITYSCAPES_19, CamVid
+from dwnet.data.frames import LabelledFrame
+from dwnet.evaluation.measure import Counts, Evaluation, count_share, evaluate
+from dwnet.evaluation.predictors import Predictor, load_predictor, method_predictor
+from dwnet.evaluation.processes import positions, share
+from dwnet.method.training import MethodSpec
+from tests.exported import metadata, write_keyframe, write_segmenter, write_static_warp
+from tests.references import TinySegmenter
+
+REPOSITORY = Path(__file__).parents[2]
+HEIGHT, WIDTH = 32, 48
+# Eight frames of a sequence, a gap, three more, and one frame of another sequence.
+NUMBERS = [*range(7959, 7975, 2), 8001, 8003, 8005]
+NAMES = [*(f"0016E5_{number:05d}" for number in NUMBERS), "Seq05VD_f08003"]
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A CamVid whose picture moves and changes, and whose labels are its strongest colour, some of them void."""
+    root = tmp_path_factory.mktemp("camvid")
+    rng = np.random.default_rng(0)
+    small = rng.integers(0, 256, (8, 16, 3), dtype=np.uint8)
+    texture = cv2.resize(small, (2 * WIDTH, HEIGHT), interpolation=cv2.INTER_CUBIC)
+    for index, name in enumerate(NAMES):
+        frame = np.roll(texture, 2 * index, axis=1)[:, :WIDTH].astype(int)
+        frame = (frame + rng.integers(-40, 40, frame.shape)).clip(0, 255).astype(np.uint8)
+        labels = frame.argmax(axis=2).astype(np.uint8)
+        labels[: index + 1, :5] = 11  # void
+        for part, array in (("images", frame[..., ::-1]), ("labels", labels)):
+            path = root / "val" / part / f"{name}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            assert cv2.imwrite(str(path), array)
+    return root
+
+
+# ------------------------------------------------------------------------------------------------------------- shares
+
+
+@given(length=st.integers(0, 60), count=st.integers(1, 20))
+def test_shares_are_runs_that_cover_every_frame_once(length: int, count: int) -> None:
+    shares = [share(length, Processes(rank, count)) for rank in range(count)]
+    assert [index for one in shares for index in one] == list(range(length))
+    assert max(map(len, shares)) - min(map(len, shares)) <= 1
+
+
+def test_where_frames_start_afresh() -> None:
+    places = [("a", 1), ("a", 3), ("a", 8), ("a", 14), ("b", 15), ("b", 16), ("b", 16), ("b", 12), ("b", 13)]
+    frames = [LabelledFrame("", Path(), Path(), *place) for place in places]
+    assert positions(frames, 5) == [0, 1, 2, 0, 0, 1, 0, 0, 1]
+    assert positions(frames, 1) == [0, 0, 0, 0, 0, 1, 0, 0, 1]
+    assert positions([], 5) == []
+
+
+def test_threads_are_shared_by_the_processes_of_a_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("LOCAL_WORLD_SIZE", raising=False)
+    assert threads(ALONE) == available_cpus()
+    assert threads(Processes(1, 2)) == max(1, available_cpus() // 2)
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "1")
+    assert threads(Processes(1, 2)) == available_cpus()
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "10000")
+    assert threads(Processes(1, 10000)) == 1
+
+
+# ----------------------------------------------------------------------------------------- what a process runs before
+
+
+def flow(frame: np.ndarray, neighbour: np.ndarray) -> np.ndarray:
+    """No real flow, but one that tells any two frames apart."""
+    difference = frame.astype(np.float32).mean(axis=2) - neighbour.astype(np.float32).mean(axis=2)
+    return np.stack((difference / 20, -difference / 30)).astype(np.float32)
+
+
+def predictors(folder: Path) -> dict[str, Predictor | None]:
+    torch.manual_seed(3)
+    methods = {
+        f"{name} {interval}": method_predictor(
+            MethodSpec(name=name, key_interval=interval).build(TinySegmenter(num_classes=11))  # type: ignore[arg-type]
+        )
+        for name, interval in (("baseline", 5), ("static_warp", 5), ("keyframe", 3), ("keyframe", 1), ("keyframe", 50))
+    }
+    exported = {
+        path.stem: load_predictor(path, threads=1)[0]
+        for path in (
+            write_segmenter(folder / "exported.onnx"),
+            write_static_warp(folder / "exported static.onnx"),
+            write_keyframe(folder / "exported key.onnx", key_interval=4),
+        )
+    }
+    return {"truth": None} | methods | exported
+
+
+@dataclass
+class Watched:
+    """A predictor, and how often it was asked."""
+
+    predictor: Predictor
+    asked: int = 0
+
+    @property
+    def reference(self) -> np.ndarray | None:
+        return self.predictor.reference
+
+    def reset(self) -> None:
+        self.predictor.reset()
+
+    def labels(self, image: np.ndarray, flow_px: np.ndarray | None) -> np.ndarray:
+        self.asked += 1
+        return self.predictor.labels(image, flow_px)
+
+    def warmup_frames(self, index: int) -> int:
+        return self.predictor.warmup_frames(index)
+
+    def memory(self, position: int) -> int:
+        return self.predictor.memory(position)
+
+
+class WithVideo(CamVid):
+    """Two raw frames before each labelled one: fewer than some methods draw on."""
+
+    def warmup_frames(self, index: int, most: int) -> list[np.ndarray]:
+        rng = np.random.default_rng(index)
+        before = [rng.integers(0, 256, self.read(self.frames[index])[0].shape, np.uint8) for _ in range(2)]
+        return before[max(0, 2 - most) :]
+
+
+@pytest.mark.parametrize("data_set", [CamVid, WithVideo])
+def test_any_number_of_shares_adds_up_to_one(root: Path, tmp_path: Path, data_set: type[CamVid]) -> None:
+    """Labels, confusion matrices and transitions, for every method as checkpoint and as export, one rank at a time."""
+    data = data_set(root, "val")
+    for name, predictor in predictors(tmp_path).items():
+        whole: dict[int, np.ndarray] = {}
+        expected = Counts(11, ALONE)
+        count_share(predictor, data, expected, flow=flow, on_labels=whole.__setitem__)
+        assert sorted(whole) == list(range(12))
+        assert expected.flicker.frames == 9
+        for count in (2, 3, 5, 15):
+            labels: dict[int, np.ndarray] = {}
+            pixels, transitions, pairs, without_warmup = np.zeros((11, 11), int), np.zeros((2, 11, 11), int), 0, 0
+            for rank in range(count):
+                counts = Counts(11, Processes(rank, count))
+                watched = None if predictor is None else Watched(predictor)
+                before = len(labels)
+                count_share(watched, data, counts, flow=flow, on_labels=labels.__setitem__)
+                pixels += counts.pixels.confmat.numpy()
+                transitions += counts.flicker.transitions
+                pairs += counts.flicker.frames
+                without_warmup += counts.without_warmup
+                if (
+                    watched is not None and data_set is CamVid
+                ):  # never more than what the labels of the one frame before need
+                    needs = {"baseline": 1, "exported": 1, "static_warp": 2, "exported static": 2, "exported key": 4}
+                    key = name if name.startswith("exported") else name.split()[0]
+                    limit = needs.get(key, min(int(name.split()[-1]), 7) if key == "keyframe" else 0)
+                    assert watched.asked - (len(labels) - before) <= limit, (name, count, rank)
+            assert sorted(labels) == list(range(12)), (name, count)
+            assert all(np.array_equal(labels[index], whole[index]) for index in whole), (name, count)
+            assert np.array_equal(pixels, expected.pixels.confmat.numpy()), (name, count)
+            assert np.array_equal(transitions, expected.flicker.transitions), (name, count)
+            assert pairs == 9
+            assert without_warmup == expected.without_warmup
+
+
+def test_without_what_lies_before_the_labels_would_differ(root: Path, tmp_path: Path) -> None:
+    """The test above can fail: these methods do draw on frames before."""
+    data = CamVid(root, "val")
+
+    class Forgetful(Watched):
+        def memory(self, position: int) -> int:
+            return 0
+
+    for name, predictor in predictors(tmp_path).items():
+        if predictor is None or predictor.memory(7) == 0:
+            continue
+        whole: dict[int, np.ndarray] = {}
+        labels: dict[int, np.ndarray] = {}
+        expected = Counts(11, ALONE)
+        count_share(predictor, data, expected, flow=flow, on_labels=whole.__setitem__)
+        transitions = np.zeros((2, 11, 11), int)
+        for rank in range(5):
+            counts = Counts(11, Processes(rank, 5))
+            count_share(Forgetful(predictor), data, counts, flow=flow, on_labels=labels.__setitem__)
+            transitions += counts.flicker.transitions
+        assert not np.array_equal(transitions, expected.flicker.transitions), name
+
+
+def test_an_evaluation_inside_a_distributed_run_is_this_processes_own(root: Path) -> None:
+    """Training evaluates in one of its processes while all are joined: nothing waits for the others."""
+    data = CamVid(root, "val")
+    alone = evaluate("truth", None, data, flow=flow)
+    assert isinstance(alone, Evaluation)
+    store = torch.distributed.HashStore()
+    torch.distributed.init_process_group("gloo", store=store, rank=0, world_size=1)
+    try:
+        assert evaluate("truth", None, data, flow=flow) == alone
+    finally:
+        torch.distributed.destroy_process_group()
+
+
+# ----------------------------------------------------------------------------------------------------------- launches
+
+
+def as_camvid(path: Path) -> Path:
+    """The tiny networks know three classes; here they are given CamVid's first three and eight that never win."""
+    import onnx
+    from onnx import helper, numpy_helper
+
+    model = onnx.load(path)
+    meta = json.loads(next(entry.value for entry in model.metadata_props if entry.key == "dwnet"))
+    palette = [list(colour) for colour in CAMVID_11.palette]
+    meta |= {"classes": list(CAMVID_11.classes), "palette": palette}
+    outputs = [output for output in model.graph.output if output.name in ("logits", "key_logits")]
+    for output in outputs:
+        name = output.name
+        for node in model.graph.node:
+            node.output[:] = [f"{name}3" if one == name else one for one in node.output]
+        weight = np.zeros((11, 3, 1, 1), np.float32)
+        weight[:3, :, 0, 0] = np.eye(3)
+        bias = np.full(11, -100, np.float32)
+        bias[:3] = 0
+        parts = [numpy_helper.from_array(weight, f"{name}_w"), numpy_helper.from_array(bias, f"{name}_b")]
+        model.graph.initializer.extend(parts)
+        model.graph.node.append(helper.make_node("Conv", [f"{name}3", f"{name}_w", f"{name}_b"], [name]))
+        output.type.tensor_type.shape.dim[1].dim_value = 11
+    helper.set_model_props(model, {"dwnet": json.dumps(meta)})
+    onnx.checker.check_model(model)
+    onnx.save(model, path)
+    return path
+
+
+def launched(command: list[str], home: Path) -> str:
+    """What the processes printed on stdout."""
+    environment = {
+        "ACCELERATE_USE_CPU": "true",
+        "CUDA_VISIBLE_DEVICES": "",
+        "OMP_NUM_THREADS": "1",
+        "HF_HOME": str(home),
+    }
+    run = subprocess.run(
+        [sys.executable, "-m", *command],
+        env=os.environ | environment | {"PYTHONPATH": str(REPOSITORY)},
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert run.returncode == 0, run.stderr[-3000:]
+    return run.stdout
+
+
+def accelerate(count: int) -> list[str]:
+    # Its own --cpu starts one process only, or needs MPI.
+    options = ["--multi_gpu", "--num_processes", str(count), "--num_machines", "1", "--mixed_precision", "no"]
+    return ["accelerate.commands.launch", *options, "--dynamo_backend", "no", "--main_process_port", "0"]
+
+
+def torchrun(count: int) -> list[str]:
+    return ["torch.distributed.run", "--standalone", "--nproc-per-node", str(count)]
+
+
+def test_a_launch_prints_and_writes_what_one_process_does(
+    root: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Every number of every model, real flow: table and JSON differ in how many processes there were, and no more."""
+    models = [
+        as_camvid(write_segmenter(tmp_path / "frame.onnx")),
+        as_camvid(write_static_warp(tmp_path / "static.onnx")),
+        as_camvid(write_keyframe(tmp_path / "key.onnx", key_interval=3)),
+    ]
+    arguments = [*map(str, models), "--root", str(root), "--ground-truth", "--output"]
+    command = [*accelerate(2), "-m", "dwnet", "evaluate", *arguments, str(tmp_path / "many.json")]
+    printed = launched(command, tmp_path)
+    assert main(["evaluate", *arguments, str(tmp_path / "one.json")]) == 0
+    assert printed == capfd.readouterr().out
+    one, several = (json.loads((tmp_path / f"{name}.json").read_text()) for name in ("one", "many"))
+    assert (one.pop("processes"), several.pop("processes")) == (1, 2)
+    assert one["models"] == several["models"]
+    assert [model["flicker"]["frames"] for model in one["models"]] == [9] * 4
+    flips = [model["flicker"]["flips_percent"] for model in one["models"]]
+    assert min(flips[:3]) > 0
+    assert len(set(flips)) > 2, "the models are told apart"
+    one.pop("device"), several.pop("device")
+    assert one == several
+
+
+FAILING = """
+import sys
+from pathlib import Path
+import numpy as np
+from dwnet.evaluation.processes import joined, raise_on_all_processes, total
+from dwnet.evaluation.server_files import server_files
+from dwnet.core.launch import Processes
+
+processes, folder = Processes.of_launcher(), Path(sys.argv[1])
+with joined(processes):
+    assert total(np.array([processes.rank, 1]), processes).tolist() == [1, 2]
+    for name, error in ("whole", None), ("half", ValueError("frame 7 is no image")):
+        try:
+            with server_files(folder / name, ["a", "b"], processes) as write:
+                write(processes.rank, np.zeros((4, 4), np.uint8))
+                raise_on_all_processes(error if processes.rank else None, processes)
+        except (ValueError, RuntimeError) as found:
+            (folder / f"rank{processes.rank}.txt").write_text(f"{type(found).__name__}: {found}")
+"""
+
+
+def test_what_fails_in_one_process_ends_all_and_leaves_nothing(tmp_path: Path) -> None:
+    """`torchrun`: both processes write into one folder; where the second fails, the first says so and takes it back."""
+    script, folder = tmp_path / "run.py", tmp_path / "out"
+    script.write_text(FAILING)
+    folder.mkdir()
+    launched([*torchrun(2), str(script), str(folder)], tmp_path)
+    assert sorted(os.listdir(folder)) == ["rank0.txt", "rank1.txt", "whole"]
+    assert sorted(os.listdir(folder / "whole")) == ["a_pred_labelIds.png", "b_pred_labelIds.png"]
+    assert (folder / "rank0.txt").read_text() == "RuntimeError: process 1: frame 7 is no image"
+    assert (folder / "rank1.txt").read_text() == "ValueError: frame 7 is no image"
+
+
+def write_cityscapes_network(path: Path) -> Path:
+    """An exported per-frame network of 19 classes, each a colour: a pixel is of the class whose colour is nearest."""
+    import onnx
+    from onnx import helper, numpy_helper
+
+    names, palette = list(CITYSCAPES_19.classes), [list(colour) for colour in CITYSCAPES_19.palette]
+    meta = metadata("segmenter", "baseline", classes=names, palette=palette)
+    model = onnx.load(write_segmenter(path))
+    colours = np.random.default_rng(5).random((19, 3))
+    weight, bias = 2 * colours[..., None, None], -(colours**2).sum(axis=1)
+    parts = [
+        numpy_helper.from_array(array.astype(np.float32), name) for array, name in ((weight, "weight"), (bias, "b"))
+    ]
+    model.graph.initializer[0].CopyFrom(parts[0])
+    model.graph.initializer.append(parts[1])
+    model.graph.node[0].input.append("b")
+    model.graph.output[0].type.tensor_type.shape.dim[1].dim_value = 19
+    helper.set_model_props(model, {"dwnet": json.dumps(meta)})
+    onnx.checker.check_model(model)
+    onnx.save(model, path)
+    return path

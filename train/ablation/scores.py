@@ -1,0 +1,49 @@
+"""What a finished run scores on val, as `dwnet evaluate` measures it: in the order of the frames, each method as it is
+deployed."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+
+from dwnet.core.launch import ALONE
+from dwnet.evaluation.measure import Progress, evaluate
+from dwnet.evaluation.predictors import load_predictor
+from dwnet.method.training import MethodSpec
+from dwnet.ops.device import device
+from train.config.spec import Recipe
+from train.engine.data import validation_data
+
+
+def score(checkpoint: Path, recipe: Recipe, *, progress: Progress | None = None) -> dict[str, float | None]:
+    """Figures by the names of `summary.FIGURES`; flicker is None where no two labelled frames are neighbours.
+
+    Args:
+        checkpoint: of the run.
+        recipe: its data.
+        progress: called after each frame with (frames done, frames in all); may raise to stop.
+
+    Raises:
+        ValueError: if the checkpoint, the data or its labels cannot be used.
+    """
+    # Every frame of val, as without a neighbour: a method that needs frames before gets them by itself.
+    data = validation_data(replace(recipe, method=MethodSpec(name="baseline")))
+    predictor, _ = load_predictor(checkpoint, device=device(ALONE))
+    try:
+        found = evaluate(recipe.name, predictor, data, progress=progress)
+    finally:
+        del predictor
+        torch.cuda.empty_cache()  # the next run trains in another process
+    if found.segmentation.miou_percent is None:
+        raise ValueError(f"val of {recipe.data.folder} holds no labelled pixel")
+    if 2 * found.without_warmup > len(data):
+        raise ValueError(
+            f"{recipe.method.name} needs the frame before; {found.without_warmup} of the {len(data)} frames of val of "
+            f"{recipe.data.folder} have none"
+        )
+    flicker = found.flicker
+    return {
+        "miou_percent": found.segmentation.miou_percent,
+        "flips_percent": None if flicker is None else flicker.flips_percent,
+        "temporal_consistency_percent": None if flicker is None else flicker.temporal_consistency_percent,
+    }

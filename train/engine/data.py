@@ -1,0 +1,69 @@
+"""A recipe's training and validation data."""
+
+from dwnet.data import Augmentation, Cityscapes, LabelledFrames, MixedIn
+from dwnet.data.frames import Neighbours
+from dwnet.data.open import FrameData, open_data
+from dwnet.data.with_flow import WithFlow
+from dwnet.flow.registry import build_flow
+from dwnet.method.training import METHODS
+from train.config.spec import Recipe
+
+
+def training_data(recipe: Recipe) -> FrameData | MixedIn | WithFlow:
+    """The train split, augmented; with neighbours unless the method is the baseline, whose frames are the same.
+
+    Pairs hold their flow where it is DIS, which runs on the CPU: the loader's workers then share that work.
+
+    Raises:
+        DataError: files are missing or wrong.
+        ValueError: an option that is not allowed.
+    """
+    paired = METHODS[recipe.method.name].needs_neighbour
+    data = _frames(recipe, recipe.data.neighbours if paired else "none")
+    return WithFlow(data, build_flow("dis")) if paired and recipe.method.flow == "dis" else data
+
+
+def _frames(recipe: Recipe, neighbours: Neighbours) -> FrameData | MixedIn:
+    spec = recipe.data
+    colour = spec.colour
+    augment = Augmentation(scale=spec.scale, crop=spec.crop, brightness=colour, contrast=colour, saturation=colour)
+    data = open_data(
+        spec.kind,
+        spec.root,
+        "train",
+        neighbours=neighbours,
+        max_offset=spec.max_offset,
+        augment=augment,
+        seed=recipe.seed,
+        street_size=spec.street_size,
+        street_cache_gb=spec.street_cache_gb,
+    )
+    if spec.coarse_ratio == 0:
+        return data
+    if spec.kind != "cityscapes":
+        raise ValueError(
+            f"data.coarse-ratio is {spec.coarse_ratio}, allowed is 0 for {spec.kind}: it has no such labels"
+        )
+    assert isinstance(data, LabelledFrames)
+    coarse = Cityscapes(spec.folder, "train", coarse=True, augment=augment, seed=recipe.seed + 1)
+    return MixedIn(data, coarse, ratio=spec.coarse_ratio, seed=recipe.seed)
+
+
+def validation_data(recipe: Recipe) -> FrameData:
+    """The val split as the recipe's method predicts it: whole frames, with neighbours if it needs them.
+
+    Raises:
+        DataError: if there is none.
+    """
+    spec = recipe.data
+    real: Neighbours = "labelled" if spec.kind == "camvid" else "previous"
+    neighbours = real if METHODS[recipe.method.name].needs_neighbour_to_predict else "none"
+    return open_data(
+        spec.kind,
+        spec.root,
+        "val",
+        neighbours=neighbours,
+        max_offset=spec.max_offset,
+        street_size=spec.street_size,
+        street_cache_gb=spec.street_cache_gb,
+    )

@@ -1,0 +1,274 @@
+"""THE LOOP: train, evaluate, checkpoint. All randomness is a function of the seed and the position, so nothing random
+has to be saved: a resumed run continues bit for bit."""
+
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+from accelerate.utils import gather_object
+
+from dwnet.deploy.checkpoint import Checkpoint
+from dwnet.method.training import Losses
+from train.config.spec import Recipe
+from train.engine.batches import EpochOrder, batch_per_process, stop_workers, training_loader
+from train.engine.build import build_method, unwrapped
+from train.engine.data import training_data, validation_data
+from train.engine.evaluation import evaluate
+from train.engine.optimiser import build_optimiser, gradient_norm, rates, set_rates
+from train.engine.stopping import StopRequest
+from train.monitoring.pictures import ValPictures
+from train.monitoring.progress import Clock, Means
+from train.monitoring.run_folder import RunFolder, changes, environment
+from train.monitoring.tracking import Tracking
+
+MOST_SKIPPED = 40
+"""Steps in a row that fp16's scaler may skip: from its first scale, 2^16, to far below 1."""
+
+
+class Interrupted(Exception):  # noqa: N818
+    """The run was asked to stop, and is saved."""
+
+
+class TrainingError(RuntimeError):
+    """The run cannot go on; the message says why and with which files."""
+
+
+class Trainer:
+    """One run: a recipe, its data, its method, and where it stands (`iteration`: optimiser steps done).
+
+    Args:
+        recipe: the resolved configuration.
+        accelerator: device, processes, precision and gradient accumulation, from Accelerate's own configuration.
+        resume: continue from OUTPUT/NAME/last.pt.
+
+    Raises:
+        ValueError: for data, networks, or a checkpoint that do not fit the recipe. No file was written then.
+    """
+
+    def __init__(self, recipe: Recipe, accelerator: Accelerator, *, resume: bool = False) -> None:
+        self.recipe, self.accelerator = recipe, accelerator
+        self.accumulation = accelerator.gradient_accumulation_steps
+        share = batch_per_process(
+            recipe.batch_size, processes=accelerator.num_processes, accumulation=self.accumulation
+        )
+        self.environment = environment(accelerator)
+        self.files = RunFolder(recipe, self.environment)
+        checkpoint = self.files.load() if resume else None
+        self.train_data, self.val_data = training_data(recipe), validation_data(recipe)
+        self.classes = self.train_data.classes
+        self.order = EpochOrder(len(self.train_data), batch_size=recipe.batch_size, seed=recipe.seed)
+        self.iterations = self.order.steps * recipe.epochs
+        self.iteration, self.metrics = 0, dict[str, Any]()
+        self.step_frames: list[str] = []
+        """Names of this process's frames in the present step, of all its accumulated batches."""
+        self.skipped = 0
+        """Steps in a row, the last ones, that fp16's scaler has skipped."""
+        self.tracking = Tracking(recipe, accelerator, self.iterations)
+        self.pictures = ValPictures(recipe) if recipe.pictures else None
+        self.stop = StopRequest(accelerator)
+
+        method = build_method(recipe, self.classes, accelerator, checkpoint)
+        optimiser = build_optimiser(method, recipe.optimiser)
+        self.base_rates = [group["lr"] for group in optimiser.param_groups]
+        pin = accelerator.device.type == "cuda"
+        loader = training_loader(self.train_data, self.order, batch_size=share, workers=recipe.data.workers, pin=pin)
+        self.class_weights = dict(zip(self.classes.classes, method.spec.class_weights, strict=False))
+        self.files.configuration["resolved"] = {"class_weights": self.class_weights}
+        self.method, self.optimiser, self.loader = accelerator.prepare(method, optimiser, loader)
+        self._begun = "" if recipe.start_from is None else f"; starts from {recipe.start_from}"
+        if checkpoint is not None:
+            self._resume(checkpoint)
+
+    def _resume(self, checkpoint: Checkpoint) -> None:
+        self.iteration, self.metrics = checkpoint.iteration, checkpoint.metrics
+        self.optimiser.load_state_dict(checkpoint.training["optimiser"])
+        if self.accelerator.scaler is not None and checkpoint.training.get("scaler"):
+            self.accelerator.scaler.load_state_dict(checkpoint.training["scaler"])
+        changed = changes(checkpoint.recipe.get("environment", {}), self.environment)
+        self._begun = f"; resumed after iteration {self.iteration}" + (
+            f", under another environment: {', '.join(changed)}" if changed else ""
+        )
+
+    @property
+    def epoch(self) -> int:
+        """Epochs finished."""
+        return self.iteration // self.order.steps
+
+    def summary(self) -> str:
+        """What will run, in one line; in a second one how much its classes weigh, where that differs."""
+        recipe, accelerator = self.recipe, self.accelerator
+        weights = "  ".join(f"{name} {weight:.3g}" for name, weight in self.class_weights.items())
+        return (
+            f"{recipe.name}: {len(self.train_data)} frames, {self.iterations} iterations in {recipe.epochs} epochs, "
+            f"{accelerator.num_processes} process(es) on {accelerator.device.type}; output in {self.files.path}"
+            f"{self._begun}"
+        ) + (f"\nclass weights  {weights}" if weights else "")
+
+    def run(self) -> dict[str, Any]:
+        """Trains to the last epoch, and returns the last evaluation's metrics.
+
+        Raises:
+            Interrupted: after SIGTERM or SIGINT, when all is saved.
+            TrainingError: when the loss or its gradient is not finite, or val has no labelled pixel.
+            DataError: when a file of the data set is not what it must be.
+        """
+        if self.accelerator.is_main_process:
+            self.files.begin(self.iteration)
+        self.tracking.begin(self.iteration)
+        clock, means = Clock(), Means()
+        try:
+            with self.stop:
+                while True:
+                    if self._evaluation_is_due():
+                        self.evaluate()
+                        self.save()
+                    if self.iteration == self.iterations:
+                        return self.metrics
+                    self._train_epoch(clock, means)
+        finally:
+            stop_workers(self.loader)
+            self.accelerator.end_training()
+
+    def _train_epoch(self, clock: Clock, means: Means) -> None:
+        """The steps from `iteration` to the end of its epoch."""
+        recipe, accelerator, epoch = self.recipe, self.accelerator, self.epoch
+        self.begin_epoch()
+        clock.start()
+        for index, batch in enumerate(self.loader):
+            clock.batch_came()
+            means.add(self.train_batch(batch, index % self.accumulation))
+            clock.step_done(len(batch["name"]) * accelerator.num_processes)
+            if not accelerator.sync_gradients:
+                continue
+            self.iteration += 1
+            if self.iteration % recipe.log_every == 0:
+                self.tracking.step(self.iteration, epoch, rates(self.optimiser), means, clock)
+            stop = self.stop.anywhere()
+            if stop or self.iteration % recipe.checkpoint_every == 0 or self.epoch > epoch:
+                self.save()
+            if stop:
+                raise Interrupted(f"stopped at iteration {self.iteration}, saved to {self.files.last}")
+            clock.start()
+
+    def begin_epoch(self) -> None:
+        """Makes method and loader ready for the rest of the epoch that `iteration` lies in."""
+        self.method.train()
+        self.order.begin(self.epoch, self.iteration % self.order.steps)
+        self.loader.set_epoch(self.epoch)  # Accelerate's loader hands its own count on to the data set
+
+    def train_batch(self, batch: dict[str, Any], accumulated: int) -> Losses:
+        """Forward and backward of one batch, the `accumulated`-th of its step; the last one takes the step."""
+        recipe, accelerator = self.recipe, self.accelerator
+        self.step_frames = [*(self.step_frames if accumulated else []), *batch["name"]]
+        # Deviation: a loss is a mean over the pixels of a batch in all processes, and a step's gradient the mean over
+        # its accumulated batches. One divisor for these too, as Accelerate's guide has it, must be known before the
+        # first backward; that of Eq. 5 and 6 comes out of each forward (where the refined flow stays in the frame).
+        with accelerator.accumulate(self.method):
+            set_rates(self.optimiser, self.base_rates, self.iteration / self.iterations, recipe.optimiser.power)
+            self._seed_dropout(accumulated)
+            if recipe.channels_last:
+                batch["frame"] = batch["frame"].contiguous(memory_format=torch.channels_last)
+            losses = self.method(batch)
+            accelerator.backward(losses["total"])
+            self._check_finite(losses, batch["name"])
+            self.optimiser.step()
+            self._check_scaler()
+            self.optimiser.zero_grad()
+        return losses
+
+    def evaluate(self) -> None:
+        """Class IoU on val, over all processes: into `metrics`, the trackers, metrics.jsonl and the best checkpoint."""
+        accelerator, recipe = self.accelerator, self.recipe
+        result = evaluate(
+            self.method,
+            self.val_data,
+            accelerator,
+            workers=recipe.data.workers,
+            after_frame=self._stop_evaluation_if_asked,
+        )
+        if result.miou_percent is None:
+            raise TrainingError(f"val of {recipe.data.folder} holds no labelled pixel")
+        best = self.metrics.get("best_miou_percent", -1.0)
+        ious = dict(zip(self.classes.classes, result.per_class_iou_percent, strict=True))
+        self.metrics = {
+            "miou_percent": result.miou_percent,
+            "pixel_accuracy_percent": result.pixel_accuracy_percent,
+            "iou_percent": ious,
+            "epoch": self.epoch,
+            "best_miou_percent": max(best, result.miou_percent),
+        }
+        self.tracking.evaluation(self.iteration, self.epoch, result.miou_percent, ious)
+        if self.pictures is not None and self.tracking.takes_pictures:
+            self.tracking.pictures(self.iteration, self.pictures(unwrapped(self.method, accelerator), accelerator))
+        if accelerator.is_main_process:
+            self.files.add_metrics(self.iteration, self.metrics)
+            if result.miou_percent > best:
+                self.checkpoint().save(self.files.best)
+
+    def save(self) -> None:
+        """Writes last.pt, whole or not at all."""
+        if self.accelerator.is_main_process:
+            self.files.save(self.checkpoint())
+        self.accelerator.wait_for_everyone()
+
+    def checkpoint(self) -> Checkpoint:
+        """All that a resumed run starts from."""
+        scaler, method = self.accelerator.scaler, unwrapped(self.method, self.accelerator)
+        return Checkpoint(
+            network=self.recipe.network,
+            method=method.spec,
+            classes=self.classes,
+            weights=method.state_dict(),
+            recipe=self.files.configuration,
+            iteration=self.iteration,
+            epoch=self.epoch,
+            metrics=self.metrics,
+            commit=self.environment["commit"],
+            training={"optimiser": self.optimiser.state_dict(), "scaler": scaler.state_dict() if scaler else {}},
+        )
+
+    def _evaluation_is_due(self) -> bool:
+        done, within = divmod(self.iteration, self.order.steps)
+        last = done == self.recipe.epochs
+        # One that was killed after the checkpoint of its epoch is made up for when the run is resumed.
+        missing = self.metrics.get("epoch", 0) != done
+        return within == 0 and done > 0 and missing and (last or done % self.recipe.evaluate_every == 0)
+
+    def _seed_dropout(self, accumulated: int) -> None:
+        accelerator = self.accelerator
+        place = accumulated * accelerator.num_processes + accelerator.process_index
+        torch.manual_seed((self.recipe.seed * 1_000_003 + self.iteration) * 4096 + place)
+
+    def _check_finite(self, losses: Losses, frames: list[str]) -> None:
+        """Before the step, so that no checkpoint ever holds what it would lead to."""
+        loss = losses["total"].isfinite()
+        gradient = torch.ones_like(loss)
+        if self.accelerator.sync_gradients and self.accelerator.scaler is None:  # a scaler skips such steps itself
+            gradient = gradient_norm(self.optimiser).isfinite()
+        if bool(loss & gradient):
+            return
+        values = ", ".join(f"{name} {value.item():.4g}" for name, value in losses.items())
+        # The gradient is the same in all processes, so all come here and tell their frames; a loss is one's alone.
+        told = frames if gradient else gather_object(self.step_frames)
+        names = told if loss else frames
+        kept = f"the last checkpoint is {self.files.last}" if self.files.last.exists() else "no checkpoint yet"
+        raise TrainingError(
+            f"the {'gradient' if loss else 'loss'} is not finite at iteration {self.iteration} ({values}); "
+            f"batch: {', '.join(names)}; {kept}"
+        )
+
+    def _check_scaler(self) -> None:
+        """A scaler skips a step whose gradient is not finite, and halves its scale; where that goes on, it is lost."""
+        if self.accelerator.scaler is None or not self.accelerator.sync_gradients:
+            return
+        self.skipped = self.skipped + 1 if self.optimiser.step_was_skipped else 0
+        if self.skipped > MOST_SKIPPED:
+            raise TrainingError(
+                f"the gradient was not finite in {self.skipped} steps in a row, up to iteration {self.iteration}, "
+                f"whatever its scale; batch: {', '.join(self.step_frames)}"
+            )
+
+    def _stop_evaluation_if_asked(self) -> None:
+        # Saved before it began, and made up for on resuming. Several processes cannot agree here: they end it first.
+        if self.stop.stopped and self.accelerator.num_processes == 1:
+            raise Interrupted(f"stopped in the evaluation after epoch {self.epoch}, saved to {self.files.last}")

@@ -1,0 +1,71 @@
+"""SGD's parameter groups and the poly policy of section 4.1.3."""
+
+import math
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from dwnet.method.training import DWNetMethod, Method
+from train.config.spec import OptimiserSpec
+
+
+def build_optimiser(method: Method, spec: OptimiserSpec) -> torch.optim.SGD:
+    """SGD over the groups of `parameter_groups`."""
+    return torch.optim.SGD(parameter_groups(method, spec), lr=spec.rate, momentum=spec.momentum)
+
+
+def parameter_groups(method: Method, spec: OptimiserSpec) -> list[dict[str, Any]]:
+    """Groups by rate and weight decay: the segmenter's head, the flow network, and all the rest (section 4.1.3).
+
+    "name" says which; the head is a group of its own where its rate is.
+    """
+    groups: dict[tuple[str, float, float], list[nn.Parameter]] = {}
+    head = {id(p) for name, p in method.segmenter.named_parameters() if not name.startswith("backbone.")}
+    for name, parameter in method.named_parameters():
+        if not parameter.requires_grad:
+            continue
+        part, rate = "network", spec.rate
+        if id(parameter) in head and spec.head_rate_factor != 1:
+            part, rate = "head", spec.rate * spec.head_rate_factor
+        if name.startswith("flow."):
+            part, rate = "flow", spec.flow_rate
+        decay = spec.weight_decay if parameter.ndim > 1 or spec.decay_norms else 0.0
+        groups.setdefault((part, rate, decay), []).append(parameter)
+    return [
+        {"params": params, "name": part, "lr": rate, "weight_decay": decay}
+        for (part, rate, decay), params in groups.items()
+    ]
+
+
+def rates(optimiser: torch.optim.Optimizer) -> dict[str, float]:
+    """The present rate of each part that has one of its own: "network", and maybe "head" and "flow"."""
+    return {group.get("name", "network"): group["lr"] for group in optimiser.param_groups}
+
+
+def gradient_norm(optimiser: torch.optim.Optimizer) -> Tensor:
+    """The largest absolute value in all gradients, a scalar: not finite where one of them is not."""
+    parameters = (parameter for group in optimiser.param_groups for parameter in group["params"])
+    return nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None], norm_type=math.inf)
+
+
+def freeze_unused(method: Method) -> None:
+    """Freezes what only losses of weight 0 would train: an auxiliary head, or a DWNet's flow refinement and FG-Conv.
+
+    Every other parameter of every method gets a gradient in every step, so that DistributedDataParallel needs no
+    `find_unused_parameters`, which would walk the graph again in each.
+    """
+    auxiliary = getattr(method.segmenter, "auxiliary", None)
+    if auxiliary is not None and method.spec.auxiliary_weight == 0:
+        auxiliary.requires_grad_(False)
+    if isinstance(method, DWNetMethod):
+        spec, network = method.spec, method.network
+        for part, trained in ((network.refinement, spec.trains_refinement), (network.fg_conv, spec.trains_fg_conv)):
+            if part is not None and not trained:
+                part.requires_grad_(False)
+
+
+def set_rates(optimiser: torch.optim.Optimizer, base_rates: list[float], progress: float, power: float) -> None:
+    """The poly policy: base rate times (1 - progress) ** power, progress 0..1 (section 4.1.3)."""
+    for group, base in zip(optimiser.param_groups, base_rates, strict=True):
+        group["lr"] = base * (1 - progress) ** power

@@ -1,0 +1,132 @@
+"""What a run tells while it runs: its progress line, and scalars and pictures for Accelerate's trackers."""
+
+import uuid
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+from accelerate import Accelerator
+from accelerate.tracking import get_available_trackers
+
+from dwnet.core.files import atomic_write
+from dwnet.viz import Image
+from train.config.spec import Recipe
+from train.monitoring.progress import Clock, Means, Reading
+from train.monitoring.run_folder import flat, recipe_dict
+
+PROJECT = "dwnet"
+"""The trackers' name for all runs."""
+
+WAIT_SHARE = 0.05
+"""Waiting longer for data than this share of the time is worth a hint."""
+
+
+def tracker_names(asked: tuple[str, ...]) -> list[str]:
+    """The trackers asked for; "none" is none.
+
+    Raises:
+        ValueError: for one that Accelerate does not know, or whose package is not installed.
+    """
+    available = [str(name) for name in get_available_trackers()]
+    for name in asked:
+        if name not in available and name != "none":
+            raise ValueError(
+                f"unknown tracker {name!r}, allowed are {', '.join([*available, 'none'])} "
+                "(others of Accelerate's once their packages are installed)"
+            )
+    return [name for name in dict.fromkeys(asked) if name != "none"]
+
+
+class Tracking:
+    """Tells what a run does; every process must call it alike.
+
+    Args:
+        recipe: of the run.
+        accelerator: its trackers are told; only the main process prints.
+        iterations: of the whole run.
+    """
+
+    def __init__(self, recipe: Recipe, accelerator: Accelerator, iterations: int) -> None:
+        self.recipe, self.accelerator, self.iterations = recipe, accelerator, iterations
+        self._readings, self._hinted = 0, False
+
+    def begin(self, iteration: int) -> None:
+        """The run starts, or goes on after `iteration`."""
+        settings = {key: str(value) for key, value in flat(recipe_dict(self.recipe)).items()}
+        folder = self.recipe.output / self.recipe.name
+        wandb = "wandb" in self.recipe.trackers and self.accelerator.is_main_process
+        same = {"id": _run_id(folder), "resume": "allow"} if wandb else {}
+        self.accelerator.init_trackers(
+            PROJECT,
+            config=None if iteration else settings,
+            init_kwargs={
+                "tensorboard": {"purge_step": iteration + 1},  # what a killed run logged beyond it
+                "wandb": {"name": self.recipe.name, "dir": str(folder), **same},
+            },
+        )
+
+    def step(self, iteration: int, epoch: int, rates: Mapping[str, float], means: Means, clock: Clock) -> None:
+        """`iteration` is done, the `epoch`-th counted from 0, at `rates`; means and times are since the last call."""
+        accelerator, recipe = self.accelerator, self.recipe
+        values = {name: accelerator.reduce(value, "mean").item() for name, value in means.read().items()}
+        read = clock.read((self.iterations - iteration) * recipe.batch_size)
+        terms = "  ".join(f"{name} {value:.4f}" for name, value in values.items())
+        accelerator.print(
+            f"epoch {epoch + 1}/{recipe.epochs}  iteration {iteration}/{self.iterations}  {terms}  "
+            f"rate {next(iter(rates.values())):.5f}  {read.images_per_second:.1f} images/s  "
+            f"data wait {read.wait_share:.0%}  ETA {read.time_left}",
+            flush=True,
+        )
+        self._hint(read)
+        scalars = {f"loss/{name}": value for name, value in values.items()}
+        speed = {"images_per_second": read.images_per_second, "data_wait": read.wait_share}
+        parts = {f"rate/{part}": rate for part, rate in rates.items()}
+        accelerator.log({**scalars, **parts, **speed}, step=iteration)
+
+    def evaluation(self, iteration: int, epoch: int, miou_percent: float, ious: Mapping[str, float | None]) -> None:
+        """Class IoUs in percent on val after `epoch` epochs; None is a class that val does not have."""
+        present = {name: iou for name, iou in ious.items() if iou is not None}
+        named = "  ".join(f"{name} {iou:.1f}" for name, iou in present.items())
+        self.accelerator.print(
+            f"epoch {epoch}/{self.recipe.epochs}  val mIoU {miou_percent:.2f}  ({named})", flush=True
+        )
+        scalars = {f"val_iou/{name}": iou for name, iou in present.items()}
+        self.accelerator.log({"val/miou": miou_percent, **scalars}, step=iteration)
+
+    @property
+    def takes_pictures(self) -> bool:
+        """Whether this process has a tracker for `pictures`."""
+        return bool(self._picture_takers())
+
+    def pictures(self, iteration: int, pictures: Mapping[str, Image]) -> None:
+        """Pictures by name, (H, W, 3) uint8 RGB, for the trackers that take them; the main process alone calls it."""
+        batches = {f"val/{name}": picture[np.newaxis] for name, picture in pictures.items()}
+        for tracker in self._picture_takers():
+            layout = {"dataformats": "NHWC"} if tracker.name == "tensorboard" else {}
+            tracker.log_images(batches, step=iteration, **layout)
+
+    def _picture_takers(self) -> list:
+        # The others of Accelerate's log_images differ in what they take.
+        trackers = self.accelerator.trackers if self.accelerator.is_main_process else []
+        return [tracker for tracker in trackers if tracker.name in ("tensorboard", "wandb")]
+
+    def _hint(self, read: Reading) -> None:
+        """Names a loader that is too slow, once; the first reading, which holds the workers' start, does not count."""
+        self._readings += 1
+        if self._readings > 1 and read.wait_share > WAIT_SHARE and not self._hinted:
+            self._hinted = True
+            self.accelerator.print(
+                f"waiting for data takes {read.wait_share:.1%} of the time, more than {WAIT_SHARE:.0%}: the loader is "
+                f"slower than the network (--data.workers is {self.recipe.data.workers} for each process; --dry-run "
+                "says how many keep up)",
+                flush=True,
+            )
+
+
+def _run_id(folder: Path) -> str:
+    """What a service knows the run by, kept in its folder: resumed there, it is the same run."""
+    path = folder / "tracked" / "run_id"
+    if not path.exists():
+        with atomic_write(path) as temporary:
+            temporary.write_text(uuid.uuid4().hex, encoding="utf-8")
+    return path.read_text(encoding="utf-8")
