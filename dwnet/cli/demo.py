@@ -1,23 +1,40 @@
-"""`dwnet demo`."""
+"""`dwnet demo`: the comparison page."""
 
+import importlib
 import importlib.util
-import sys
-from typing import Annotated
+from dataclasses import dataclass
+from pathlib import Path
 
 import tyro
 
 from dwnet.core.errors import DWNetError
 
 
-def demo(options: Annotated[tyro.conf.Positional[tuple[str, ...]], tyro.conf.arg(metavar="[OPTIONS]")] = (), /) -> None:
-    """Open the comparison page in the browser; all options are those of the page (`dwnet demo -- --help`).
+@dataclass(frozen=True)
+class PageOptions:
+    """Options of the comparison page."""
 
-    Args:
-        options: of the page, behind a `--`.
-    """
-    # The page is a package beside this one in a clone, and inside this one in a wheel.
+    host: str = "127.0.0.1"
+    """Address to listen on; 0.0.0.0 lets other machines in."""
+    port: int | None = None
+    """Port to listen on; default: the first free one from 7860."""
+    browser: bool = True
+    """Open the page in the browser."""
+    models: Path | None = None
+    """Folder of exported networks (.onnx); default: the bundled ones."""
+    clip: Path | None = None
+    """Clip that is chosen at the start; default: the bundled one."""
+    max_mb: int = 500
+    """Largest upload, in megabytes."""
+    threads: int | None = None
+    """CPU threads for each network; default: all."""
+
+
+def demo(options: tyro.conf.OmitArgPrefixes[PageOptions]) -> None:
+    """Open the comparison page in the browser, and serve it until Ctrl+C."""
+    # The page is a package beside this one in a clone (app/), and inside this one in a wheel.
     for name in ("dwnet.app", "app"):
         if importlib.util.find_spec(name) is not None:
-            page = importlib.import_module(f"{name}.__main__")
-            sys.exit(page.main(list(options)))
-    raise DWNetError("the page is not installed: it lies in app/ of a clone and in every wheel")
+            importlib.import_module(f"{name}.__main__").serve(options)
+            return
+    raise DWNetError("the page is not installed; it is in app/ of a clone, and in every wheel")

@@ -17,12 +17,14 @@ import gradio as gr
 import numpy as np
 import pytest
 
-from app.__main__ import ASSETS, main, parse
+import app.__main__ as page_module
+from app.__main__ import main
 from app.callbacks import Callbacks, Update
 from app.curve import MAX_POINTS, FlickerCurve
 from app.main import build
 from app.render import curve_html, legend_html, note_html, panels_html, status_html, table_html
 from app.style import CSS, theme
+from dwnet.cli.demo import PageOptions
 from dwnet.comparison.compare import MethodSummary, load_networks
 from dwnet.video import VideoWriter
 from tests.exported import CLASSES, PALETTE, models, textured_frame, write_clip
@@ -389,9 +391,15 @@ def test_the_endpoint_for_scripts(
 
 
 def test_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    options = parse([])
-    assert (options.host, options.port, options.no_browser, options.max_mb) == ("127.0.0.1", None, False, 500)
-    assert options.models == ASSETS / "models"
+    served: list[PageOptions] = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(page_module, "serve", served.append)
+        main([])
+        main(["--port", "7870", "--no-browser", "--models", str(tmp_path)])
+    assert served == [PageOptions(), PageOptions(port=7870, browser=False, models=tmp_path)]
+    assert PageOptions() == PageOptions(
+        host="127.0.0.1", port=None, browser=True, models=None, clip=None, max_mb=500, threads=None
+    )
     with pytest.raises(SystemExit, match=r"python -m app: no \.onnx file in"):
         main(["--models", str(tmp_path), "--no-browser"])
     with pytest.raises(SystemExit, match=r"python -m app: --clip nowhere.mp4: there is no such file"):
@@ -403,11 +411,11 @@ def test_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Non
         with pytest.raises(SystemExit, match=rf"python -m app: cannot listen on 127.0.0.1, port {port}: "):
             main(["--port", str(port), "--no-browser"])
     with pytest.raises(SystemExit):
-        parse(["--port", "eighty"])
-    assert "invalid int value" in capsys.readouterr().err
+        main(["--port", "eighty"])
+    assert "invalid literal for int() with base 10: 'eighty'" in " ".join(capsys.readouterr().err.split())
 
 
 def test_the_page_needs_no_pytorch():
     """What runs exported networks does without it: it starts in half the time, and in half the memory."""
     code = "import sys; sys.modules['torch'] = None; import app.__main__"
-    subprocess.run([sys.executable, "-c", code], cwd=ASSETS.parent, check=True, timeout=240)
+    subprocess.run([sys.executable, "-c", code], cwd=Path(__file__).parents[2], check=True, timeout=240)

@@ -19,7 +19,7 @@ from pathlib import Path
 
 import pytest
 
-from app.__main__ import ASSETS
+from dwnet.core.bundled import assets_folder
 from dwnet.core.launch import available_cpus
 from tests.exported import textured_frame, write_clip, write_models
 
@@ -65,14 +65,14 @@ def url(browser: object, tmp_path_factory: pytest.TempPathFactory) -> Iterator[s
     """A running server; without the bundled networks or clip it gets tiny ones, unless they are required."""
     folder = tmp_path_factory.mktemp("server")
     arguments = []
-    bundled = [ASSETS / "models" / f"{name}.onnx" for name in (*METHODS, "flow_refinement")]
+    bundled = [assets_folder() / "models" / f"{name}.onnx" for name in (*METHODS, "flow_refinement")]
     if not all(path.is_file() for path in bundled):
         if REQUIRED:
             pytest.fail(f"DWNET_REQUIRE_BROWSER=1, but not all of {', '.join(map(str, bundled))} exist")
         arguments += ["--models", str(write_models(folder / "models"))]
-    if not (ASSETS / "street_sample.mp4").is_file():
+    if not (assets_folder() / "street_sample.mp4").is_file():
         if REQUIRED:
-            pytest.fail(f"DWNET_REQUIRE_BROWSER=1, but there is no bundled clip in {ASSETS}")
+            pytest.fail(f"DWNET_REQUIRE_BROWSER=1, but there is no bundled clip in {assets_folder()}")
         frames = [textured_frame(index, (180, 320), shift_px=2) for index in range(100)]
         arguments += ["--clip", str(write_clip(folder / "sample.mp4", frames))]
     with socket.socket() as free:
