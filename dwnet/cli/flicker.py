@@ -32,8 +32,7 @@ from dwnet.flicker.predictions import FilePredictions, named_path, open_predicti
 from dwnet.flicker.record import FrameTable, Record, Settings, assemble, make_record
 from dwnet.flicker.report import html_report
 from dwnet.flicker.table import markdown
-from dwnet.video import open_video
-from dwnet.video.backends import image_files
+from dwnet.video import image_files, open_video
 
 
 def flicker(

@@ -13,7 +13,7 @@ from dwnet.deploy.runtime import OnnxNetwork, OnnxSegmenter
 from dwnet.flow.registry import FlowFunction
 from dwnet.metrics import FlickerMeter, occlusion_mask
 from dwnet.video import VideoFrame
-from dwnet.video.scene_cuts import is_scene_cut
+from dwnet.video import is_scene_cut
 from dwnet.viz import overlay
 
 

@@ -13,7 +13,7 @@ from dwnet.core.files import natural_order
 from dwnet.flow import FLOW_NAMES, FlowFunction, dis_flow, flow_function
 from dwnet.metrics.counting import NearestWarp, occlusion_mask
 from dwnet.metrics.published import ETCWarp, VSPWWarp
-from dwnet.video.scene_cuts import is_scene_cut
+from dwnet.video import is_scene_cut
 
 FLOW_CHOICES = (*FLOW_NAMES, "dis_fast")
 """Every flow that can be named; a folder of exact flow is the other choice."""

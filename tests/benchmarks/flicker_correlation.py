@@ -22,8 +22,7 @@ from dwnet.flicker import measure_clip, open_flow, open_predictions
 from dwnet.flicker.label_maps import open_label_maps
 from dwnet.flicker.predictions import FilePredictions
 from dwnet.flow import dis_flow
-from dwnet.video import open_video
-from dwnet.video.backends import image_files
+from dwnet.video import image_files, open_video
 
 VOID = 11
 CLASSES = 11

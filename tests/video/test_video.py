@@ -13,8 +13,10 @@ import cv2
 import numpy as np
 import pytest
 
-from dwnet.video import VideoError, VideoReader, VideoWriter, open_video, prefetch
-from dwnet.video.backends import DecoderError, image_files, read_decord, read_pyav, target_size
+from dwnet.video import VideoError, VideoReader, VideoWriter, image_files, open_video, prefetch
+from dwnet.video._decord import read_decord
+from dwnet.video._pyav import read_pyav
+from dwnet.video._types import DecoderError, target_size
 
 CLIP = os.environ.get("DWNET_CLIP")
 
@@ -121,7 +123,7 @@ def test_decord_and_pyav_deliver_the_same_frames(tmp_path: Path) -> None:
 def test_decord_chunks_are_exact_wherever_the_key_frames_lie(
     tmp_path: Path, gop: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("dwnet.video.backends._CHUNK_BYTES", 17 * 3 * 128 * 96)
+    monkeypatch.setattr("dwnet.video._decord._CHUNK_BYTES", 17 * 3 * 128 * 96)
     frames = list(read_decord(encode(tmp_path / "clip.mp4", 50, gop=gop), (128, 96)))
     assert [index_of(frame.image) for frame in frames] == list(range(50))
 
@@ -129,7 +131,7 @@ def test_decord_chunks_are_exact_wherever_the_key_frames_lie(
 @needs_decord
 def test_open_gops_go_to_pyav(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     # There decord was seen to deliver wrong frames at the start of chunks.
-    monkeypatch.setattr("dwnet.video.backends._CHUNK_BYTES", 17 * 3 * 128 * 96)
+    monkeypatch.setattr("dwnet.video._decord._CHUNK_BYTES", 17 * 3 * 128 * 96)
     options = {"x264-params": "open-gop=1", "crf": "8"}
     with open_video(encode(tmp_path / "clip.mp4", 50, gop=7, options=options)) as video:
         assert video.info.reader == "pyav"
@@ -140,7 +142,7 @@ def test_open_gops_go_to_pyav(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
 
 @needs_decord
 def test_key_frames_too_far_apart_go_to_pyav(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("dwnet.video.backends._CHUNK_BYTES", 1)
+    monkeypatch.setattr("dwnet.video._decord._CHUNK_BYTES", 1)
     with open_video(encode(tmp_path / "clip.mp4", 80, gop=300, options={"x264-params": "scenecut=0"})) as video:
         assert video.info.reader == "pyav"
 
@@ -296,7 +298,7 @@ def test_what_decord_loses_pyav_delivers(tmp_path: Path, monkeypatch: pytest.Mon
                 raise DecoderError("lost")
             yield frame
 
-    monkeypatch.setattr("dwnet.video.read_decord", failing)
+    monkeypatch.setattr("dwnet.video._reader.read_decord", failing)
     video = open_video(encode(tmp_path / "clip.mp4"))
     frames = list(video)
     assert video.info.reader == "decord"

@@ -1,7 +1,6 @@
-"""Writing clips: H.264 that every browser plays, frame by frame, and nothing left behind when something fails."""
+"""Writing clips frame by frame as H.264 that every browser plays. A failure leaves no partial file."""
 
-import os
-import uuid
+from contextlib import AbstractContextManager
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
@@ -10,7 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dwnet.video.backends import VideoError
+from dwnet.core.files import atomic_write
+from dwnet.video._types import VideoError
 
 _MPEG_RANGE = 1
 _BT709 = 1
@@ -18,17 +18,17 @@ _SMPTE170M = 6
 
 
 class VideoWriter:
-    """Writes an MP4: H.264, 4:2:0, playable while it loads.
+    """Writes an MP4 file: H.264, 4:2:0, playable while it loads.
 
     with VideoWriter("out.mp4", fps=25, size=(480, 270)) as writer:
         for image in images:
             writer.write(image)
 
-    The file appears under its name when the writer is closed without an error; after an error, or `abort()`, neither
-    it nor a part of it remains, and a file that had the name is untouched.
+    The file appears under its name when the writer is closed without an error. After an error or `abort()` no part of
+    it remains, and an older file of that name is untouched.
 
     Args:
-        path: ends in ``.mp4``; its folder exists. An existing file is replaced at the end.
+        path: ends in ``.mp4``; its folder must exist. An existing file is replaced at the end.
         fps: frames per second, above 0.
         size: (width, height) of the frames. An odd side is padded by repeating the last column or row: H.264 4:2:0
             needs even ones.
@@ -36,7 +36,7 @@ class VideoWriter:
         crf: quality of libx264, 0..51, lower is better.
 
     Raises:
-        VideoError: for any of these that is not allowed, or without PyAV.
+        VideoError: for an argument that is not allowed, or if PyAV is not installed.
     """
 
     def __init__(
@@ -47,6 +47,7 @@ class VideoWriter:
         self.frames = 0
         """Frames written so far."""
         self._container: Any = None
+        self._target: AbstractContextManager[Path] | None = None
         if self.path.suffix.lower() != ".mp4":
             raise VideoError(f"{self.path}: ends in {self.path.suffix!r}; allowed is '.mp4'")
         if not self.path.parent.is_dir():
@@ -64,10 +65,11 @@ class VideoWriter:
                 f"{self.path}: writing a video needs PyAV, which is not installed (pip install av)"
             ) from error
         self._av = av
-        # Beside the target, so that the final rename cannot cross file systems.
-        self._temporary = self.path.with_name(f".{self.path.stem}.{uuid.uuid4().hex}.mp4")
         try:
-            self._container = av.open(str(self._temporary), "w", format="mp4", options={"movflags": "+faststart"})
+            target = atomic_write(self.path)
+            temporary = target.__enter__()
+            self._target = target
+            self._container = av.open(str(temporary), "w", format="mp4", options={"movflags": "+faststart"})
             self._stream = self._container.add_stream("libx264", rate=Fraction(fps).limit_denominator(65535))
             self._stream.width, self._stream.height = (side + side % 2 for side in self.size)
             self._stream.pix_fmt = "yuv420p"
@@ -88,7 +90,8 @@ class VideoWriter:
         """Appends one frame, (H, W, 3) uint8 RGB of the writer's size.
 
         Raises:
-            VideoError: for another frame, a closed writer, or a disk that is full; in the last case nothing remains.
+            VideoError: for a frame of another type or shape, a closed writer, or a full disk. After a full disk no
+                part of the file remains.
         """
         if self._container is None:
             raise VideoError(f"{self.path}: the writer is closed; open another")
@@ -116,10 +119,10 @@ class VideoWriter:
             ) from error
 
     def close(self) -> None:
-        """Finishes the file and gives it its name; does nothing the second time.
+        """Finishes the file and gives it its name. A second call does nothing.
 
         Raises:
-            VideoError: if no frame was written, or the disk refuses; nothing remains then.
+            VideoError: if no frame was written or the disk is full. No part of the file remains then.
         """
         if self._container is None:
             return
@@ -130,22 +133,27 @@ class VideoWriter:
         try:
             self._container.close()
             self._container = None
-            os.replace(self._temporary, self.path)
+            target, self._target = self._target, None
+            if target is not None:
+                target.__exit__(None, None, None)
         except (self._av.error.FFmpegError, OSError) as error:
             self.abort()
             raise VideoError(f"{self.path}: could not be finished ({error}); nothing was kept") from error
 
     def abort(self) -> None:
-        """Gives up: what was written is removed. Does nothing after `close`."""
+        """Removes the unfinished file. Does nothing after `close`."""
         container, self._container = self._container, None
         try:
             if container is not None:
                 container.close()
         except (self._av.error.FFmpegError, OSError):
-            # The file is given up anyway.
+            # The file is removed anyway.
             pass
         finally:
-            self._temporary.unlink(missing_ok=True)
+            target, self._target = self._target, None
+            if target is not None:
+                failure = VideoError(f"{self.path}: aborted")
+                target.__exit__(VideoError, failure, None)
 
     def __enter__(self) -> "VideoWriter":
         return self
