@@ -1,10 +1,9 @@
-"""`dwnet evaluate`. PyTorch is imported only when it runs."""
+"""`dwnet evaluate`. PyTorch is imported only when the command runs."""
 
 from __future__ import annotations
 
 import json
 from contextlib import nullcontext
-from dataclasses import asdict, dataclass
 from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,7 +15,6 @@ from dwnet.core.errors import DWNetError
 from dwnet.core.files import atomic_write
 from dwnet.core.launch import Processes, threads
 from dwnet.core.progress import Progress
-from dwnet.ops.device import device
 
 if TYPE_CHECKING:
     from dwnet.data.open import FrameData
@@ -46,24 +44,24 @@ def evaluate(
 ) -> None:
     """Print mIoU, IoU per class, flicker and temporal consistency of models, in Markdown.
 
-    Also under `accelerate launch -m dwnet evaluate` or `torchrun -m dwnet evaluate`: the processes share the frames,
-    and the result is that of one.
+    Several processes (`accelerate launch -m dwnet evaluate`, `torchrun -m dwnet evaluate`) share the frames and give
+    the result of one process.
 
     Args:
         models: exported networks (.onnx) or checkpoints.
-        dataset: which data set; the street is rendered and needs no folder.
+        dataset: data set; the street is rendered and needs no folder.
         root: folder of the data set; default: data/DATASET.
-        split: which part of it.
-        max_gap: raw frames between two labelled frames that still count as consecutive.
-        ground_truth: adds a row for the labels themselves: what the flicker metric says of a perfect prediction.
-        flow: what flicker is measured along, and methods warp by.
-        flow_weights: of that flow: published, or a file.
-        window: put frames to the network in square windows of so many pixels, logits averaged where they overlap.
-        window_overlap: how much neighbouring windows overlap, as a part of their side: 1/3, or 0.5.
-        scales: put frames to the network at each of these scales, probabilities averaged.
-        flip: put each frame to the network mirrored too, probabilities averaged.
+        split: part of the data set.
+        max_gap: largest distance in raw frames between two labelled frames that count as consecutive.
+        ground_truth: add a row for the labels themselves: the flicker of a perfect prediction along this flow.
+        flow: optical flow along which flicker is measured and methods warp.
+        flow_weights: weights of the flow: published, or a file.
+        window: run the network on square windows of this side in pixels, logits averaged where they overlap.
+        window_overlap: overlap of neighbouring windows, as a part of their side: 1/3, or 0.5.
+        scales: run the network at each of these scales, probabilities averaged.
+        flip: also run the network on the mirrored frame, probabilities averaged.
         server_files: also write the labels of the one model here, as Cityscapes' test server takes them.
-        output: also write all numbers to this JSON file, with how they were measured.
+        output: also write all numbers to this JSON file, with the settings of the measurement.
     """
     processes = Processes.of_launcher()
     from dwnet.evaluation.inference import Inference
@@ -79,28 +77,23 @@ def evaluate(
         predictors.append(("ground truth", None))
     if not predictors:
         raise DWNetError("no model named: give exported networks or checkpoints, or --ground-truth")
-    along_flow = _Flow(flow, flow_weights, max_gap)
-    evaluations = _evaluate_all(predictors, frames, along_flow, server_files, processes)
+    evaluations = _evaluate_all(predictors, frames, (flow, flow_weights, max_gap), server_files, processes)
     if processes.rank:
         return
-    from dwnet.evaluation.report import document, markdown
-
+    pairs = next((e.flicker.frames for e in evaluations if e.flicker is not None), 0)
     title = f"{TITLES.get(dataset, frames.classes.name)} {split}"
     print(f"{title}, {len(frames)} frames, {frames.layout}; {inference};")
     named = "DIS flow (medium)" if flow == "dis" else f"{flow} flow"
-    pairs = next((e.flicker.frames for e in evaluations if e.flicker is not None), 0)
     print(f"flicker along {named}, {pairs} pairs at most {max_gap} raw frames apart, occlusions left out.\n")
-    print(markdown(evaluations, frames.classes.classes))
-    for found in evaluations:
-        if found.without_warmup:
-            print(f"\n{found.name} draws on frames before; {found.without_warmup} of {len(frames)} frames have none")
+    _print_tables(evaluations, frames)
     if server_files is not None:
         print(f"\n{server_files}: {len(frames)} files for the test server")
     if output is not None:
-        whole = document(
-            evaluations,
-            [*models, *([None] if ground_truth else [])],
-            inference,
+        from dwnet.evaluation.report import RunFacts, document
+        from dwnet.ops.device import device
+
+        facts = RunFacts(
+            inference=inference,
             data={
                 "kind": dataset,
                 "split": split,
@@ -108,21 +101,22 @@ def evaluate(
                 "frames": len(frames),
                 "classes": list(frames.classes.classes),
             },
-            flow=asdict(along_flow) | {"pairs": pairs},
+            flow={"name": flow, "weights": flow_weights, "max_gap": max_gap, "pairs": pairs},
             processes=processes.count,
             device=str(device(processes)),
         )
+        whole = document(evaluations, [*models, *([None] if ground_truth else [])], facts)
         with atomic_write(output) as temporary:
             temporary.write_text(json.dumps(whole, indent=2, allow_nan=False) + "\n", encoding="utf-8")
 
 
-@dataclass(frozen=True)
-class _Flow:
-    """What flicker is measured along, and between which frames."""
+def _print_tables(evaluations: list[Evaluation], frames: FrameData) -> None:
+    from dwnet.evaluation.report import markdown
 
-    name: str
-    weights: str
-    max_gap: int
+    print(markdown(evaluations, frames.classes.classes))
+    for found in evaluations:
+        if found.without_warmup:
+            print(f"\n{found.name} draws on frames before; {found.without_warmup} of {len(frames)} frames have none")
 
 
 def _part(text: str) -> Fraction:
@@ -149,8 +143,9 @@ def _open_data(dataset: DatasetName, root: Path | None, split: SplitName, server
 def _predictors(
     models: tuple[Path, ...], frames: FrameData, inference: Inference, processes: Processes
 ) -> list[tuple[str, Predictor | None]]:
-    """Each model by the name of its row, which says how frames are put to it."""
+    """Returns each model with the name of its row, which includes how frames are given to it."""
     from dwnet.evaluation.predictors import load_predictor
+    from dwnet.ops.device import device
 
     predictors: list[tuple[str, Predictor | None]] = []
     for path in models:
@@ -166,18 +161,21 @@ def _predictors(
 def _evaluate_all(
     predictors: list[tuple[str, Predictor | None]],
     frames: FrameData,
-    along: _Flow,
+    along: tuple[str, str, int],
     server_files: Path | None,
     processes: Processes,
 ) -> list[Evaluation]:
+    """Evaluates every model; `along` is the flow, its weights, and the largest gap of consecutive frames."""
+    from dwnet.evaluation.measure import EvaluationSettings
     from dwnet.evaluation.measure import evaluate as run
     from dwnet.evaluation.processes import joined
     from dwnet.evaluation.server_files import server_files as writing
     from dwnet.flow.registry import flow_function
 
+    flow, weights, max_gap = along
     evaluations = []
     with joined(processes):
-        flow = flow_function(along.name, weights=along.weights)
+        settings = EvaluationSettings(flow_function(flow, weights=weights), max_gap, processes)
         for name, predictor in predictors:
             progress = Progress(name)
             with nullcontext() if server_files is None else writing(server_files, frames.names, processes) as on_labels:
@@ -185,9 +183,7 @@ def _evaluate_all(
                     name,
                     predictor,
                     frames,
-                    max_gap=along.max_gap,
-                    flow=flow,
-                    processes=processes,
+                    settings,
                     on_labels=on_labels,
                     progress=None if processes.rank else progress,
                 )
