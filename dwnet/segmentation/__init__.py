@@ -1,69 +1,12 @@
-"""Per-frame segmenters and their registry."""
+"""Per-frame segmentation networks, split into features and classifier where DWNet needs it."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from pathlib import Path
-
-from dwnet.core.errors import DWNetError
 from dwnet.segmentation.backbone import BACKBONES, Backbone
 from dwnet.segmentation.danet import DANet
 from dwnet.segmentation.deeplabv3plus import DeepLabV3Plus
 from dwnet.segmentation.pspnet import PSPNet
 from dwnet.segmentation.pspnet_decoder import PSPNetDecoder
 from dwnet.segmentation.segmenter import Segmenter, pad_to_multiple
-
-SEGMENTERS: dict[str, Callable[..., Segmenter]] = {
-    "pspnet": PSPNet,
-    "pspnet_decoder": PSPNetDecoder,
-    "deeplabv3plus": DeepLabV3Plus,
-    "danet": DANet,
-}
-"""Name and class of every segmentation network; each takes (backbone, num_classes, channels, dropout, auxiliary)."""
-
-
-@dataclass(frozen=True)
-class NetworkSpec:
-    """Which per-frame segmenter: what a recipe, a checkpoint and an export say of it."""
-
-    segmenter: str = "pspnet"
-    """pspnet: pyramid pooling, features at the output stride. deeplabv3plus: ASPP and a decoder, features at stride 4:
-    finer edges, and a larger map to warp in training. pspnet_decoder: pyramid pooling and that decoder, for crops too
-    small for ASPP's rates. danet: attention over all positions and over all channels,
-    features at the output stride, time and memory that grow with the square of the map's pixels."""
-    backbone: str = "efficientnet_lite0"
-    """mobilenetv2, resnet50, resnet101, efficientnet_lite0, or any timm feature network."""
-    output_stride: int = 16
-    """Image pixels per pixel of the backbone's last map: 8, as in the papers' tables, or 16, several times faster."""
-    channels: int | None = None
-    """Channels of the features F_t. None is what the network's paper has: 512 for pspnet, 256 for deeplabv3plus and
-    pspnet_decoder, a quarter of the backbone's last map for danet (512 on a ResNet)."""
-    dropout: float = 0.0
-    """Dropout in front of the classifiers; PSPNet's own paper has 0.1, which Eq. 6 would see as a difference of P."""
-    auxiliary: bool = True
-    """Auxiliary heads, in training: one on the stage before the last, and for danet one on each of its two branches."""
-
-    def build(self, num_classes: int, *, weights: str | Path = "none") -> Segmenter:
-        """The network.
-
-        Args:
-            num_classes: K.
-            weights: of the backbone: "imagenet", "none" or a file.
-
-        Raises:
-            ValueError: for a name or number that is not allowed.
-        """
-        if self.segmenter not in SEGMENTERS:
-            raise DWNetError(f"unknown segmenter {self.segmenter!r}, allowed are {', '.join(SEGMENTERS)}")
-        if self.channels is not None and self.channels < 1:
-            raise DWNetError(f"channels is {self.channels}, allowed are whole numbers of at least 1")
-        return SEGMENTERS[self.segmenter](
-            Backbone(self.backbone, output_stride=self.output_stride, weights=weights),
-            num_classes=num_classes,
-            channels=self.channels,
-            dropout=self.dropout,
-            auxiliary=self.auxiliary,
-        )
-
+from dwnet.segmentation.specs import SEGMENTERS, NetworkSpec
 
 __all__ = [
     "BACKBONES",

@@ -1,13 +1,15 @@
-"""Backbones: timm's feature networks, dilated to an output stride, with constant padding so that they export."""
+"""Backbones: timm's feature networks, dilated to an output stride, with constant padding for dynamic ONNX exports."""
 
 from pathlib import Path
 
 import timm
+import torch
 import torch.nn.functional as F
 from timm.layers import Conv2dSame
 from torch import Tensor, nn
 
 from dwnet.core.errors import DWNetError
+from dwnet.ops.modules import replace_modules
 from dwnet.ops.normalise import ImageNetNormalise
 from dwnet.segmentation.pretrained import load_backbone_weights
 
@@ -17,11 +19,11 @@ BACKBONES = {
     "resnet101": "resnet101",
     "efficientnet_lite0": "tf_efficientnet_lite0",
 }
-"""Short names, and the timm model each stands for. Any other timm feature network works by its timm name."""
+"""Short names and their timm models. Other timm feature networks are chosen by their timm name."""
 
 
 class Backbone(nn.Module):
-    """A timm feature network: an image to the maps of its stages.
+    """A timm feature network: returns the maps of its stages for an image.
 
     Args:
         name: a key of `BACKBONES`, or the name of any timm model that offers `features_only` and dilation.
@@ -33,7 +35,7 @@ class Backbone(nn.Module):
         strides: image pixels per pixel of each stage's map.
 
     Raises:
-        ValueError: for an unknown name, stride or weight file.
+        DWNetError: for an unknown name, stride or weight file.
     """
 
     def __init__(self, name: str, *, output_stride: int = 16, weights: str | Path = "none") -> None:
@@ -53,21 +55,37 @@ class Backbone(nn.Module):
                 f"timm's {timm_name} gives no features at output stride {output_stride}: {error}"
             ) from error
         load_backbone_weights(self.network, timm_name, weights)
-        _make_padding_constant(self.network)
+        replace_modules(self.network, _constant_padding)
         self.normalise = ImageNetNormalise()
         self.channels: tuple[int, ...] = tuple(self.network.feature_info.channels())
         self.strides: tuple[int, ...] = tuple(self.network.feature_info.reduction())
 
     def forward(self, image: Tensor) -> list[Tensor]:
-        """(B, 3, H, W) RGB 0..1, H and W multiples of the last stride, to one map a stage, first to last."""
+        """Returns a map per stage for (B, 3, H, W) RGB 0..1; H and W are multiples of the last stride."""
         return self.network(self.normalise(image))
 
 
 class ConstantSameConv2d(nn.Conv2d):
-    """TensorFlow's 'same' convolution for inputs whose size is a multiple of the stride, where its padding is constant.
+    """TensorFlow's 'same' convolution for inputs whose size is a multiple of the stride: the padding is a constant.
 
-    timm computes that padding from each input's size, in Python, which no dynamic ONNX export survives.
+    timm computes the padding from each input's size in Python, which a dynamic ONNX export would freeze.
     """
+
+    @classmethod
+    def from_timm(cls, convolution: Conv2dSame) -> "ConstantSameConv2d":
+        """Returns the same convolution, with timm's parameters themselves."""
+        with torch.device("meta"):  # draws no random numbers
+            constant = cls(
+                convolution.in_channels,
+                convolution.out_channels,
+                convolution.kernel_size,
+                convolution.stride,
+                dilation=convolution.dilation,
+                groups=convolution.groups,
+                bias=convolution.bias is not None,
+            )
+        constant.weight, constant.bias = convolution.weight, convolution.bias
+        return constant
 
     def forward(self, x: Tensor) -> Tensor:  # noqa: D102
         pad: list[int] = []
@@ -77,7 +95,5 @@ class ConstantSameConv2d(nn.Conv2d):
         return F.conv2d(F.pad(x, pad), self.weight, self.bias, self.stride, 0, self.dilation, self.groups)
 
 
-def _make_padding_constant(network: nn.Module) -> None:
-    for module in network.modules():
-        if isinstance(module, Conv2dSame):
-            module.__class__ = ConstantSameConv2d
+def _constant_padding(module: nn.Module) -> nn.Module | None:
+    return ConstantSameConv2d.from_timm(module) if isinstance(module, Conv2dSame) else None

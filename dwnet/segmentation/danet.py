@@ -15,12 +15,12 @@ QUERY_REDUCTION = 8
 class DANet(DilatedSegmenter):
     """Backbone, and two branches of 3x3, attention and 3x3, whose sum is F_t.
 
-    The three outputs of the paper: the classifier on the sum, and a classifier on each branch, which is an auxiliary
-    head here. `features_and_auxiliary` gives the logits of the auxiliary head of PSPNet, of the position branch and of
+    The paper has three outputs: a classifier on the sum and a classifier on each branch. The latter two are auxiliary
+    heads here. `features_and_auxiliary` returns the logits of PSPNet's auxiliary head, of the position branch and of
     the channel branch, in this order.
 
-    Deviation: the authors' code weighs the branches' cross-entropy 1; `MethodSpec.auxiliary_weight` is one number for
-    all auxiliary heads.
+    Deviation: the authors' code gives the branches' cross-entropy the weight 1. Here all auxiliary heads share the
+    method's `auxiliary_weight`.
 
     Args:
         backbone: its last map enters both branches, the map before it the auxiliary head.
@@ -30,7 +30,7 @@ class DANet(DilatedSegmenter):
         auxiliary: adds the three auxiliary heads (training only).
 
     Raises:
-        ValueError: if the channels are no multiple of 8.
+        DWNetError: if the channels are not a multiple of 8.
     """
 
     def __init__(
@@ -79,9 +79,9 @@ class PositionAttention(nn.Module):
 
     Q and K have C / 8 channels, V has C; there is no factor in front of Q'K, and gamma starts at 0.
 
-    Memory: N x N weights for N = H W positions, 4 GiB an image in float32 for 1024x2048 pixels at stride 8, where
-    PyTorch's attention builds them: on the CPU, and in ONNX. CUDA's memory-efficient kernel goes over them in blocks
-    and holds O(N C); PyTorch chooses it where C / 8 is a multiple of 8.
+    Memory on the CPU and in ONNX: N x N weights for N = H W positions, 4 GiB per image in float32 for 1024x2048 pixels
+    at stride 8. CUDA's memory-efficient kernel computes them in blocks and needs O(N C); PyTorch chooses it if C / 8 is
+    a multiple of 8.
 
     Args:
         channels: C, a multiple of 8.
@@ -96,8 +96,8 @@ class PositionAttention(nn.Module):
         self.gamma = nn.Parameter(torch.zeros(1))
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, C, H, W) to the same."""
-        # One head: (B, 1, N, channels), side by side in memory: CUDA's kernel takes no others.
+        """Returns a map of the same shape (B, C, H, W)."""
+        # One head: (B, 1, N, channels), contiguous, as CUDA's kernel requires.
         query, key, value = (
             part(x).flatten(2).transpose(1, 2).contiguous()[:, None] for part in (self.query, self.key, self.value)
         )
@@ -108,9 +108,9 @@ class PositionAttention(nn.Module):
 class ChannelAttention(nn.Module):
     """Every channel adds a weighted sum over all channels: y = gamma softmax(-X X') X + x (section 3.3 of the paper).
 
-    Deviation: the paper's Eq. 3 has softmax(X X'); the authors' code, which the published figures come from, has each
-    row's maximum less X X', and a softmax does not see the maximum. It draws on the channels least like the row's own.
-    With the paper's sign these sums over N positions leave a row little but itself.
+    Deviation: the paper's Eq. 3 has softmax(X X'). The authors' code, which produced the published figures, subtracts
+    X X' from each row's maximum; a softmax is invariant to the maximum. Each channel then attends to the channels least
+    like it. With the paper's sign, sums over N positions make each channel attend almost only to itself.
 
     Args:
         channels: C.
@@ -122,9 +122,9 @@ class ChannelAttention(nn.Module):
         self.gamma = nn.Parameter(torch.zeros(1))
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, C, H, W) to the same."""
-        # Sums over all positions: half precision overflows, or cannot tell them apart.
-        with torch.autocast("cpu" if x.is_meta else x.device.type, enabled=False):  # it knows no meta device
+        """Returns a map of the same shape (B, C, H, W)."""
+        # Sums over all positions overflow or lose their differences in half precision.
+        with torch.autocast("cpu" if x.is_meta else x.device.type, enabled=False):  # autocast has no meta device
             rows = x.flatten(2).to(torch.promote_types(x.dtype, torch.float32))  # (B, C, N)
             weights = (-rows @ rows.transpose(1, 2)).softmax(dim=-1)
             attended = (weights @ rows).reshape(x.shape)

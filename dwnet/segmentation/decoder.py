@@ -1,4 +1,4 @@
-"""DeepLabV3+'s decoder (Chen et al., ECCV 2018, Fig. 2): context resized to stride 4, beside the backbone's own map."""
+"""DeepLabV3+'s decoder (Chen et al., ECCV 2018, Fig. 2): context at stride 4, concatenated with the backbone's map."""
 
 import torch
 from torch import Tensor, nn
@@ -9,21 +9,21 @@ from dwnet.segmentation.backbone import Backbone
 from dwnet.segmentation.heads import conv_bn_relu, separable_conv_bn_relu
 
 LOW_LEVEL_STRIDE = 4
-"""Image pixels per pixel of F_t, and of the backbone's map that the decoder adds (the paper's Conv2)."""
+"""Image pixels per pixel of F_t and of the backbone's low-level map (the paper's Conv2)."""
 LOW_LEVEL_CHANNELS = 48
-"""To which that map is reduced (the paper's Table 1)."""
+"""Channels of the reduced low-level map (the paper's Table 1)."""
 
 
 class Decoder(nn.Module):
-    """The context map resized to stride 4, beside the reduced low-level map, through two separable 3x3.
+    """The context map at stride 4, concatenated with the reduced low-level map, and two separable 3x3 convolutions.
 
     Args:
-        backbone: its map of stride 4 is the low-level one.
+        backbone: its map of stride 4 is the low-level map.
         in_channels: of the context map.
         out_channels: of the result, F_t.
 
     Raises:
-        ValueError: if the backbone has no map of stride 4.
+        DWNetError: if the backbone has no map of stride 4.
     """
 
     def __init__(self, backbone: Backbone, in_channels: int, out_channels: int) -> None:
@@ -40,7 +40,7 @@ class Decoder(nn.Module):
         )
 
     def forward(self, context: Tensor, stages: list[Tensor]) -> Tensor:
-        """(B, in_channels, h, w) and the backbone's maps to (B, out_channels, H / 4, W / 4)."""
+        """Returns F_t (B, out_channels, H / 4, W / 4) for the context (B, in_channels, h, w) and the stages."""
         low_level = self.low_level(stages[self.low_level_stage])
         context = resize(context, (low_level.shape[-2], low_level.shape[-1]))
         return self.convolutions(torch.cat([context, low_level], dim=1))

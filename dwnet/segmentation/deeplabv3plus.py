@@ -9,13 +9,12 @@ from dwnet.segmentation.heads import DilatedSegmenter, conv_bn_relu, separable_c
 
 
 class DeepLabV3Plus(DilatedSegmenter):
-    """Backbone, ASPP, and a decoder: ASPP's map resized to stride 4, beside the low-level map, two 3x3 to F_t.
+    """Backbone, ASPP, and a decoder that computes F_t at stride 4 from ASPP's map and the low-level map.
 
-    The 3x3 convolutions are separable, in ASPP and in the decoder, as in the network that the paper's title names
-    (section 3.1; section 4.3 finds similar accuracy at 33 to 41 % fewer multiply-adds). The paper's ablations on
-    ResNet-101 have plain ones.
+    The 3x3 convolutions of ASPP and decoder are separable, as in the network of the paper's title (section 3.1; section
+    4.3 reports similar accuracy at 33 to 41 % fewer multiply-adds). The paper's ablations on ResNet-101 use plain ones.
 
-    Deviation: no dropout within ASPP, which the published code has. It would be part of F_t.
+    Deviation: the published code has dropout within ASPP. It would be part of F_t, so it is left out here.
 
     Args:
         backbone: its last map enters ASPP, its map of stride 4 the decoder, the map before the last the auxiliary head.
@@ -25,7 +24,7 @@ class DeepLabV3Plus(DilatedSegmenter):
         auxiliary: adds PSPNet's auxiliary head (training only), which the paper of DeepLabV3+ does not have.
 
     Raises:
-        ValueError: if the backbone has no map of stride 4.
+        DWNetError: if the backbone has no map of stride 4.
     """
 
     def __init__(
@@ -50,7 +49,7 @@ class DeepLabV3Plus(DilatedSegmenter):
 
 
 class ASPP(nn.Module):
-    """Atrous spatial pyramid pooling: a 1x1, a 3x3 for each rate and the image's mean, side by side, then 1x1.
+    """Atrous spatial pyramid pooling: 1x1 and dilated 3x3 convolutions and the image's mean, concatenated, then 1x1.
 
     Args:
         in_channels: of the input.
@@ -71,8 +70,8 @@ class ASPP(nn.Module):
         self.project = conv_bn_relu((len(rates) + 2) * out_channels, out_channels, 1)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, in_channels, H, W) to (B, out_channels, H, W)."""
-        # A mean, not an adaptive pooling: that one exports to ONNX for one size alone.
+        """Returns (B, out_channels, H, W) for (B, in_channels, H, W)."""
+        # A mean, not an adaptive pooling, which exports to ONNX for one size only.
         mean = self.image_pooling(x.mean(dim=(-2, -1), keepdim=True))
         whole = mean.expand(-1, -1, x.shape[-2], x.shape[-1])
         return self.project(torch.cat([*(branch(x) for branch in self.branches), whole], dim=1))

@@ -1,4 +1,4 @@
-"""What the networks share: convolution blocks, the auxiliary head, and the frame around a decoder."""
+"""Shared parts of the networks: convolution blocks, the auxiliary head, and the base class around a decoder."""
 
 from abc import abstractmethod
 
@@ -9,10 +9,10 @@ from dwnet.segmentation.segmenter import Segmenter
 
 
 class DilatedSegmenter(Segmenter):
-    """A dilated backbone, a decoder to F_t, a 1x1 classifier, and in training an auxiliary head.
+    """A dilated backbone, a decoder that computes F_t, a 1x1 classifier, and an auxiliary head for training.
 
-    Subclasses build their decoder, then call `_add_classifiers`: parameters are numbered in the order they are made,
-    and a saved optimiser state counts on it.
+    Subclasses build their decoder, then call `_add_classifiers`. The order matters: a saved optimiser state numbers the
+    parameters in the order of their creation.
 
     Args:
         backbone: its last map enters the decoder, the map before it the auxiliary head.
@@ -36,7 +36,7 @@ class DilatedSegmenter(Segmenter):
 
     @abstractmethod
     def _decode(self, stages: list[Tensor]) -> Tensor:
-        """The backbone's maps to F_t."""
+        """Returns F_t (B, C, H / stride, W / stride) for the backbone's maps."""
 
     def features(self, image: Tensor) -> Tensor:  # noqa: D102
         return self._decode(self.backbone(image))
@@ -54,7 +54,7 @@ class DilatedSegmenter(Segmenter):
 
 def auxiliary_head(in_channels: int, num_classes: int, dropout: float) -> nn.Sequential:
     """The auxiliary head of the PSPNet paper: a 3x3 convolution to a quarter of the channels, and a 1x1 classifier."""
-    channels = max(in_channels // 4, 64)  # the quarter of a ResNet's 1024 is 256, of MobileNetV2's 96 only 24
+    channels = max(in_channels // 4, 64)  # a quarter is 256 for a ResNet, but only 24 for MobileNetV2
     return nn.Sequential(
         conv_bn_relu(in_channels, channels, 3), nn.Dropout2d(dropout), nn.Conv2d(channels, num_classes, 1)
     )
@@ -80,7 +80,7 @@ def conv_bn_relu(
 
 
 def separable_conv_bn_relu(in_channels: int, out_channels: int, *, dilation: int = 1) -> nn.Sequential:
-    """An atrous separable convolution: 3x3 on each channel apart, then 1x1, batch norm and ReLU after both."""
+    """An atrous separable convolution: 3x3 per channel, then 1x1, each with batch norm and ReLU."""
     return nn.Sequential(
         conv_bn_relu(in_channels, in_channels, 3, dilation=dilation, groups=in_channels),
         conv_bn_relu(in_channels, out_channels, 1),

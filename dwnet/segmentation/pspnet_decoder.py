@@ -1,4 +1,4 @@
-"""PSPNet with DeepLabV3+'s decoder: pyramid pooling for the context, features at stride 4 for what is thin."""
+"""PSPNet with DeepLabV3+'s decoder: pyramid pooling for context, features at stride 4 for thin objects."""
 
 from torch import Tensor
 
@@ -10,10 +10,10 @@ from dwnet.segmentation.pspnet import PyramidPooling
 
 
 class PSPNetDecoder(DilatedSegmenter):
-    """`PSPNet` to its bottleneck, and `Decoder` from there to F_t. Not the paper's.
+    """`PSPNet` up to its bottleneck, followed by `Decoder`, which computes F_t. It is in none of the papers.
 
-    DeepLabV3+'s ASPP takes its rates for the crops that it was trained on, and a smaller map has few positions for
-    them; means over bins fit any crop.
+    DeepLabV3+'s ASPP has dilation rates for large crops: in a small map most of their taps fall outside. Means over
+    bins fit any crop.
 
     Args:
         backbone: its last map enters the pyramid, its map of stride 4 the decoder, the map before the last the
@@ -25,7 +25,7 @@ class PSPNetDecoder(DilatedSegmenter):
         auxiliary: adds PSPNet's auxiliary head (training only).
 
     Raises:
-        ValueError: if the channels are no multiple of 4, or the backbone has no map of stride 4.
+        DWNetError: if the channels are not a multiple of 4, or the backbone has no map of stride 4.
     """
 
     def __init__(

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from dwnet.method.training import MethodSpec
+from dwnet.method.specs import method_spec
 from dwnet.segmentation import DANet, NetworkSpec
 from dwnet.segmentation.danet import ChannelAttention, PositionAttention
 
@@ -184,7 +184,7 @@ def test_without_auxiliary_heads_there_are_no_branch_logits() -> None:
 def test_all_three_auxiliary_losses_are_summed() -> None:
     torch.manual_seed(0)
     network = NetworkSpec(segmenter="danet", backbone="mobilenetv2", channels=16).build(3).eval()
-    method = MethodSpec(name="baseline").build(network).eval()
+    method = method_spec("baseline").build(network).eval()
     frame, labels = torch.rand(1, 3, 32, 32), torch.randint(0, 3, (1, 32, 32))
     losses = method({"frame": frame, "labels": labels})
     with torch.no_grad():

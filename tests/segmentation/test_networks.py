@@ -1,9 +1,7 @@
-"""DWNet on each network and each of the paper's backbones: it trains every parameter, and its export is exactly the
-baseline's, at any size. The twelve exports take minutes: they run where DWNET_SLOW is set, and the same test on a small
-backbone always.
+"""DWNet on each network and each of the paper's backbones trains every parameter, and its export is the baseline's at
+any size. The twelve exports take minutes and are marked slow; the same test on a small backbone is not.
 """
 
-import os
 from pathlib import Path
 
 import numpy as np
@@ -17,17 +15,17 @@ from torch import nn
 from dwnet.core.classes import ClassSet
 from dwnet.deploy.checkpoint import Checkpoint
 from dwnet.deploy.export import export_checkpoint
-from dwnet.method.training import DWNetMethod, MethodSpec
+from dwnet.method.specs import method_spec
+from dwnet.method.training import DWNetMethod
 from dwnet.segmentation import SEGMENTERS, NetworkSpec, Segmenter
 from dwnet.segmentation.danet import ChannelAttention, PositionAttention
 
 CLASSES = ClassSet("tiny", ("Red", "Green", "Blue"), ((200, 0, 0), (0, 200, 0), (0, 0, 200)))
 BACKBONES = ("mobilenetv2", "resnet50", "resnet101")
 ALL = [(segmenter, backbone) for segmenter in SEGMENTERS for backbone in BACKBONES]
-SLOW = pytest.mark.skipif(not os.environ.get("DWNET_SLOW"), reason="minutes: set DWNET_SLOW=1")
 EXPORTED = [
     *(pytest.param(segmenter, "resnet10t") for segmenter in SEGMENTERS if segmenter != "pspnet"),  # test_export.py
-    *(pytest.param(segmenter, backbone, marks=SLOW) for segmenter, backbone in ALL),
+    *(pytest.param(segmenter, backbone, marks=pytest.mark.slow) for segmenter, backbone in ALL),
 ]
 
 
@@ -40,7 +38,7 @@ def smooth(batch: int, height: int, width: int, seed: int) -> torch.Tensor:
 def test_dwnet_trains_every_parameter(segmenter: str, backbone: str) -> None:
     torch.manual_seed(0)
     network = NetworkSpec(segmenter=segmenter, backbone=backbone, channels=32).build(len(CLASSES))
-    method = MethodSpec(name="dwnet").build(network).train()
+    method = method_spec("dwnet").build(network).train()
     assert isinstance(method, DWNetMethod)
     frame = smooth(1, 64, 64, seed=1)
     labels = torch.randint(0, 3, (1, 64, 64), generator=torch.Generator().manual_seed(2))
@@ -80,7 +78,7 @@ def test_dwnets_export_is_the_baselines_at_any_size(segmenter: str, backbone: st
     network = settled(spec)
     graphs = {}
     for name in ("baseline", "dwnet"):
-        method = MethodSpec(name=name).build(network)  # type: ignore[arg-type]
+        method = method_spec(name).build(network)
         checkpoint = Checkpoint(network=spec, method=method.spec, classes=CLASSES, weights=method.state_dict())
         path = tmp_path / f"{name}.onnx"
         (report,) = export_checkpoint(checkpoint, path)  # itself compares with PyTorch at two sizes

@@ -116,14 +116,25 @@ def test_constant_padding_is_timms_same_padding(kernel: int, stride: int, dilati
     same = Conv2dSame(4, 4, kernel, stride=stride, dilation=dilation, groups=2)
     x = image(12, 20).repeat(1, 2, 1, 1)[:, :4]
     expected = same(x)
-    same.__class__ = ConstantSameConv2d
-    assert torch.allclose(same(x), expected, atol=1e-6)
+    constant = ConstantSameConv2d.from_timm(same)
+    assert list(constant.state_dict()) == list(same.state_dict())
+    assert constant.weight is same.weight
+    assert torch.allclose(constant(x), expected, atol=1e-6)
+
+
+def test_replacing_timms_convolutions_draws_no_random_numbers() -> None:
+    torch.manual_seed(0)
+    theirs = timm.create_model(LITE0, features_only=True, output_stride=16).state_dict()
+    torch.manual_seed(0)
+    ours = Backbone("efficientnet_lite0", output_stride=16).network.state_dict()
+    assert all(torch.equal(ours[key], value) for key, value in theirs.items())
 
 
 def test_lite0_computes_what_timm_computes_on_normalised_images() -> None:
     torch.manual_seed(0)
     ours = Backbone("efficientnet_lite0", output_stride=16).eval()
     theirs = timm.create_model(LITE0, features_only=True, output_stride=16).eval()
+    assert list(ours.network.state_dict()) == list(theirs.state_dict())
     theirs.load_state_dict(ours.network.state_dict())
     assert any(isinstance(module, ConstantSameConv2d) for module in ours.modules())
     assert not any(type(module) is Conv2dSame for module in ours.modules())
