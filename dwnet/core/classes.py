@@ -51,7 +51,7 @@ class ClassSet:
 
 
 def made_up_colour(class_id: int) -> tuple[int, int, int]:
-    """A colour for class 0..254 of a set that brings none; no two ids share one."""
+    """A colour for class `class_id` (0..254) of a set without colours; all 255 colours differ."""
     # The golden angle keeps neighbouring ids apart; brightness and the last bits make them unique.
     hue = (0.61803398875 * class_id) % 1
     value = 0.95 - 0.25 * (class_id // 12 % 3)

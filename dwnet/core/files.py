@@ -1,4 +1,4 @@
-"""Files: which are images, writing so that nothing half-written is ever seen, and asking git what the code is."""
+"""Files: image suffixes, atomic writing of files and folders, natural order, and the git commit of the code."""
 
 import os
 import re
@@ -10,14 +10,14 @@ from contextlib import contextmanager
 from pathlib import Path
 
 IMAGE_SUFFIXES = (".bmp", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp")
-"""What counts as an image in a folder."""
+"""Suffixes of the files that are read as images, in lower case."""
 
 
 @contextmanager
 def atomic_write(path: str | Path) -> Iterator[Path]:
-    """Yields a temporary path beside `path`; renames it to `path` on success, removes it on any exception.
+    """Yields a temporary path beside `path`. Renames it to `path` on success, and removes it on any exception.
 
-    A kill at any moment leaves either the old file or the new one. The parent folder is made if it is missing.
+    A process that is killed leaves either the old file or the new one. A missing parent folder is made.
     """
     target = Path(path)
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -56,13 +56,13 @@ def code_commit() -> str:
 
 @contextmanager
 def atomic_folder(target: Path) -> Iterator[Path]:
-    """Yields an empty folder beside `target` that takes its place on success, and is removed on any exception."""
+    """Yields an empty folder beside `target`. It replaces `target` on success, and is removed on any exception."""
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(
         dir=target.parent, prefix=f".{target.name}.", ignore_cleanup_errors=True
     ) as beside:
         new, old = Path(beside) / "new", Path(beside) / "old"
-        new.mkdir()  # not the temporary folder itself, which only its owner may read
+        new.mkdir()  # the temporary folder itself is readable by its owner only
         yield new
         if target.exists():
             target.rename(old)
@@ -76,7 +76,7 @@ def atomic_folder(target: Path) -> Iterator[Path]:
 
 
 def natural_order(files: Iterable[Path]) -> list[Path]:
-    """Files by name, numbers in names by value: ``f2.png`` before ``f10.png``."""
+    """Sorts files by name; numbers in names are compared by value: ``f2.png`` comes before ``f10.png``."""
 
     def key(file: Path) -> tuple[list[tuple[int, str]], str]:
         pieces = re.split(r"(\d+)", file.name)

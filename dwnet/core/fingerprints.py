@@ -1,4 +1,4 @@
-"""Input files: their order, their fingerprints, and whether they have changed since."""
+"""Fingerprints of input files and folders."""
 
 import hashlib
 import os
@@ -6,13 +6,13 @@ from pathlib import Path
 
 
 def names_below(folder: Path) -> list[str]:
-    """Every visible file below the folder, relative to it, in a fixed order (text takes far less than paths)."""
+    """Names of all visible files below a folder, relative to it, sorted."""
     files = (os.path.join(place, name) for place, _, names in os.walk(folder) for name in names if name[0] != ".")
     return sorted(Path(file).relative_to(folder).as_posix() for file in files)
 
 
 def sha256(path: Path) -> str:
-    """Of a file its SHA-256; of a folder that of the lines ``NAME SHA256`` of its files, in order."""
+    """SHA-256 of a file. Of a folder: SHA-256 of the lines ``NAME SHA256`` of its files, in sorted order."""
     if path.is_dir():
         whole = hashlib.sha256()
         for name in names_below(path):
@@ -23,7 +23,7 @@ def sha256(path: Path) -> str:
 
 
 def state_of(path: Path) -> str:
-    """Changes when a file below `path` is changed, added or removed: from names, sizes and times, without reading."""
+    """Fingerprint of a file or folder from names, sizes and modification times; the files are not read."""
     digest = hashlib.sha256(str(path).encode())
     for name in names_below(path) if path.is_dir() else [""]:
         file = path / name

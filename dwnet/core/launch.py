@@ -1,4 +1,4 @@
-"""Which process of a launch this one is, and what of the machine is its: no launcher is imported for it."""
+"""Rank, world size and CPU threads of this process, from the launcher's environment variables."""
 
 from __future__ import annotations
 
@@ -10,14 +10,20 @@ from dwnet.core.errors import DWNetError
 
 @dataclass(frozen=True)
 class Processes:
-    """This process among those of a launch."""
+    """The place of this process among the processes of a launch."""
 
     rank: int
+    """From 0."""
     count: int
+    """Number of processes (the world size)."""
 
     @classmethod
     def of_launcher(cls) -> Processes:
-        """What `accelerate launch` and `torchrun` say in the environment; alone without them."""
+        """Reads RANK and WORLD_SIZE, which `accelerate launch` and `torchrun` set; without them, the only process.
+
+        Raises:
+            DWNetError: the two are not whole numbers with RANK below WORLD_SIZE.
+        """
         rank, count = (os.environ.get(name, default) for name, default in (("RANK", "0"), ("WORLD_SIZE", "1")))
         if not rank.isdigit() or not count.isdigit() or int(rank) >= int(count):
             raise DWNetError(f"RANK is {rank!r} and WORLD_SIZE {count!r}; allowed are whole numbers, RANK the smaller")
@@ -25,14 +31,15 @@ class Processes:
 
 
 ALONE = Processes(0, 1)
+"""The only process."""
 
 
 def available_cpus() -> int:
-    """How many CPUs this process may use; a container may allow fewer than the machine has."""
+    """Number of CPUs that this process may use. A container may allow fewer than the machine has."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def threads(processes: Processes) -> int:
-    """CPU threads for each process of a machine."""
+    """Number of CPU threads for this process: the CPUs of the machine, shared by its processes."""
     here = int(os.environ.get("LOCAL_WORLD_SIZE", processes.count))
     return max(1, available_cpus() // here)

@@ -1,11 +1,15 @@
-"""Progress of what works through frames, on stderr."""
+"""Progress lines on stderr: frames done, speed, time left."""
 
 import sys
 import time
 
 
 class Progress:
-    """Says how far it is and when it will be done: in place on a terminal, else twice a minute, as logs have it."""
+    """Prints the frames done, the speed and the time left. A terminal shows one line in place; a log gets two a minute.
+
+    Args:
+        name: of the work, at the start of each line.
+    """
 
     def __init__(self, name: str) -> None:
         self.name, self.start = name, time.monotonic()
@@ -13,7 +17,12 @@ class Progress:
         self.said = self.start
 
     def __call__(self, done: int, total: int | None) -> None:
-        """`done` of `total` frames are done, at least 1; None where nobody knows how many there are."""
+        """Reports progress.
+
+        Args:
+            done: frames done, at least 1.
+            total: frames in all; None if that is unknown.
+        """
         now = time.monotonic()
         if now - self.said < (0.1 if self.live else 30.0):
             return
