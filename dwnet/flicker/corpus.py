@@ -21,7 +21,7 @@ from dwnet.core.errors import DWNetError
 from dwnet.core.files import atomic_write, natural_order
 from dwnet.core.fingerprints import state_of
 from dwnet.core.launch import Processes
-from dwnet.flicker.record import FORMAT, Record, Settings
+from dwnet.flicker.record import RECORD_FORMAT, Record, Settings
 
 BEAT_SECONDS = 1.0
 SILENT_SECONDS = 60.0
@@ -144,7 +144,9 @@ def record_key(clip: CorpusClip, settings: Settings, classes: Path | None) -> st
     inputs += [state_of(Path(name)) for name in flows if Path(name).exists()]
     names = [name for name, _ in clip.predictions]
     named = "" if classes is None else classes.read_text(encoding="utf-8")
-    content = json.dumps([FORMAT, __version__, clip.name, names, asdict(settings), inputs, named], sort_keys=True)
+    content = json.dumps(
+        [RECORD_FORMAT, __version__, clip.name, names, asdict(settings), inputs, named], sort_keys=True
+    )
     return hashlib.sha256(content.encode()).hexdigest()
 
 

@@ -249,8 +249,7 @@ class _Run:
         truth = self.truth.predict(self.frames, frame.image, follows=follows)
         if truth is None:
             for result in self.results.values():
-                for meter in result.tally.consistency.values():
-                    meter.end_video()
+                result.tally.end_video()
             return None
         needed = classes_needed(truth.labels)
         if self.classes is not None and needed > len(self.classes):

@@ -21,10 +21,12 @@ from dwnet.flicker.measure import ClipResult, clip_facts
 from dwnet.flicker.pictures import HEAT_PX, Moment, data_uri, heat_picture
 from dwnet.flicker.predictions import PredictionSet
 from dwnet.flicker.tally import PairCount, SetTally
-from dwnet.video import VideoFrame, VideoReader
-from dwnet.video.backends import image_files
+from dwnet.video import VideoFrame, VideoReader, image_files
 
 FORMAT = 2
+"""Of the JSON report."""
+RECORD_FORMAT = 3
+"""Of a clip's record; a record of another format is measured again."""
 LIBRARIES = ("dwnet", "numpy", "opencv-python-headless", "onnxruntime", "av", "torch", "plotly")
 COLUMNS = ("flips_percent", "flicker_error_percent", "logit_jitter")
 
@@ -100,7 +102,7 @@ def make_record(
     # The colours reach to what all but 0.5 % of the pixels stay below, in the set that flickers most.
     top = max(1.0, *(float(np.percentile(heat, 99.5)) for heat in heats.values()))
     return {
-        "format": FORMAT,
+        "format": RECORD_FORMAT,
         "clip": {
             "name": name,
             "path": str(clip.path),

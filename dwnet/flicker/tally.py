@@ -1,4 +1,4 @@
-"""What is counted of one set of predictions: it adds up over frames and clips, and can be written down."""
+"""Every count of one set of predictions: adds up over frames and clips, and can be written as JSON."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -12,6 +12,7 @@ from dwnet.flicker.label_maps import Prediction
 from dwnet.metrics import (
     FlickerMeter,
     LogitJitterMeter,
+    Meter,
     SegmentationMeter,
     TCETCMeter,
     TCVSPWMeter,
@@ -24,13 +25,13 @@ WINDOWS = (8, 16)
 
 @dataclass(frozen=True)
 class PairCount:
-    """What one pair of frames adds."""
+    """The counts of one pair of frames."""
 
     flips_percent: float | None
     flipped: NDArray[np.bool_]
     """(H, W) bool, pixels whose label changed along the flow."""
     compared: NDArray[np.bool_]
-    """(H, W) bool, pixels that count."""
+    """(H, W) bool, pixels that are counted."""
     error_percent: float | None
     """Flips that are errors; None without truth of both frames."""
     jitter: float | None
@@ -41,14 +42,14 @@ class SetTally:
     """Every meter of one set of predictions.
 
     Args:
-        num_classes: so many classes to begin with; it grows with the ids that are met.
+        num_classes: number of classes at the start; `grow` adds more.
     """
 
     def __init__(self, num_classes: int = 1) -> None:
         self.num_classes = num_classes
         self.flicker = FlickerMeter(num_classes)
         self.first_flow = FlickerMeter(num_classes)
-        """The flicker along the flow, on the pairs that the second flow saw too."""
+        """Flicker along the flow, on the pairs that `second_flow` has counted."""
         self.second_flow = FlickerMeter(num_classes)
         self.error = FlickerMeter(num_classes)
         self.segmentation = SegmentationMeter(num_classes)
@@ -59,11 +60,11 @@ class SetTally:
         self.pixels = 0
         """Pixels of all frames."""
         self.ignored = 0
-        """Those of them without a class."""
+        """Pixels without a class, of all frames."""
         self.published_pairs = 0
-        """Pairs that `etc` and `vspw` saw."""
+        """Pairs that `etc` and `vspw` have counted."""
 
-    def _meters(self) -> dict[str, FlickerMeter | SegmentationMeter | TCETCMeter | TCVSPWMeter]:
+    def _meters(self) -> dict[str, Meter]:
         return {
             "flicker": self.flicker,
             "first_flow": self.first_flow,
@@ -72,10 +73,12 @@ class SetTally:
             "segmentation": self.segmentation,
             "etc": self.etc,
             "vspw": self.vspw,
+            "jitter": self.jitter,
+            **{f"vc{n}": meter for n, meter in self.consistency.items()},
         }
 
     def grow(self, num_classes: int) -> None:
-        """Makes room for so many classes; does nothing where there is room."""
+        """Makes room for `num_classes` classes; does nothing if there is room."""
         if num_classes > self.num_classes:
             for meter in self._meters().values():
                 meter.grow(num_classes)
@@ -103,11 +106,11 @@ class SetTally:
         """Counts one pair of frames.
 
         Args:
-            previous: what is predicted for the frame before.
-            current: what is predicted for this frame.
-            motion: between them.
-            unchanged: (H, W) bool, where the true label is known and stays; None without truth.
-            second: the same motion by another flow, where it was computed.
+            previous: prediction of the frame before.
+            current: prediction of this frame.
+            motion: between the two frames.
+            unchanged: (H, W) bool, where the true label is known in both frames and stays the same; None without truth.
+            second: the motion by the second flow, if it was computed for this pair.
         """
         labels = current.labels
         warped = motion.warp(previous.labels)
@@ -118,7 +121,7 @@ class SetTally:
             error_percent = self.error.update_warped(warped, labels, motion.visible & unchanged)
         if motion.etc is not None and motion.vspw is not None:
             self.etc.update_warped(previous.labels, motion.etc(labels))
-            # Only ids can be counted there: a set with ignored pixels gets no figure.
+            # VSPW counts ids only: a set with ignored pixels gets no figure (`summary`).
             self.vspw.update_warped(previous.labels, motion.vspw(labels))
             self.published_pairs += 1
         if second is not None:
@@ -129,57 +132,47 @@ class SetTally:
             jitter = self.jitter.update(previous.logits, current.logits, motion.to_previous_px, motion.visible)
         return PairCount(flips_percent, compared & (warped != labels), compared, error_percent, jitter)
 
+    def end_video(self) -> None:
+        """Ends the run of labelled frames: windows of the video consistency do not cross this point."""
+        for meter in self.consistency.values():
+            meter.end_video()
+
     def merge(self, other: "SetTally") -> None:
-        """Adds what another tally counted, of other clips."""
+        """Adds the counts of another tally, of other clips. Both get room for the classes of the other one."""
         num_classes = max(self.num_classes, other.num_classes)
         self.grow(num_classes)
         other.grow(num_classes)
-        for mine, theirs in zip(self._tables(), other._tables(), strict=True):
-            mine += theirs
-        for name in ("flicker", "first_flow", "second_flow", "error"):
-            getattr(self, name).frames += getattr(other, name).frames
-        self.jitter.change += other.jitter.change
-        self.jitter.pixels += other.jitter.pixels
-        for name in ("pixels", "ignored", "published_pairs"):
-            setattr(self, name, getattr(self, name) + getattr(other, name))
+        self._add(other.state())
 
-    def _tables(self) -> list[NDArray[Any]]:
-        flicker = [meter.transitions for meter in (self.flicker, self.first_flow, self.second_flow, self.error)]
-        windows = [array for meter in self.consistency.values() for array in (meter.sums, meter.windows)]
-        return [
-            *flicker,
-            self.segmentation.confusion,
-            self.segmentation.missed,
-            self.etc.areas,
-            self.vspw.confusion,
-            *windows,
-        ]
+    def _add(self, state: dict[str, Any]) -> None:
+        for name, meter in self._meters().items():
+            meter.merge(state["meters"][name])
+        self.pixels += state["pixels"]
+        self.ignored += state["ignored"]
+        self.published_pairs += state["published_pairs"]
 
     def state(self) -> dict[str, Any]:
-        """Everything counted, as JSON has it; `from_state` reads it back."""
+        """Returns everything counted, ready for JSON; `from_state` reads it back."""
         return {
             "num_classes": self.num_classes,
-            "tables": [table.tolist() for table in self._tables()],
-            "pairs": [meter.frames for meter in (self.flicker, self.first_flow, self.second_flow, self.error)],
-            "jitter": [self.jitter.change, self.jitter.pixels],
-            "pixels": [self.pixels, self.ignored, self.published_pairs],
+            "meters": {
+                name: {key: array.tolist() for key, array in meter.state().items()}
+                for name, meter in self._meters().items()
+            },
+            "pixels": self.pixels,
+            "ignored": self.ignored,
+            "published_pairs": self.published_pairs,
         }
 
     @classmethod
     def from_state(cls, state: dict[str, Any]) -> "SetTally":
-        """The tally that `state` describes."""
+        """Returns the tally whose `state` this is."""
         tally = cls(state["num_classes"])
-        for table, values in zip(tally._tables(), state["tables"], strict=True):
-            table += np.asarray(values, table.dtype)
-        meters = (tally.flicker, tally.first_flow, tally.second_flow, tally.error)
-        for meter, frames in zip(meters, state["pairs"], strict=True):
-            meter.frames = frames
-        tally.jitter.change, tally.jitter.pixels = state["jitter"]
-        tally.pixels, tally.ignored, tally.published_pairs = state["pixels"]
+        tally._add(state)
         return tally
 
     def summary(self) -> dict[str, Any]:
-        """Every figure of the set, None where it is undefined; `definitions.DEFINITIONS` says what each means."""
+        """Returns every figure of the set, None where it is undefined. `definitions.DEFINITIONS` explains them."""
         flicker, error = self.flicker.compute(), self.error.compute()
         first, second = self.first_flow.compute().flips_percent, self.second_flow.compute().flips_percent
         truth, published = self.segmentation.compute(), self.published_pairs > 0
@@ -212,7 +205,7 @@ class SetTally:
         }
 
     def per_class(self) -> list[dict[str, float | None]]:
-        """Flip rate, consistency and IoU of every class."""
+        """Returns the flip rate, consistency and IoU of every class, in percent."""
         flicker, truth = self.flicker.compute(), self.segmentation.compute()
         columns = (flicker.per_class_percent, flicker.per_class_consistency_percent, truth.per_class_iou_percent)
         keys = ("flip_rate_percent", "temporal_consistency_percent", "iou_percent")

@@ -1,38 +1,32 @@
-"""How good a segmentation is, and how steady: mIoU, flicker along the flow, temporal consistency.
+"""Metrics of segmentation on video: mIoU, flicker along the flow, temporal consistency.
 
-Functions judge one frame or one pair of frames; meters add up over a whole set and can be summed across processes.
-Every rate is in percent, 0..100, and None where nothing could be counted (a class that never occurs, a clip of one
-frame), so that a result can be written as JSON as it is.
+Functions measure one frame or one pair of frames. Meters add up over a whole set; the sum of the states of several
+processes, merged into a new meter, gives the result over all of them (`Meter.state`, `Meter.merge`).
+Every rate is in percent, 0..100. It is None where nothing could be counted (a class that never occurs, a clip of one
+frame), so that a result can be written as JSON.
 
-Frame t is the current frame. Its flow points to the previous one (`dwnet`: from t to the frame that is warped), so
-``previous(x + flow(x))`` is where pixel x was. What lies outside the previous frame is never counted; what was hidden
-there is left out by the mask `visible`, which `occlusion_mask` computes.
+Frame t is the current frame. Its flow points to the previous frame, so ``previous(x + flow(x))`` is where pixel x was.
+Pixels that lie outside the previous frame are never counted. The mask `visible`, which `occlusion_mask` computes,
+leaves out pixels that were hidden there.
 
-A constant prediction is perfectly steady: no flicker rate means anything without the mIoU beside it.
+A constant prediction never flips. A flicker rate means nothing without the mIoU beside it.
 """
 
+from dwnet.metrics.consistency import VideoConsistency, VideoConsistencyMeter, video_consistency
 from dwnet.metrics.counting import NearestWarp, near_edge, occlusion_mask, warp_labels
 from dwnet.metrics.flicker import (
     BOUNDARY_PX,
     FlickerMeter,
     FlickerResult,
-    LogitJitterMeter,
     flicker_error,
     flip_map,
     flip_rate,
-    logit_jitter,
     temporal_consistency,
     unchanged_truth,
 )
-from dwnet.metrics.published import (
-    TCETCMeter,
-    TCVSPWMeter,
-    VideoConsistency,
-    VideoConsistencyMeter,
-    tc_etc,
-    tc_vspw,
-    video_consistency,
-)
+from dwnet.metrics.jitter import LogitJitterMeter, logit_jitter
+from dwnet.metrics.meter import Meter, State
+from dwnet.metrics.published import TCETCMeter, TCVSPWMeter, tc_etc, tc_vspw
 from dwnet.metrics.segmentation import SegmentationMeter, SegmentationResult, miou
 
 __all__ = [
@@ -40,9 +34,11 @@ __all__ = [
     "FlickerMeter",
     "FlickerResult",
     "LogitJitterMeter",
+    "Meter",
     "NearestWarp",
     "SegmentationMeter",
     "SegmentationResult",
+    "State",
     "TCETCMeter",
     "TCVSPWMeter",
     "VideoConsistency",

@@ -1,6 +1,6 @@
-"""What every metric stands on: sampling along a flow, occlusion, confusion matrices.
+"""Parts that the metrics share: sampling along a flow, occlusion, confusion matrices.
 
-NumPy arrays and torch tensors are both accepted; everything is computed in NumPy. Users import from `dwnet.metrics`.
+NumPy arrays and torch tensors are both accepted; everything is computed in NumPy. Public names are in `dwnet.metrics`.
 """
 
 from typing import SupportsFloat
@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from dwnet.core.arrays import Array, as_flow, as_labels, as_numpy, check_num_classes
+from dwnet.core.arrays import Array, as_flow, as_labels, as_numpy
 from dwnet.core.classes import IGNORE_LABEL
 from dwnet.core.errors import DWNetError
 
@@ -17,10 +17,10 @@ from dwnet.core.errors import DWNetError
 def positions_along(
     flow_px: NDArray[np.float32],
 ) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.bool_]]:
-    """Where each pixel lies in the neighbour frame: x, y (both (H, W), in pixels) and whether that is inside.
+    """Returns the position of each pixel in the neighbour frame: x, y ((H, W), in pixels), and whether it is inside.
 
-    Inside is what `dwnet.ops.warp.inside` calls it: within the pixel centres of the border. Positions outside, or not
-    finite, are returned as 0, so that they can be used as indices.
+    Inside means within the pixel centres of the border, as in `dwnet.ops.warp.inside`. Positions that are outside or
+    not finite are returned as 0, so that all can be used as indices.
     """
     height, width = flow_px.shape[1:]
     x = np.arange(width, dtype=np.float32) + flow_px[0]
@@ -35,9 +35,9 @@ def positions_along(
 def occlusion_mask(
     flow_forward_px: Array, flow_backward_px: Array, *, alpha: float = 0.01, beta: float = 0.5
 ) -> NDArray[np.bool_]:
-    """Which pixels of frame t are visible in its neighbour: the forward-backward check.
+    """Returns the pixels of frame t that are visible in its neighbour, by the forward-backward check.
 
-    A pixel x is visible if its flow w(x) ends inside the neighbour frame and the flow v that leads back cancels it:
+    A pixel x is visible if its flow w(x) ends inside the neighbour frame and the backward flow v cancels it:
     ``|w(x) + v(x + w(x))|^2 < alpha (|w(x)|^2 + |v(x + w(x))|^2) + beta``
     (Sundaram, Brox, Keutzer: Dense point trajectories by GPU-accelerated large displacement optical flow, ECCV 2010,
     Eq. 5, with their alpha and beta).
@@ -52,7 +52,7 @@ def occlusion_mask(
         (H, W) bool, true where visible. A flow that is not finite is never visible.
 
     Raises:
-        ValueError: for flows that are not (2, H, W) of one size, or a negative tolerance.
+        DWNetError: for flows that are not (2, H, W) of one size, or a negative tolerance.
     """
     shape = as_numpy(flow_forward_px).shape[-2:]
     forward = as_flow(flow_forward_px, (shape[0], shape[-1]) if len(shape) == 2 else (0, 0), "flow_forward_px")
@@ -70,7 +70,7 @@ def occlusion_mask(
 
 
 class NearestWarp:
-    """`warp_labels` along one flow, for several label maps: where each pixel reads from is found once.
+    """`warp_labels` along one flow for several label maps: the source positions are computed once.
 
     Args:
         flow_px: (2, H, W), from frame t to the neighbour whose labels are warped, in pixels.
@@ -86,7 +86,7 @@ class NearestWarp:
         self._index = index
 
     def __call__(self, labels: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """The warped labels, `IGNORE_LABEL` where the flow leaves the frame."""
+        """Returns the warped labels (H, W), `IGNORE_LABEL` where the flow leaves the frame."""
         warped: NDArray[np.uint8] = labels.ravel().take(self._index)
         if not self._all_inside:
             warped[~self.inside] = IGNORE_LABEL
@@ -94,10 +94,10 @@ class NearestWarp:
 
 
 def warp_labels(labels_neighbour: Array, flow_px: Array) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
-    """The neighbour's labels as frame t should see them: Eq. 1 with the nearest pixel, since class ids cannot be mixed.
+    """Warps the labels of the neighbour to frame t: Eq. 1 with the nearest pixel, since class ids cannot be mixed.
 
-    ``warped(x) = labels_neighbour(round(x + flow(x)))``; a position halfway between two pixels reads the right, or
-    lower, one.
+    ``warped(x) = labels_neighbour(round(x + flow(x)))``; a position halfway between two pixels reads the right
+    or lower one.
 
     Args:
         labels_neighbour: (H, W) integers: labels of the frame the flow points to (for flicker: the previous one).
@@ -108,7 +108,7 @@ def warp_labels(labels_neighbour: Array, flow_px: Array) -> tuple[NDArray[np.uin
         bool, false there.
 
     Raises:
-        ValueError: for labels that are no label map, or a flow that does not lie on it.
+        DWNetError: for labels that are no label map, or a flow that does not lie on it.
     """
     labels = as_labels(labels_neighbour, "labels_neighbour")
     warp = NearestWarp(as_flow(flow_px, labels.shape))
@@ -116,23 +116,23 @@ def warp_labels(labels_neighbour: Array, flow_px: Array) -> tuple[NDArray[np.uin
 
 
 def near_edge(labels: Array, *, distance_px: int = 3) -> NDArray[np.bool_]:
-    """Which pixels lie at a boundary: another class within `distance_px` in x and y (a square neighbourhood).
+    """Returns the pixels at a boundary: another class lies within `distance_px` in x and y (a square neighbourhood).
 
     Args:
-        labels: (H, W) integers; ignored pixels are no class, so they make no boundary.
-        distance_px: how far the other class may be, from 1.
+        labels: (H, W) integers; ignored pixels have no class and make no boundary.
+        distance_px: largest distance of the other class in pixels, from 1.
 
     Returns:
         (H, W) bool.
 
     Raises:
-        ValueError: for labels that are no label map, or a distance below 1.
+        DWNetError: for labels that are no label map, or a distance below 1.
     """
     if distance_px < 1:
         raise DWNetError(f"distance_px is {distance_px}; allowed are whole numbers from 1")
     array = np.ascontiguousarray(as_labels(labels))
     window = np.ones((2 * distance_px + 1, 2 * distance_px + 1), np.uint8)
-    # Two classes meet where the largest and the smallest id of the window differ. Ignored pixels must win neither.
+    # Two classes meet where the largest and the smallest id of the window differ. Ignored pixels must be neither.
     highest = cv2.dilate(np.where(array == IGNORE_LABEL, np.uint8(0), array), window)
     lowest = cv2.erode(array, window)
     different: NDArray[np.bool_] = highest > lowest
@@ -142,9 +142,9 @@ def near_edge(labels: Array, *, distance_px: int = 3) -> NDArray[np.bool_]:
 def confusion_matrix(
     rows: NDArray[np.uint8], columns: NDArray[np.uint8], num_classes: int, mask: NDArray[np.bool_] | None = None
 ) -> NDArray[np.int64]:
-    """Pixels per pair of labels: (num_classes, num_classes) int64, from two arrays of labels of one shape.
+    """Returns the pixels per pair of labels: (num_classes, num_classes) int64, from two arrays of labels of one shape.
 
-    Labels from `num_classes` on, `IGNORE_LABEL` among them, are left out, and so is what lies outside `mask`.
+    Labels from `num_classes` on (also `IGNORE_LABEL`) and pixels outside `mask` are left out.
     """
     table = np.zeros((num_classes, num_classes), np.int64)
     planes = [np.ascontiguousarray(array).reshape(1, -1) for array in (rows, columns)]
@@ -162,28 +162,15 @@ def confusion_matrix(
     return table
 
 
-def grown(table: NDArray[np.int64], num_classes: int, axes: int) -> NDArray[np.int64]:
-    """A table whose last `axes` axes count classes, with room for `num_classes` of them: new ones have no pixels.
-
-    Raises:
-        ValueError: if it has more already.
-    """
-    check_num_classes(num_classes)
-    if num_classes < table.shape[-1]:
-        raise DWNetError(f"num_classes is {num_classes}; allowed are {table.shape[-1]}..{IGNORE_LABEL} (it only grows)")
-    more = num_classes - table.shape[-1]
-    return np.pad(table, [(0, 0)] * (table.ndim - axes) + [(0, more)] * axes)
-
-
 def percent(part: SupportsFloat, whole: SupportsFloat) -> float | None:
-    """`part` of `whole` in percent; None where there is nothing to take a part of."""
+    """Returns `part` of `whole` in percent; None if `whole` is 0."""
     return 100.0 * float(part) / float(whole) if float(whole) else None
 
 
 def iou_percent(confusion: NDArray[np.int64], missed: NDArray[np.int64] | int = 0) -> tuple[float | None, ...]:
-    """Intersection over union per class, 0..100; None for a class absent from rows and columns alike.
+    """Returns the intersection over union per class, 0..100; None for a class absent from rows and columns.
 
-    `missed`: (K,), further pixels of each row's class, in none of the columns.
+    `missed`: (K,), further pixels of the class of each row, which are in none of the columns.
     """
     both = np.diag(confusion)
     union = confusion.sum(axis=0) + confusion.sum(axis=1) - both + missed
@@ -191,6 +178,6 @@ def iou_percent(confusion: NDArray[np.int64], missed: NDArray[np.int64] | int = 
 
 
 def mean_percent(values: tuple[float | None, ...]) -> float | None:
-    """The mean of the values that are defined; None if none is."""
+    """Returns the mean of the values that are not None; None if there is no such value."""
     defined = [value for value in values if value is not None]
     return sum(defined) / len(defined) if defined else None

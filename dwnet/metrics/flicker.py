@@ -1,33 +1,32 @@
-"""How steady a segmentation is: label flips along the flow, temporal consistency, flicker error, logit jitter."""
+"""Steadiness of a segmentation: label flips along the flow, temporal consistency, flicker error."""
 
 from dataclasses import dataclass
+from typing import ClassVar
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from dwnet.core.arrays import Array, as_flow, as_labels, as_mask, as_numpy, check_class_ids, check_num_classes
+from dwnet.core.arrays import Array, as_labels, as_mask, check_class_ids
 from dwnet.core.classes import IGNORE_LABEL
 from dwnet.core.errors import DWNetError
 from dwnet.metrics.counting import (
     confusion_matrix,
-    grown,
     iou_percent,
     mean_percent,
     near_edge,
     percent,
-    positions_along,
     warp_labels,
 )
+from dwnet.metrics.meter import ClassMeter, class_counts, counts
 
 BOUNDARY_PX = 3
-"""How near another class must be for a pixel to count as boundary."""
+"""A pixel within this distance of another class counts as boundary, in pixels."""
 
 
 def flip_map(
     previous_labels: Array, labels: Array, flow_px: Array, visible: Array | None = None
 ) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-    """Where the label changed along the flow.
+    """Returns the pixels whose label changed along the flow, and the pixels that count.
 
     Args:
         previous_labels: (H, W) integers, the previous frame's prediction.
@@ -40,7 +39,7 @@ def flip_map(
         labelled in both). Flipped pixels are always counted ones.
 
     Raises:
-        ValueError: for maps that do not fit each other.
+        DWNetError: for maps that do not fit each other.
     """
     current = as_labels(labels)
     shape = current.shape
@@ -54,7 +53,7 @@ def flip_map(
 
 
 def flip_rate(previous_labels: Array, labels: Array, flow_px: Array, visible: Array | None = None) -> float | None:
-    """Share of the pixels whose label changes along the flow, in percent: `flip_map` as one number.
+    """Returns the share of the pixels whose label changes along the flow, in percent.
 
     ``100 |{x counted: previous(x + flow(x)) != labels(x)}| / |{x counted}|``; None if no pixel counts.
     """
@@ -65,11 +64,11 @@ def flip_rate(previous_labels: Array, labels: Array, flow_px: Array, visible: Ar
 def temporal_consistency(
     previous_labels: Array, labels: Array, flow_px: Array, visible: Array | None = None, *, num_classes: int
 ) -> float | None:
-    """mIoU in percent between the warped previous prediction and the current one, for one pair.
+    """Returns the mIoU in percent between the warped previous prediction and the current one, for one pair.
 
-    The idea is ETC's TC (Liu et al., ECCV 2020); the definition is ours: nearest warp, occluded and out-of-frame
-    pixels left out, classes absent from both maps left out. For a whole set use `FlickerMeter`, which keeps one
-    confusion matrix; `tc_etc` and `tc_vspw` are the published procedures.
+    The idea is ETC's TC (Liu et al., ECCV 2020). The definition is ours: the warp takes the nearest pixel; occluded
+    pixels, pixels outside the frame and classes absent from both maps are left out. For a whole set use
+    `FlickerMeter`, which keeps one confusion matrix. `tc_etc` and `tc_vspw` are the published procedures.
     """
     meter = FlickerMeter(num_classes)
     meter.update(previous_labels, labels, flow_px, visible)
@@ -78,7 +77,7 @@ def temporal_consistency(
 
 @dataclass(frozen=True)
 class FlickerResult:
-    """What a `FlickerMeter` found; rates in percent of the counted pixels."""
+    """The result of a `FlickerMeter`; rates in percent of the counted pixels."""
 
     flips_percent: float | None
     """Pixels whose label changed along the flow."""
@@ -99,23 +98,30 @@ class FlickerResult:
     pixels: int
     """Pixels counted, over all pairs."""
     boundary_pixels: int
-    """Those of them near an edge."""
+    """Counted pixels near an edge."""
 
 
-class FlickerMeter:
+class FlickerMeter(ClassMeter):
     """Label flips and temporal consistency over a whole set, from one table of label transitions.
 
     Args:
         num_classes: ids are 0 .. num_classes - 1.
     """
 
+    class_axes: ClassVar = {"transitions": 2}
+
     def __init__(self, num_classes: int) -> None:
-        check_num_classes(num_classes)
-        self.num_classes = num_classes
-        self.transitions = np.zeros((2, num_classes, num_classes), np.int64)
-        """Pixels by (0 interior, 1 boundary; warped previous label; current label); sum several to merge meters."""
-        self.frames = 0
-        """Pairs counted; sum several to merge meters."""
+        super().__init__(num_classes, transitions=class_counts(num_classes, 2, axes=2), frames=counts())
+
+    @property
+    def transitions(self) -> NDArray[np.int64]:
+        """(2, K, K) pixels by zone (0 interior, 1 boundary), warped previous label, and current label."""
+        return self._arrays["transitions"]
+
+    @property
+    def frames(self) -> int:
+        """Pairs of frames counted."""
+        return int(self._arrays["frames"])
 
     def update(
         self, previous_labels: Array, labels: Array, flow_px: Array, visible: Array | None = None
@@ -129,10 +135,10 @@ class FlickerMeter:
             visible: (H, W) bool, pixels of the current frame that the previous one shows; None: all.
 
         Returns:
-            This pair's flips in percent; None if no pixel counts.
+            The flips of this pair in percent; None if no pixel counts.
 
         Raises:
-            ValueError: for maps that do not fit each other, or a label that is no class. Nothing is counted then.
+            DWNetError: for maps that do not fit each other, or a label that is no class. Nothing is counted then.
         """
         current = as_labels(labels)
         previous = as_labels(previous_labels, "previous_labels")
@@ -148,44 +154,28 @@ class FlickerMeter:
     def update_warped(
         self, warped: NDArray[np.uint8], labels: NDArray[np.uint8], visible: NDArray[np.bool_]
     ) -> float | None:
-        """Counts one pair of frames whose previous labels are warped already: several meters can share one warp.
+        """Counts one pair of frames whose previous labels are already warped, so that several meters share one warp.
 
         Args:
             warped: (H, W) uint8, the previous frame's prediction, from `NearestWarp` or `warp_labels`.
-            labels: (H, W) uint8, the current frame's prediction. Neither map's ids are checked here: what is no class
-                of this meter is left out.
+            labels: (H, W) uint8, the current frame's prediction. The ids of the maps are not checked: ids that
+                are not classes of this meter are left out.
             visible: (H, W) bool.
 
         Returns:
-            This pair's flips in percent; None if no pixel counts.
+            The flips of this pair in percent; None if no pixel counts.
         """
         boundary = near_edge(labels, distance_px=BOUNDARY_PX)
-        counts = np.stack(
+        table = np.stack(
             [confusion_matrix(warped, labels, self.num_classes, visible & zone) for zone in (~boundary, boundary)]
         )
-        self.transitions += counts
-        self.frames += 1
-        pixels = counts.sum()
-        return percent(pixels - np.trace(counts, axis1=1, axis2=2).sum(), pixels)
-
-    def grow(self, num_classes: int) -> None:
-        """Makes room for more classes; ValueError for fewer than there are."""
-        self.transitions = grown(self.transitions, num_classes, axes=2)
-        self.num_classes = num_classes
-
-    def merge(self, other: "FlickerMeter") -> None:
-        """Adds what another meter counted, as if this one had seen its frames.
-
-        Raises:
-            ValueError: for another number of classes.
-        """
-        if other.num_classes != self.num_classes:
-            raise DWNetError(f"the other meter has {other.num_classes} classes; allowed is {self.num_classes}")
-        self.transitions += other.transitions
-        self.frames += other.frames
+        self._arrays["transitions"] += table
+        self._arrays["frames"] += 1
+        pixels = table.sum()
+        return percent(pixels - np.trace(table, axis1=1, axis2=2).sum(), pixels)
 
     def compute(self) -> FlickerResult:
-        """The rates over everything counted so far."""
+        """Returns the rates over everything counted so far."""
         per_zone = self.transitions.sum(axis=(1, 2))
         flips_per_zone = per_zone - np.trace(self.transitions, axis1=1, axis2=2)
         table = self.transitions.sum(axis=0)
@@ -209,9 +199,9 @@ class FlickerMeter:
 
 
 def unchanged_truth(previous_target: Array, target: Array, flow_px: Array) -> NDArray[np.bool_]:
-    """Where the true label is known in both frames and stays the same along the flow.
+    """Returns the pixels whose true label is known in both frames and stays the same along the flow.
 
-    Given to `FlickerMeter.update` (and-ed with the visible pixels) it turns the flip rate into the flicker error.
+    With this mask (and the visible pixels) as `visible`, `FlickerMeter.update` measures the flicker error.
 
     Args:
         previous_target: (H, W) integers, the previous frame's truth.
@@ -233,7 +223,7 @@ def flicker_error(
     flow_px: Array,
     visible: Array | None = None,
 ) -> float | None:
-    """Flips that are errors, in percent: `flip_rate` among the pixels whose true label does not change.
+    """Returns the flips that are errors, in percent: `flip_rate` among the pixels whose true label does not change.
 
     Where the truth is the same in both frames, a flip means that at least one of the two predictions is wrong.
 
@@ -246,76 +236,7 @@ def flicker_error(
         visible: (H, W) bool; None: all.
 
     Returns:
-        The rate; None if no pixel counts.
+        The rate in percent; None if no pixel counts.
     """
     unchanged = unchanged_truth(previous_target, target, flow_px)
     return flip_rate(previous_labels, labels, flow_px, unchanged & as_mask(visible, unchanged.shape))
-
-
-class LogitJitterMeter:
-    """`logit_jitter` over a whole set: the mean over all counted pixels of all pairs."""
-
-    def __init__(self) -> None:
-        self.change = 0.0
-        """Sum over the counted pixels of the mean absolute change; sum several to merge meters."""
-        self.pixels = 0
-        """Counted pixels; sum several to merge meters."""
-
-    def update(
-        self, previous_logits: Array, logits: Array, flow_px: Array, visible: Array | None = None
-    ) -> float | None:
-        """Counts one pair of frames (arguments as `logit_jitter`) and returns its jitter."""
-        current = _probabilities(logits, "logits")
-        previous = _probabilities(previous_logits, "previous_logits")
-        if previous.shape != current.shape:
-            raise DWNetError(
-                f"previous_logits has shape {previous.shape} and logits {current.shape}; allowed is one shape"
-            )
-        shape = (current.shape[1], current.shape[2])
-        x, y, inside = positions_along(as_flow(flow_px, shape))
-        counted = as_mask(visible, shape) & inside
-        change = np.zeros(shape, np.float32)
-        for then, now in zip(previous, current, strict=True):
-            change += np.abs(cv2.remap(then, x, y, cv2.INTER_LINEAR) - now)
-        total = float(change[counted].sum(dtype=np.float64)) / len(current)
-        pixels = int(np.count_nonzero(counted))
-        self.change += total
-        self.pixels += pixels
-        return total / pixels if pixels else None
-
-    def compute(self) -> float | None:
-        """The mean over everything counted so far, 0..1; None if nothing was."""
-        return self.change / self.pixels if self.pixels else None
-
-
-def logit_jitter(previous_logits: Array, logits: Array, flow_px: Array, visible: Array | None = None) -> float | None:
-    """Mean absolute change of the class probabilities along the flow: flicker before it crosses a decision.
-
-    ``mean over counted x and classes c of |p_c(x) - p_previous,c(x + flow(x))|``, p = softmax(logits), the previous
-    map sampled bilinearly. It lies in 0 .. 2/C; times ``50 C`` it is the share of probability that moves, in percent,
-    which for one-hot probabilities and whole-pixel flow equals `flip_rate`.
-
-    Args:
-        previous_logits: (C, H, W) float, the previous frame's logits.
-        logits: (C, H, W) float, the current frame's logits.
-        flow_px: (2, H, W), from the current to the previous frame, in pixels.
-        visible: (H, W) bool, pixels of the current frame that the previous one shows; None: all.
-
-    Returns:
-        The jitter; None if no pixel counts.
-
-    Raises:
-        ValueError: for maps that do not fit each other, or logits that are not finite.
-    """
-    return LogitJitterMeter().update(previous_logits, logits, flow_px, visible)
-
-
-def _probabilities(logits: Array, name: str) -> NDArray[np.float32]:
-    array = as_numpy(logits)
-    if array.ndim != 3 or array.size == 0 or array.dtype.kind != "f":
-        raise DWNetError(f"{name} is {array.dtype} of shape {array.shape}; allowed is a non-empty float (C, H, W)")
-    if not np.isfinite(array).all():
-        raise DWNetError(f"{name} holds values that are not finite; allowed are finite numbers")
-    shifted = np.exp(array.astype(np.float32) - array.max(axis=0).astype(np.float32))
-    probabilities: NDArray[np.float32] = np.ascontiguousarray(shifted / shifted.sum(axis=0))
-    return probabilities

@@ -1,48 +1,62 @@
-"""How good a segmentation is: confusion matrix, IoU per class, mIoU, pixel accuracy."""
+"""Accuracy of a segmentation: confusion matrix, IoU per class, mIoU, pixel accuracy."""
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
+from numpy.typing import NDArray
 
-from dwnet.core.arrays import Array, as_labels, as_numpy, check_class_ids, check_num_classes
+from dwnet.core.arrays import Array, as_labels, as_numpy, check_class_ids
 from dwnet.core.classes import IGNORE_LABEL
 from dwnet.core.errors import DWNetError
-from dwnet.metrics.counting import confusion_matrix, grown, iou_percent, mean_percent, percent
+from dwnet.metrics.counting import confusion_matrix, iou_percent, mean_percent, percent
+from dwnet.metrics.meter import ClassMeter, class_counts
 
 
 @dataclass(frozen=True)
 class SegmentationResult:
-    """What a `SegmentationMeter` found; rates in percent."""
+    """The result of a `SegmentationMeter`; rates in percent."""
 
     miou_percent: float | None
     """Mean of the classes' intersection over union; classes absent from prediction and truth are left out."""
     per_class_iou_percent: tuple[float | None, ...]
     """One per class id; None for an absent class."""
     pixel_accuracy_percent: float | None
-    """Share of the labelled pixels that are right."""
+    """Share of the labelled pixels that are predicted correctly."""
     absent_classes: tuple[int, ...]
     """Ids of the classes in neither prediction nor truth."""
     pixels: int
     """Labelled pixels counted."""
 
 
-class SegmentationMeter:
+class SegmentationMeter(ClassMeter):
     """Confusion matrix, IoU per class, mIoU and pixel accuracy over a whole set (not a mean over images).
 
     ``IoU_c = TP_c / (TP_c + FP_c + FN_c)`` (Everingham et al., PASCAL VOC; Long et al., CVPR 2015), over the pixels
-    whose truth is not `IGNORE_LABEL`. Where the prediction is that, it is wrong: nobody gains by saying nothing.
+    whose truth is not `IGNORE_LABEL`. A prediction of `IGNORE_LABEL` counts as wrong there.
 
     Args:
         num_classes: ids are 0 .. num_classes - 1.
     """
 
+    class_axes: ClassVar = {"confusion": 2, "missed": 1}
+
     def __init__(self, num_classes: int) -> None:
-        check_num_classes(num_classes)
-        self.num_classes = num_classes
-        self.confusion = np.zeros((num_classes, num_classes), np.int64)
-        """Pixels by (true class, predicted class); sum those of several meters to merge them."""
-        self.missed = np.zeros(num_classes, np.int64)
-        """Pixels by true class that were predicted as none; to be summed too."""
+        super().__init__(
+            num_classes,
+            confusion=class_counts(num_classes, axes=2),
+            missed=class_counts(num_classes, axes=1),
+        )
+
+    @property
+    def confusion(self) -> NDArray[np.int64]:
+        """(K, K) pixels by true class and predicted class."""
+        return self._arrays["confusion"]
+
+    @property
+    def missed(self) -> NDArray[np.int64]:
+        """(K,) pixels by true class that were predicted as no class."""
+        return self._arrays["missed"]
 
     def update(self, prediction: Array, target: Array) -> None:
         """Counts one label map, or a batch of them.
@@ -52,7 +66,7 @@ class SegmentationMeter:
             target: the same shape, class ids and `IGNORE_LABEL`.
 
         Raises:
-            ValueError: for two shapes, for labels that are not integers, or for a label that is no class. Nothing is
+            DWNetError: for two shapes, for labels that are not integers, or for a label that is no class. Nothing is
                 counted then.
         """
         predicted, true = as_numpy(prediction), as_numpy(target)
@@ -65,17 +79,11 @@ class SegmentationMeter:
         predicted, true = predicted[labelled], true[labelled]
         check_class_ids(predicted, self.num_classes, "prediction")
         known = predicted != IGNORE_LABEL
-        self.missed += np.bincount(true[~known], minlength=self.num_classes)
-        self.confusion += confusion_matrix(true[known], predicted[known], self.num_classes)
-
-    def grow(self, num_classes: int) -> None:
-        """Makes room for more classes; ValueError for fewer than there are."""
-        self.confusion = grown(self.confusion, num_classes, axes=2)
-        self.missed = grown(self.missed, num_classes, axes=1)
-        self.num_classes = num_classes
+        self._arrays["missed"] += np.bincount(true[~known], minlength=self.num_classes)
+        self._arrays["confusion"] += confusion_matrix(true[known], predicted[known], self.num_classes)
 
     def compute(self) -> SegmentationResult:
-        """The rates over everything counted so far."""
+        """Returns the rates over everything counted so far."""
         per_class = iou_percent(self.confusion, self.missed)
         pixels = int(self.confusion.sum() + self.missed.sum())
         return SegmentationResult(
@@ -88,7 +96,7 @@ class SegmentationMeter:
 
 
 def miou(prediction: Array, target: Array, *, num_classes: int) -> float | None:
-    """mIoU in percent of one label map or batch: `SegmentationMeter` in one call."""
+    """Returns the mIoU in percent of one label map or batch; None if no pixel is labelled."""
     meter = SegmentationMeter(num_classes)
     meter.update(prediction, target)
     return meter.compute().miou_percent

@@ -68,7 +68,7 @@ def flow_legend(size: int) -> Image:
 
 @lru_cache(maxsize=1)
 def _wheel() -> NDArray[np.float32]:
-    """The Middlebury wheel, 0..255, by direction: entry i of n is the colour of the angle 360 i/n, clockwise from right.
+    """The Middlebury wheel, 0..255, by direction: entry i of n has the angle 360 i/n, clockwise from right.
 
     Its 55 anchors run through six arcs, and one channel changes along each: red - yellow in 15 steps,
     yellow - green 6, green - cyan 4, cyan - blue 11, blue - magenta 13, magenta - red 6.

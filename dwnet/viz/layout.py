@@ -64,7 +64,7 @@ def grid(tiles: Sequence[Image], columns: int, *, gap_px: int = 4) -> Image:
 
 
 def _put_text(canvas: Image, text: str, *, left: int, top: int, height_px: int) -> None:
-    """Writes one line into a bar of the canvas, vertically centred, in the largest size that fits (at least scale 0.35)."""
+    """Writes one line into a bar of the canvas, vertically centred, as large as it fits (scale 0.35 or more)."""
     # Hershey fonts know ASCII only.
     text = text.encode("ascii", "replace").decode()
     room = canvas.shape[1] - left - 2

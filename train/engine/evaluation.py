@@ -53,6 +53,7 @@ def evaluate(
             after_frame()
     finally:
         stop_workers(loader)
-    counts = torch.from_numpy(meter.confusion).to(accelerator.device)
-    meter.confusion = accelerator.reduce(counts, "sum").cpu().numpy()
-    return meter.compute()
+    counts = {name: torch.from_numpy(array).to(accelerator.device) for name, array in meter.state().items()}
+    total = SegmentationMeter(meter.num_classes)
+    total.merge({name: array.cpu().numpy() for name, array in accelerator.reduce(counts, "sum").items()})
+    return total.compute()

@@ -1,0 +1,120 @@
+"""VC_n of VSPW: the share of pixels whose prediction stays constant where the truth does."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dwnet.core.arrays import Array, as_labels
+from dwnet.core.classes import IGNORE_LABEL
+from dwnet.core.errors import DWNetError
+from dwnet.metrics.counting import percent
+from dwnet.metrics.meter import Meter, counts, sums
+
+
+@dataclass(frozen=True)
+class VideoConsistency:
+    """VC_n by three definitions, each in percent; None if no window had a pixel of constant truth."""
+
+    n: int
+    """Frames per window."""
+    constant_percent: float | None
+    """Prediction constant, right or wrong, where the truth is constant and known; all windows."""
+    correct_percent: float | None
+    """Prediction constant and right there."""
+    published_percent: float | None
+    """As VSPW's script: correctness ignored, the last window of each video dropped, ignored truth counted."""
+    windows: int
+    """Windows in the first two means."""
+
+
+class VideoConsistencyMeter(Meter):
+    """VC_n over videos, frame by frame, in memory that does not depend on their length.
+
+    ``VC_n = mean over windows of n frames of |C and P| / |C|`` with C the pixels whose true label, and P those whose
+    predicted label, is the same in all n frames (Miao et al., VSPW, CVPR 2021). Needs the truth of every frame.
+    `state` holds the windows counted so far; a video that has begun is not part of it.
+
+    Args:
+        n: frames per window, from 2; the papers use 8 and 16.
+    """
+
+    def __init__(self, n: int) -> None:
+        if n < 2:
+            raise DWNetError(f"n is {n}; allowed are whole numbers from 2")
+        super().__init__(ratios=sums(3), windows=counts(3))
+        self.n = n
+        self.end_video()
+
+    def end_video(self) -> None:
+        """Ends the current video: the next frame starts another one."""
+        self._last: tuple[NDArray[np.uint8], NDArray[np.uint8]] | None = None
+        self._pending: float | None = None
+
+    def update(self, prediction: Array, target: Array) -> None:
+        """Counts the next frame of the current video.
+
+        Args:
+            prediction: (H, W) integers.
+            target: (H, W) integers, `IGNORE_LABEL` where unknown.
+
+        Raises:
+            DWNetError: for arrays that are not label maps, or a change of size within a video.
+        """
+        predicted, true = as_labels(prediction, "prediction"), as_labels(target, "target")
+        if predicted.shape != true.shape:
+            raise DWNetError(f"prediction has shape {predicted.shape} and target {true.shape}; allowed is one shape")
+        if self._last is None:
+            self._true_run = np.ones(true.shape, np.int32)
+            self._predicted_run = np.ones(true.shape, np.int32)
+        else:
+            if self._last[1].shape != true.shape:
+                raise DWNetError(
+                    f"frame of shape {true.shape} in a video of {self._last[1].shape}; call end_video first"
+                )
+            # How many frames each pixel has kept its label.
+            self._predicted_run = np.where(predicted == self._last[0], self._predicted_run + 1, 1)
+            self._true_run = np.where(true == self._last[1], self._true_run + 1, 1)
+        self._last = (predicted.copy(), true.copy())
+        # The published script drops the last window of a video: a window counts once another frame has come.
+        self._add(2, self._pending)
+        constant_truth = self._true_run >= self.n
+        constant = self._predicted_run >= self.n
+        self._pending = _share(constant, constant_truth)
+        known = constant_truth & (true != IGNORE_LABEL)
+        self._add(0, _share(constant & (predicted != IGNORE_LABEL), known))
+        self._add(1, _share(constant & (predicted == true), known))
+
+    def _add(self, reading: int, ratio: float | None) -> None:
+        if ratio is not None:
+            self._arrays["ratios"][reading] += ratio
+            self._arrays["windows"][reading] += 1
+
+    def compute(self) -> VideoConsistency:
+        """Returns the three means over everything counted so far."""
+        ratios, windows = self._arrays["ratios"].tolist(), self._arrays["windows"].tolist()
+        means = [percent(total, count) for total, count in zip(ratios, windows, strict=True)]
+        return VideoConsistency(self.n, means[0], means[1], means[2], windows[0])
+
+
+def _share(part: NDArray[np.bool_], whole: NDArray[np.bool_]) -> float | None:
+    pixels = np.count_nonzero(whole)
+    return np.count_nonzero(part & whole) / pixels if pixels else None
+
+
+def video_consistency(predictions: Iterable[Array], targets: Iterable[Array], *, n: int) -> VideoConsistency:
+    """Returns VC_n of one video, with and without the correctness condition, and as published.
+
+    Args:
+        predictions: one (H, W) label map per frame.
+        targets: as many true label maps, `IGNORE_LABEL` where unknown.
+        n: frames per window, from 2.
+
+    Raises:
+        DWNetError: for n below 2, maps that do not fit, or one sequence longer than the other.
+    """
+    meter = VideoConsistencyMeter(n)
+    for prediction, target in zip(predictions, targets, strict=True):
+        meter.update(prediction, target)
+    return meter.compute()
