@@ -8,7 +8,7 @@ from dwnet.core.progress import Progress
 
 
 def judge_flow(refinements: tyro.conf.Positional[tuple[Path, ...]] = (), /) -> None:
-    """Judge DIS, and the flow that DWNet's refinements make of it, against the exact flow of rendered streets.
+    """Measure DIS flow, and the flow that DWNet refines from it, against the exact flow of rendered streets.
 
     Args:
         refinements: exported flow refinements (.onnx); default: the bundled one.

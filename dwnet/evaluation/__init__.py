@@ -1,5 +1,31 @@
 """Models on a labelled split: class IoU, and how steady the labels are along the flow (`dwnet evaluate`).
 
-`predictors` are the models, `inference` how a frame is put to them, `measure` runs one over a split, `processes` shares
-the split out, `server_files` are the label maps that the Cityscapes benchmark takes, `report` is what is printed.
+Also the error of optical flow against the exact flow of rendered streets (`dwnet judge-flow`), and the files of
+Cityscapes' test server. Needs PyTorch.
 """
+
+from dwnet.evaluation.flow_error import FlowError, FlowErrorMeter, flows_to_judge, judge_flow
+from dwnet.evaluation.inference import WHOLE, Inference
+from dwnet.evaluation.measure import Evaluation, EvaluationSettings, evaluate
+from dwnet.evaluation.predictors import Predictor, load_predictor, method_predictor
+from dwnet.evaluation.processes import joined
+from dwnet.evaluation.report import RunFacts, document, markdown
+
+__all__ = [
+    "WHOLE",
+    "Evaluation",
+    "EvaluationSettings",
+    "FlowError",
+    "FlowErrorMeter",
+    "Inference",
+    "Predictor",
+    "RunFacts",
+    "document",
+    "evaluate",
+    "flows_to_judge",
+    "joined",
+    "judge_flow",
+    "load_predictor",
+    "markdown",
+    "method_predictor",
+]

@@ -1,6 +1,7 @@
-"""Judges flow against truth, on the rendered street: how far off it is, and how sharp where motion changes.
+"""Errors of optical flow against the exact flow of rendered streets: end-point error, and sharpness of motion steps.
 
-The paper shows its refined flow in a picture only (Fig. 3). Here it is measured, with the coarse flow it comes from.
+The paper shows its refined flow only in a picture (Fig. 3). Here it is measured, together with the coarse flow that it
+refines.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -11,15 +12,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dwnet.core.errors import DWNetError
+from dwnet.core.tables import markdown_table, number_cell
 from dwnet.deploy.runtime import OnnxFlowRefinement
 from dwnet.flow import dis_flow
+from dwnet.metrics.meter import Meter, counts, sums
 from dwnet.street import StreetScene
 
 BOUNDARY_PX = 3
-"""A pixel is on a motion boundary up to this distance from a step of the true flow."""
+"""A pixel within this distance of a step of the true flow is on a motion boundary, in pixels."""
 STEP_PX, STEP_SHARE = 1.0, 0.05
-"""Two neighbouring pixels have a step between them if their true flows differ by more than STEP_PX and STEP_SHARE of
-the longer one together. The share is for the road: before the wheels its flow is long, and changes fast if smoothly."""
+"""Two neighbouring pixels have a step between them if their true flows differ by more than STEP_PX plus STEP_SHARE of
+the longer flow. The share is for the road: right before the camera its flow is long and changes fast, but smoothly."""
+
+_FIGURES = ("overall_px", "boundary_px", "occluded_px", "visible_px", "sharpness_percent")
+"""Figures of a `FlowError`, in the order of the meter's arrays."""
 
 FlowOf = Callable[[NDArray[np.uint8], NDArray[np.uint8]], NDArray[np.float32]]
 """(frame, neighbour), each (H, W, 3) uint8 RGB, to (2, H, W) float32 flow_px between them."""
@@ -29,23 +35,23 @@ Progress = Callable[[int, int], None]
 
 @dataclass(frozen=True)
 class FlowError:
-    """What flows score against truth; None where no pixel was counted."""
+    """Errors of a flow against truth; None where no pixel was counted."""
 
     pairs: int
     overall_px: float | None
     """Mean end-point error, the length of the difference, over all pixels."""
     boundary_px: float | None
-    """The same within 3 px of a motion boundary, visible or not."""
+    """The same within `BOUNDARY_PX` of a motion boundary, visible or not."""
     occluded_px: float | None
     """The same where the point is hidden in the neighbour or outside it."""
     visible_px: float | None
-    """The same where it is seen in both frames."""
+    """The same where the point is visible in both frames."""
     sharpness_percent: float | None
-    """Of the true steps, how much the flow steps too: 100 is as sharp as truth, 0 is flat across the boundary."""
+    """Share of the true steps that the flow has too: 100 is as sharp as truth, 0 is flat across the boundary."""
 
 
 def motion_steps(flow_px: NDArray[np.float32]) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-    """Where a true flow (2, H, W) steps: ((H, W - 1) between a pixel and the right one, (H - 1, W) the lower one)."""
+    """Returns the steps of a true flow (2, H, W): (H, W - 1) to the right neighbour, (H - 1, W) to the lower one."""
     length = np.hypot(*flow_px)
     steps = []
     for axis in (1, 0):
@@ -56,7 +62,7 @@ def motion_steps(flow_px: NDArray[np.float32]) -> tuple[NDArray[np.bool_], NDArr
 
 
 def boundary_mask(flow_px: NDArray[np.float32]) -> NDArray[np.bool_]:
-    """(H, W) the pixels within `BOUNDARY_PX` of a step of a true flow (2, H, W), counted from the pixels beside it."""
+    """Returns (H, W): the pixels within `BOUNDARY_PX` of the two pixels at a step of a true flow (2, H, W)."""
     across, down = motion_steps(flow_px)
     edge = np.zeros(flow_px.shape[1:], np.uint8)
     edge[:, :-1] |= across
@@ -69,10 +75,10 @@ def boundary_mask(flow_px: NDArray[np.float32]) -> NDArray[np.bool_]:
 
 
 def kept_steps(flow_px: NDArray[np.float32], true_flow_px: NDArray[np.float32]) -> NDArray[np.float64]:
-    """(n,) for each step of the true flow the share of it that a flow has too, 0 to 1, both (2, H, W).
+    """Returns (n,): for each step of the true flow, the share of it that a flow has too, 0..1; both flows (2, H, W).
 
-    A step is measured from the pixel before the two it lies between to the pixel behind them, so one that is a pixel
-    off still counts: the share is the flow's difference along the true one, by the true one's length.
+    A step is measured from the pixel before its two pixels to the pixel behind them, so that a step that is one pixel
+    off still counts. The share is the flow's difference projected on the true difference, divided by its length.
     """
     shares = []
     for axis, steps in zip((2, 1), motion_steps(true_flow_px), strict=True):
@@ -80,7 +86,7 @@ def kept_steps(flow_px: NDArray[np.float32], true_flow_px: NDArray[np.float32]) 
         inner = np.take(steps, np.arange(1, length - 1), axis - 1)
         true, found = (_wide_difference(f, axis)[:, inner].astype(np.float64) for f in (true_flow_px, flow_px))
         squared = (true**2).sum(0)
-        wide = squared > STEP_PX**2  # a thing one pixel wide may have the same motion on both its sides
+        wide = squared > STEP_PX**2  # an object one pixel wide can have the same motion on both sides
         shares.append(np.clip((true * found).sum(0)[wide] / squared[wide], 0, 1))
     return np.concatenate(shares)
 
@@ -95,26 +101,29 @@ def _wide_difference(flow_px: NDArray[np.float32], axis: int) -> NDArray[np.floa
     return np.take(flow_px, np.arange(3, count), axis) - np.take(flow_px, np.arange(count - 3), axis)
 
 
-class FlowErrorMeter:
-    """Sums errors over pairs of frames; every pixel and every step counts the same."""
+class FlowErrorMeter(Meter):
+    """Errors over pairs of frames. Every pixel, and every step, has the same weight."""
 
     def __init__(self) -> None:
-        self.pairs = 0
-        self._sums: dict[str, float] = {}
-        self._counts: dict[str, int] = {}
+        super().__init__(pairs=counts(), sums=sums(len(_FIGURES)), counts=counts(len(_FIGURES)))
+
+    @property
+    def pairs(self) -> int:
+        """Pairs of frames counted."""
+        return int(self._arrays["pairs"])
 
     def update(
         self, flow_px: NDArray[np.float32], true_flow_px: NDArray[np.float32], visible: NDArray[np.bool_]
     ) -> None:
-        """Count one pair.
+        """Counts one pair.
 
         Args:
-            flow_px: (2, H, W), to be judged.
+            flow_px: (2, H, W), the flow to measure.
             true_flow_px: (2, H, W), exact.
-            visible: (H, W) bool, as `StreetScene.flow` gives it.
+            visible: (H, W) bool, as `StreetScene.flow` returns it.
 
         Raises:
-            ValueError: for shapes that differ, or a flow that is not finite.
+            DWNetError: for shapes that differ, or a flow that is not finite.
         """
         if flow_px.shape != true_flow_px.shape or visible.shape != flow_px.shape[1:]:
             raise DWNetError(
@@ -122,34 +131,32 @@ class FlowErrorMeter:
                 f"{visible.shape}; allowed are (2, H, W) twice and (H, W)"
             )
         if not np.isfinite(flow_px).all():
-            raise DWNetError("the flow has values that are not finite")
+            raise DWNetError("the flow has values that are not finite; allowed are finite numbers of pixels")
         error = np.hypot(*(flow_px - true_flow_px)).astype(np.float64)
-        self.pairs += 1
-        self._add("overall", error)
-        self._add("boundary", error[boundary_mask(true_flow_px)])
-        self._add("occluded", error[~visible])
-        self._add("visible", error[visible])
-        self._add("sharpness", 100 * kept_steps(flow_px, true_flow_px))
-
-    def _add(self, name: str, values: NDArray[np.float64]) -> None:
-        self._sums[name] = self._sums.get(name, 0.0) + float(values.sum())
-        self._counts[name] = self._counts.get(name, 0) + values.size
+        self._arrays["pairs"] += 1
+        values = (
+            error,
+            error[boundary_mask(true_flow_px)],
+            error[~visible],
+            error[visible],
+            100 * kept_steps(flow_px, true_flow_px),
+        )
+        self._arrays["sums"] += [one.sum() for one in values]
+        self._arrays["counts"] += [one.size for one in values]
 
     def compute(self) -> FlowError:
-        """The means."""
+        """Returns the means over everything counted so far."""
+        sums, counts = self._arrays["sums"].tolist(), self._arrays["counts"].tolist()
         means = {
-            name: self._sums[name] / self._counts[name] if self._counts.get(name) else None
-            for name in ("overall", "boundary", "occluded", "visible", "sharpness")
+            name: total / count if count else None for name, total, count in zip(_FIGURES, sums, counts, strict=True)
         }
-        return FlowError(
-            self.pairs, means["overall"], means["boundary"], means["occluded"], means["visible"], means["sharpness"]
-        )
+        return FlowError(self.pairs, **means)
 
 
 def at_stride(flow_px: NDArray[np.float32], stride: int = 8) -> NDArray[np.float32]:
-    """A flow (2, H, W) sampled on the map of ceil(H / stride) x ceil(W / stride) pixels and brought back, bilinearly.
+    """Returns a flow (2, H, W) resized to ceil(H / stride) x ceil(W / stride) pixels and back, bilinearly.
 
-    What a flow refined at stride 8 starts from, and is fairly compared with: it has lost this much by resolution.
+    A flow refined at stride 8 starts from this one, so it is the fair comparison: both lost the same resolution.
     """
     height, width = flow_px.shape[1:]
     small = (-(-width // stride), -(-height // stride))
@@ -160,10 +167,10 @@ def at_stride(flow_px: NDArray[np.float32], stride: int = 8) -> NDArray[np.float
 
 
 def flows_to_judge(refiner: OnnxFlowRefinement | None = None) -> dict[str, FlowOf]:
-    """The flows by name.
+    """Returns the flows to compare, by name.
 
-    No motion at all, for a measure; the coarse flow; the same at the stride that the FRM has; and the one that a
-    trained DWNet refines.
+    No motion, as a reference; the coarse flow; the coarse flow at the stride of the flow refinement module (FRM); and,
+    with a `refiner`, the flow that it refines.
     """
     flows: dict[str, FlowOf] = {
         "zero": lambda frame, _: np.zeros((2, *frame.shape[:2]), np.float32),
@@ -183,20 +190,20 @@ def judge_flow(
     offsets: Sequence[int] = (-1, 5),
     progress: Progress | None = None,
 ) -> dict[tuple[str, int], FlowError]:
-    """Judge flows on pairs of frames spread evenly over rendered drives.
+    """Measures flows on pairs of frames spread evenly over rendered drives.
 
     Args:
         scenes: the drives.
         flows: by name.
-        frames_per_scene: frames I_t of each.
+        frames_per_scene: number of frames I_t of each drive.
         offsets: k of the neighbours I_{t+k}, signed.
-        progress: told after each pair.
+        progress: called after each pair.
 
     Returns:
-        By (name, k).
+        The errors by (name, k).
 
     Raises:
-        ValueError: without scenes or offsets, or with more frames than a drive has room for.
+        DWNetError: without scenes or offsets, or for more frames than a drive has.
     """
     if not scenes or not offsets or 0 in offsets:
         raise DWNetError(f"found {len(scenes)} scenes and offsets {tuple(offsets)}; allowed are some, and no offset 0")
@@ -220,15 +227,13 @@ def judge_flow(
 
 
 def markdown(errors: Mapping[tuple[str, int], FlowError]) -> str:
-    """A Markdown table, a row for each flow and offset."""
-    lines = [
-        "| flow | k | EPE px | at motion boundaries | occluded | visible | steps kept % |",
-        "|---|---|---|---|---|---|---|",
-    ]
-    for (name, k), error in sorted(errors.items(), key=lambda item: item[0][1]):
-        values = (
-            error.overall_px, error.boundary_px, error.occluded_px, error.visible_px, error.sharpness_percent,
-        )  # fmt: skip
-        cells = ["-" if value is None else f"{value:.2f}" for value in values]
-        lines.append(f"| {name} | {k:+d} | {' | '.join(cells)} |")
-    return "\n".join(lines)
+    """Returns a Markdown table with a row for each flow and offset."""
+    headings = ("flow", "k", "EPE px", "at motion boundaries", "occluded", "visible", "steps kept %")
+    ordered = sorted(errors.items(), key=lambda item: item[0][1])
+    return markdown_table(
+        headings,
+        [
+            [name, f"{k:+d}", *(number_cell(getattr(error, figure)) for figure in _FIGURES)]
+            for (name, k), error in ordered
+        ],
+    )

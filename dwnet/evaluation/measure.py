@@ -1,114 +1,117 @@
-"""Runs a model over a labelled split: class IoU, and how steady the labels are along the flow."""
+"""Measures a model on a labelled split: class IoU, and how steady the labels are along the flow."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torchmetrics.classification import MulticlassConfusionMatrix
 
-from dwnet.core.classes import IGNORE_LABEL
+from dwnet.core.arrays import Array
+from dwnet.core.errors import DWNetError
 from dwnet.core.launch import ALONE, Processes
 from dwnet.data.open import FrameData
 from dwnet.evaluation.predictors import Predictor
-from dwnet.evaluation.processes import positions, raise_on_all_processes, share, total
+from dwnet.evaluation.processes import positions, raise_on_all_processes, share, sum_states
 from dwnet.flow import dis_flow
 from dwnet.flow.registry import FlowFunction
-from dwnet.metrics import FlickerMeter, FlickerResult, SegmentationMeter, SegmentationResult, occlusion_mask
+from dwnet.metrics import FlickerMeter, FlickerResult, SegmentationMeter, SegmentationResult, State, occlusion_mask
 
 Progress = Callable[[int, int], None]
 """Called with (frames done, frames in all), both of this process."""
 
 OnLabels = Callable[[int, NDArray[np.uint8]], None]
-"""Called with each frame's place in the split and its predicted labels (H, W) uint8, once in one of the processes."""
+"""Called once per frame, by one process, with its index in the split and the predicted labels (H, W) uint8."""
+
+
+@dataclass(frozen=True)
+class EvaluationSettings:
+    """How a model is evaluated. Raises DWNetError for a `max_gap` below 1."""
+
+    flow: FlowFunction = dis_flow
+    """Flicker is measured along it, and methods warp by it (`dwnet.flow.registry.flow_function`)."""
+    max_gap: int = 5
+    """Two labelled frames of one sequence at most so many raw frames apart are consecutive."""
+    processes: Processes = ALONE
+    """This process among those that are `joined` and share the frames."""
+
+    def __post_init__(self) -> None:
+        if self.max_gap < 1:
+            raise DWNetError(f"max_gap is {self.max_gap}; allowed are whole numbers from 1")
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What one model scores on a split. Flicker is None where no two frames follow each other closely enough."""
+    """The scores of one model on a split."""
 
     name: str
     segmentation: SegmentationResult
     flicker: FlickerResult | None
+    """None if no two frames are consecutive."""
     without_warmup: int = 0
-    """Frames at which the model started afresh though it draws on frames before: the data has none before these."""
+    """Frames at which a model that uses earlier frames started without them, because the data has none there."""
 
 
 def evaluate(
     name: str,
     predictor: Predictor | None,
     data: FrameData,
+    settings: EvaluationSettings | None = None,
     *,
-    max_gap: int = 5,
-    flow: FlowFunction = dis_flow,
-    processes: Processes = ALONE,
     on_labels: OnLabels | None = None,
     progress: Progress | None = None,
 ) -> Evaluation:
-    """Runs a model over a split in the order of its frames.
+    """Runs a model over a split, in the order of its frames, and returns its scores.
 
-    Frame pairs of one sequence at most `max_gap` raw frames apart count as consecutive: their flicker is measured along
-    the flow, occluded and out-of-frame pixels left out, and methods that need a frame before get it. To others the
-    model is led by the raw frames right before them, which are not counted, as far as the data has a video.
+    Consecutive frames (`EvaluationSettings.max_gap`) are pairs: their flicker is measured along the flow, without
+    occluded and out-of-frame pixels, and methods that use an earlier frame get it. Before any other frame such a model
+    runs on the raw frames right before it, which are not counted, if the data has a video.
 
-    Of several processes each counts a run of frames. Where that starts within a sequence, it first runs as many frames
-    before as the model draws on, without counting them, so every frame and every pair is counted once, with the labels
-    that a single process gives it.
+    Each of several processes counts consecutive frames. A process whose share starts within a sequence first runs as
+    many earlier frames as the model uses, without counting them. So every frame and every pair is counted once, with
+    the labels that a single process would predict.
 
     Args:
         name: of the model, for the result.
-        predictor: the model; None judges the labels themselves: what the metric says of perfection, and so what the
-            flow is worth.
+        predictor: the model; None evaluates the labels themselves, which shows the error of the flow.
         data: whole frames (no augmentation).
-        max_gap: in raw frames.
-        flow: what flicker is measured along, and what methods warp by (`dwnet.flow.registry.flow_function`).
-        processes: this one of those that are `joined`.
-        on_labels: told of each frame.
-        progress: told after each frame.
+        settings: flow, distance of consecutive frames, processes; None takes the defaults.
+        on_labels: called for each frame.
+        progress: called after each frame.
 
     Returns:
-        The result over the whole split, the same in every process.
+        The scores over the whole split, the same in every process.
 
     Raises:
         RuntimeError: another process failed.
-        ValueError, OSError: what reading the data or running the model raises.
+        ValueError, OSError: errors of reading the data or running the model.
     """
-    counts = Counts(len(data.classes), processes)
+    settings = settings or EvaluationSettings()
+    counts = Counts(len(data.classes))
     error: Exception | None = None
     try:
-        count_share(predictor, data, counts, max_gap=max_gap, flow=flow, on_labels=on_labels, progress=progress)
-    except Exception as found:  # whatever it is, the others must not wait for this process
+        count_share(predictor, data, counts, settings, on_labels=on_labels, progress=progress)
+    except Exception as found:  # any error: the other processes must not wait for this one
         error = found
-    raise_on_all_processes(error, processes)
-    return counts.evaluation(name)
+    raise_on_all_processes(error, settings.processes)
+    return counts.evaluation(name, settings.processes)
 
 
 class Counts:
-    """What a process counts, and the rates over all processes.
+    """The counts of one process, and the scores over all processes.
 
     Args:
-        classes: how many there are.
-        processes: this one of those that are `joined`.
+        num_classes: number of classes.
     """
 
-    def __init__(self, classes: int, processes: Processes) -> None:
-        self.processes, self._classes = processes, classes
-        # torchmetrics counts pixels and sums them over the processes; its own IoU is no part of this because it divides
-        # in float32, 6e-8 off, and the benchmark's evaluator is met to 1e-9.
-        self.pixels = MulticlassConfusionMatrix(
-            classes, ignore_index=IGNORE_LABEL, validate_args=False, sync_on_compute=processes.count > 1
-        )
-        self.flicker = FlickerMeter(classes)
+    def __init__(self, num_classes: int) -> None:
+        self.segmentation = SegmentationMeter(num_classes)
+        self.flicker = FlickerMeter(num_classes)
         self.without_warmup = 0
-        """As in `Evaluation`."""
+        """See `Evaluation.without_warmup`."""
 
-    def frame(self, labels: NDArray[np.uint8], truth: NDArray[np.int64]) -> None:
+    def frame(self, labels: Array, truth: Array) -> None:
         """Counts a frame: predicted and true labels, both (H, W)."""
-        known = labels != IGNORE_LABEL  # the labels themselves, judged as a prediction, have void pixels
-        predicted = np.where(known, labels, 0).astype(np.int64)
-        target = np.where(known, truth, IGNORE_LABEL).astype(np.int64)
-        self.pixels.update(torch.from_numpy(predicted), torch.from_numpy(target))
+        self.segmentation.update(labels, truth)
 
     def pair(
         self,
@@ -117,31 +120,43 @@ class Counts:
         flow_px: NDArray[np.float32],
         visible: NDArray[np.bool_],
     ) -> None:
-        """Counts a pair of frames, as `FlickerMeter.update`."""
+        """Counts a pair of frames; arguments as in `FlickerMeter.update`."""
         self.flicker.update(previous, labels, flow_px, visible)
 
-    def evaluation(self, name: str) -> Evaluation:
-        """The rates over what all processes counted; each has to ask."""
-        segmentation, flicker = SegmentationMeter(self._classes), FlickerMeter(self._classes)
-        segmentation.confusion = self.pixels.compute().numpy()
-        flicker.transitions = total(self.flicker.transitions, self.processes)
-        pairs, without = total(np.array([self.flicker.frames, self.without_warmup], np.int64), self.processes)
-        flicker.frames = int(pairs)
-        return Evaluation(name, segmentation.compute(), flicker.compute() if flicker.frames else None, int(without))
+    def state(self) -> State:
+        """Returns all counts by name; the states of several processes add up."""
+        return {
+            **self.segmentation.state(),
+            **self.flicker.state(),
+            "without_warmup": np.array(self.without_warmup, np.int64),
+        }
+
+    def evaluation(self, name: str, processes: Processes = ALONE) -> Evaluation:
+        """Returns the scores over the counts of all processes. Collective: every process must call it."""
+        total = sum_states(self.state(), processes)
+        segmentation, flicker = SegmentationMeter(self.segmentation.num_classes), FlickerMeter(self.flicker.num_classes)
+        for meter in (segmentation, flicker):
+            meter.merge({key: total[key] for key in meter.state()})
+        return Evaluation(
+            name,
+            segmentation.compute(),
+            flicker.compute() if flicker.frames else None,
+            int(total["without_warmup"]),
+        )
 
 
 def count_share(
     predictor: Predictor | None,
     data: FrameData,
     counts: Counts,
+    settings: EvaluationSettings,
     *,
-    max_gap: int = 5,
-    flow: FlowFunction = dis_flow,
     on_labels: OnLabels | None = None,
     progress: Progress | None = None,
 ) -> None:
-    """Counts this process's share of the frames; arguments as `evaluate`."""
-    since_start, mine = positions(data.frames, max_gap), share(len(data), counts.processes)
+    """Adds this process's share of the frames to `counts`; other arguments as in `evaluate`."""
+    flow = settings.flow
+    since_start, mine = positions(data.frames, settings.max_gap), share(len(data), settings.processes)
     first = _first_to_run(mine, since_start, predictor, data)
     image, labels = np.empty(0, np.uint8), np.empty(0, np.uint8)
     for index in range(first, mine.stop):
@@ -173,7 +188,7 @@ def count_share(
 
 
 def _warm_up(predictor: Predictor, data: FrameData, index: int, flow: FlowFunction) -> bool:
-    """Runs the raw frames before one that starts afresh; whether there were as many as the model draws on."""
+    """Runs the raw frames before the first frame of a run. Returns whether there were as many as the model uses."""
     wanted = predictor.warmup_frames(index)
     before = data.warmup_frames(index, wanted) if wanted else []
     for image in before:
@@ -188,7 +203,10 @@ def _flow_to(
 
 
 def _first_to_run(mine: range, since_start: list[int], predictor: Predictor | None, data: FrameData) -> int:
-    """Where to start so that the labels of the frame before the first counted one are right: its pair is counted."""
+    """Returns the frame to start at, so that the labels of the frame before the first counted one are right.
+
+    That frame is the first half of the first counted pair.
+    """
     if not mine or not since_start[mine.start]:
         return mine.start
     before = mine.start - 1
@@ -196,5 +214,5 @@ def _first_to_run(mine: range, since_start: list[int], predictor: Predictor | No
         return before
     start = before - since_start[before]
     wanted = predictor.warmup_frames(start)
-    led = len(data.warmup_frames(start, wanted)) if wanted else 0
-    return max(start, before - predictor.memory(led + since_start[before]))
+    warmed_up = len(data.warmup_frames(start, wanted)) if wanted else 0
+    return max(start, before - predictor.memory(warmed_up + since_start[before]))

@@ -1,6 +1,6 @@
 """One evaluation in several processes, as `accelerate launch` and `torchrun` start them.
 
-Each process takes a run of frames of its own; only counts are summed, and these are whole numbers, so the result does
+Each process counts consecutive frames of its own. Only counts are summed, and these are integers, so the result does
 not depend on the number of processes.
 """
 
@@ -9,21 +9,20 @@ from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any
 
-import numpy as np
 import torch
 import torch.distributed as dist
-from numpy.typing import NDArray
 
 from dwnet.core.launch import Processes
 from dwnet.data.open import FramePlace
+from dwnet.metrics import State
 
 PATIENCE = timedelta(days=7)
-"""How long a process waits for the others; the launcher ends all when one of them dies."""
+"""Longest time that a process waits for the others. The launcher ends all of them when one dies."""
 
 
 @contextmanager
 def joined(processes: Processes) -> Iterator[None]:
-    """Joins the launched processes for as long as it lasts, by gloo: only counts and messages are exchanged."""
+    """Joins the launched processes while the context lasts, by gloo: only counts and messages are exchanged."""
     if processes.count == 1:
         yield
         return
@@ -35,16 +34,16 @@ def joined(processes: Processes) -> Iterator[None]:
 
 
 def share(length: int, processes: Processes) -> range:
-    """Which of `length` frames in a row this process counts; the shares follow each other and differ by one at most."""
+    """Returns the frames of `length` that this process counts: consecutive shares whose sizes differ by at most one."""
     return range(length * processes.rank // processes.count, length * (processes.rank + 1) // processes.count)
 
 
 def positions(frames: Sequence[FramePlace], max_gap: int) -> list[int]:
-    """How many frames before each one lead up to it; 0 for one that starts afresh.
+    """Returns for each frame how many frames of its run precede it; 0 for the first frame of a run.
 
     Args:
-        frames: in the order they are run.
-        max_gap: in raw frames of one sequence, up to which a frame follows the one before.
+        frames: in the order in which they are run.
+        max_gap: largest distance in raw frames of one sequence at which a frame continues the run.
     """
     found: list[int] = []
     for index, now in enumerate(frames):
@@ -54,17 +53,20 @@ def positions(frames: Sequence[FramePlace], max_gap: int) -> list[int]:
     return found
 
 
-def total(counts: NDArray[np.int64], processes: Processes) -> NDArray[np.int64]:
-    """The sum of every process's counts, in each of them."""
+def sum_states(state: State, processes: Processes) -> State:
+    """Returns the sum of the states of all processes, array by array. Collective: every process must call it."""
     if processes.count == 1:
-        return counts
-    tensor = torch.from_numpy(counts.copy())
-    dist.all_reduce(tensor)
-    return tensor.numpy()
+        return state
+    total = {}
+    for name, array in state.items():
+        tensor = torch.from_numpy(array.copy())
+        dist.all_reduce(tensor)
+        total[name] = tensor.numpy()
+    return total
 
 
 def raise_on_all_processes(error: Exception | None, processes: Processes) -> None:
-    """Waits until every process is here; raises this process's error, or RuntimeError for another's."""
+    """Raises this process's error, or RuntimeError for the error of another. Collective: every process must call it."""
     if processes.count > 1:
         errors: list[str | None] = [None] * processes.count
         dist.all_gather_object(errors, None if error is None else f"{error}" or type(error).__name__)
@@ -76,7 +78,7 @@ def raise_on_all_processes(error: Exception | None, processes: Processes) -> Non
 
 
 def broadcast_from_first(value: Any, processes: Processes) -> Any:
-    """The first process's value, in every process."""
+    """Returns the value of the first process, in every process. Collective: every process must call it."""
     if processes.count == 1:
         return value
     values = [value]

@@ -1,8 +1,9 @@
-"""What is printed and written of evaluations."""
+"""What `dwnet evaluate` prints and writes."""
 
 import dataclasses
 import platform
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -10,66 +11,68 @@ import cv2
 import numpy
 import onnxruntime
 import torch
-import torchmetrics
 
 from dwnet import __version__
 from dwnet.core.files import code_commit
 from dwnet.core.fingerprints import sha256
+from dwnet.core.tables import markdown_table, number_cell
 from dwnet.evaluation.inference import Inference
 from dwnet.evaluation.measure import Evaluation
 
 FORMAT = 2
-"""Of the JSON document; 1 was the bare list of its models."""
+"""Of the JSON document; format 1 was a plain list of the models."""
 
-LIBRARIES = (torch, torchmetrics, numpy, cv2, onnxruntime)
+LIBRARIES = (torch, numpy, cv2, onnxruntime)
+HEADINGS = (
+    "model",
+    "mIoU %",
+    "pixel accuracy %",
+    "flips %",
+    "at boundaries %",
+    "inside %",
+    "temporal consistency %",
+)
+
+
+@dataclass(frozen=True)
+class RunFacts:
+    """How the models of one run were evaluated."""
+
+    inference: Inference
+    """How frames were given to the models."""
+    data: Mapping[str, Any]
+    """Which frames: data set, split, layout, number of frames, classes."""
+    flow: Mapping[str, Any]
+    """The flow of the flicker, and which frames are consecutive."""
+    processes: int
+    """Number of processes that shared the frames."""
+    device: str
+    """Of the networks of checkpoints."""
 
 
 def markdown(evaluations: Sequence[Evaluation], classes: Sequence[str]) -> str:
-    """Two Markdown tables: the summary, and IoU per class."""
-    lines = [
-        "| model | mIoU % | pixel accuracy % | flips % | at boundaries % | inside % | temporal consistency % |",
-        "|---|---|---|---|---|---|---|",
+    """Returns two Markdown tables: the scores of each model, and the IoU of each class."""
+    names = [e.name for e in evaluations]
+    scores = markdown_table(HEADINGS, [[e.name, *map(number_cell, _scores(e))] for e in evaluations])
+    per_class = [
+        [name, *(number_cell(e.segmentation.per_class_iou_percent[index]) for e in evaluations)]
+        for index, name in enumerate(classes)
     ]
-    for e in evaluations:
-        f = e.flicker
-        steadiness = (
-            [None] * 4
-            if f is None
-            else [f.flips_percent, f.boundary_percent, f.interior_percent, f.temporal_consistency_percent]
-        )
-        cells = [e.segmentation.miou_percent, e.segmentation.pixel_accuracy_percent, *steadiness]
-        lines.append(f"| {e.name} | {' | '.join(map(_cell, cells))} |")
-    lines += ["", f"| class IoU % | {' | '.join(e.name for e in evaluations)} |", "|---|" + "---|" * len(evaluations)]
-    for index, name in enumerate(classes):
-        cells = [e.segmentation.per_class_iou_percent[index] for e in evaluations]
-        lines.append(f"| {name} | {' | '.join(map(_cell, cells))} |")
-    return "\n".join(lines)
+    return f"{scores}\n\n{markdown_table(['class IoU %', *names], per_class)}"
 
 
-def document(
-    evaluations: Sequence[Evaluation],
-    files: Sequence[Path | None],
-    inference: Inference,
-    *,
-    data: dict[str, Any],
-    flow: dict[str, Any],
-    processes: int,
-    device: str,
-) -> dict[str, Any]:
-    """Everything of a run of `dwnet evaluate`, ready for JSON.
+def document(evaluations: Sequence[Evaluation], files: Sequence[Path | None], run: RunFacts) -> dict[str, Any]:
+    """Returns everything about a run of `dwnet evaluate`, ready for JSON.
 
     Args:
         evaluations: of each model.
-        files: each model's; None for the labels themselves.
-        inference: how frames were put to the models.
-        data: which frames.
-        flow: what flicker was measured along, and between which frames.
-        processes: how many shared the frames.
-        device: of checkpoints' networks.
+        files: of each model; None for the labels themselves.
+        run: how the models were evaluated.
     """
+    inference = run.inference
     return {
         "format": FORMAT,
-        "data": data,
+        "data": dict(run.data),
         "inference": {
             "text": str(inference),
             "window": inference.window,
@@ -77,9 +80,9 @@ def document(
             "scales": list(inference.scales),
             "flip": inference.flip,
         },
-        "flow": flow,
-        "processes": processes,
-        "device": device,
+        "flow": dict(run.flow),
+        "processes": run.processes,
+        "device": run.device,
         "commit": code_commit(),
         "versions": {"dwnet": __version__, "python": platform.python_version()}
         | {library.__name__: library.__version__ for library in LIBRARIES},
@@ -94,5 +97,17 @@ def document(
     }
 
 
-def _cell(value: float | None) -> str:
-    return "-" if value is None else f"{value:.2f}"
+def _scores(evaluation: Evaluation) -> list[float | None]:
+    """Returns the numbers of a row of the first table."""
+    accuracy, flicker = evaluation.segmentation, evaluation.flicker
+    steadiness = (
+        [None] * 4
+        if flicker is None
+        else [
+            flicker.flips_percent,
+            flicker.boundary_percent,
+            flicker.interior_percent,
+            flicker.temporal_consistency_percent,
+        ]
+    )
+    return [accuracy.miou_percent, accuracy.pixel_accuracy_percent, *steadiness]

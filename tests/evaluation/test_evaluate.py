@@ -23,7 +23,7 @@ from dwnet.core.launch import ALONE
 from dwnet.data import CAMVID_11, CamVid
 from dwnet.deploy.runtime import OnnxKeyframe, load
 from dwnet.evaluation import predictors
-from dwnet.evaluation.measure import Evaluation, evaluate
+from dwnet.evaluation.measure import Evaluation, EvaluationSettings, evaluate
 from dwnet.evaluation.predictors import OnnxPredictor, load_predictor
 from dwnet.evaluation.report import markdown
 from dwnet.ops.device import device
@@ -141,10 +141,10 @@ def test_flow_goes_to_consecutive_frames_only_and_the_others_start_afresh(root: 
     assert flow is not None
     assert flow.shape == (2, HEIGHT, WIDTH)
     wide = Scripted(answers())
-    evaluate("scripted", wide, CamVid(root, "val"), max_gap=38)
+    evaluate("scripted", wide, CamVid(root, "val"), EvaluationSettings(max_gap=38))
     assert wide.log == "R.fffR."
     none = Scripted(answers())
-    assert evaluate("scripted", none, CamVid(root, "val"), max_gap=1).flicker is None
+    assert evaluate("scripted", none, CamVid(root, "val"), EvaluationSettings(max_gap=1)).flicker is None
     assert "f" not in none.log
 
 
@@ -216,7 +216,7 @@ def test_another_flow_is_used_for_all(root: Path) -> None:
         asked.append(frame.shape)
         return np.full((2, HEIGHT, WIDTH), 1e4, np.float32)  # leads out of the frame
 
-    result = evaluate("scripted", predictor, CamVid(root, "val"), flow=flow)
+    result = evaluate("scripted", predictor, CamVid(root, "val"), EvaluationSettings(flow))
     assert asked == [(HEIGHT, WIDTH, 3)] * 4  # there and back for two pairs
     assert all(found is None or (found == 1e4).all() for found in predictor.flows)
     assert result.flicker is not None
@@ -330,6 +330,7 @@ def test_the_command_says_what_is_wrong(root: Path, tmp_path: Path, capsys: pyte
         ([str(tmp_path / "gone.pt"), *data], f"checkpoint {tmp_path / 'gone.pt'}: no such file"),
         ([str(tmp_path / "text.pt"), *data], "not a readable PyTorch file"),
         ([other, *data], "knows the classes Red, Green, Blue; the data has Sky, Building"),
+        ([good, *data, "--max-gap", "0"], "max_gap is 0; allowed are whole numbers from 1"),
         (data, "no model named: give exported networks or checkpoints, or --ground-truth"),
         ([good, *data, "--window", "0"], "window is 0; allowed are whole pixels from 1"),
         ([good, *data, "--window", "8", "--window-overlap", "1"], "window_overlap is 1; allowed is a part of the wind"),

@@ -18,10 +18,10 @@ from dwnet.cli.main import main
 from dwnet.core.launch import ALONE, Processes, available_cpus, threads
 from dwnet.data import CAMVID_11, CITYSCAPES_19, CamVid
 from dwnet.data.frames import LabelledFrame
-from dwnet.evaluation.measure import Counts, Evaluation, count_share, evaluate
+from dwnet.evaluation.measure import Counts, Evaluation, EvaluationSettings, count_share, evaluate
 from dwnet.evaluation.predictors import Predictor, load_predictor, method_predictor
 from dwnet.evaluation.processes import positions, share
-from dwnet.method.training import MethodSpec
+from dwnet.method.specs import from_dict
 from tests.exported import metadata, write_keyframe, write_segmenter, write_static_warp
 from tests.references import TinySegmenter
 
@@ -92,7 +92,7 @@ def predictors(folder: Path) -> dict[str, Predictor | None]:
     torch.manual_seed(3)
     methods = {
         f"{name} {interval}": method_predictor(
-            MethodSpec(name=name, key_interval=interval).build(TinySegmenter(num_classes=11))  # type: ignore[arg-type]
+            from_dict({"name": name, "key_interval": interval}).build(TinySegmenter(num_classes=11))
         )
         for name, interval in (("baseline", 5), ("static_warp", 5), ("keyframe", 3), ("keyframe", 1), ("keyframe", 50))
     }
@@ -147,19 +147,19 @@ def test_any_number_of_shares_adds_up_to_one(root: Path, tmp_path: Path, data_se
     data = data_set(root, "val")
     for name, predictor in predictors(tmp_path).items():
         whole: dict[int, np.ndarray] = {}
-        expected = Counts(11, ALONE)
-        count_share(predictor, data, expected, flow=flow, on_labels=whole.__setitem__)
+        expected = Counts(11)
+        count_share(predictor, data, expected, EvaluationSettings(flow), on_labels=whole.__setitem__)
         assert sorted(whole) == list(range(12))
         assert expected.flicker.frames == 9
         for count in (2, 3, 5, 15):
             labels: dict[int, np.ndarray] = {}
             pixels, transitions, pairs, without_warmup = np.zeros((11, 11), int), np.zeros((2, 11, 11), int), 0, 0
             for rank in range(count):
-                counts = Counts(11, Processes(rank, count))
+                counts, settings = Counts(11), EvaluationSettings(flow, processes=Processes(rank, count))
                 watched = None if predictor is None else Watched(predictor)
                 before = len(labels)
-                count_share(watched, data, counts, flow=flow, on_labels=labels.__setitem__)
-                pixels += counts.pixels.confmat.numpy()
+                count_share(watched, data, counts, settings, on_labels=labels.__setitem__)
+                pixels += counts.segmentation.confusion
                 transitions += counts.flicker.transitions
                 pairs += counts.flicker.frames
                 without_warmup += counts.without_warmup
@@ -172,7 +172,7 @@ def test_any_number_of_shares_adds_up_to_one(root: Path, tmp_path: Path, data_se
                     assert watched.asked - (len(labels) - before) <= limit, (name, count, rank)
             assert sorted(labels) == list(range(12)), (name, count)
             assert all(np.array_equal(labels[index], whole[index]) for index in whole), (name, count)
-            assert np.array_equal(pixels, expected.pixels.confmat.numpy()), (name, count)
+            assert np.array_equal(pixels, expected.segmentation.confusion), (name, count)
             assert np.array_equal(transitions, expected.flicker.transitions), (name, count)
             assert pairs == 9
             assert without_warmup == expected.without_warmup
@@ -191,12 +191,12 @@ def test_without_what_lies_before_the_labels_would_differ(root: Path, tmp_path: 
             continue
         whole: dict[int, np.ndarray] = {}
         labels: dict[int, np.ndarray] = {}
-        expected = Counts(11, ALONE)
-        count_share(predictor, data, expected, flow=flow, on_labels=whole.__setitem__)
+        expected = Counts(11)
+        count_share(predictor, data, expected, EvaluationSettings(flow), on_labels=whole.__setitem__)
         transitions = np.zeros((2, 11, 11), int)
         for rank in range(5):
-            counts = Counts(11, Processes(rank, 5))
-            count_share(Forgetful(predictor), data, counts, flow=flow, on_labels=labels.__setitem__)
+            counts, settings = Counts(11), EvaluationSettings(flow, processes=Processes(rank, 5))
+            count_share(Forgetful(predictor), data, counts, settings, on_labels=labels.__setitem__)
             transitions += counts.flicker.transitions
         assert not np.array_equal(transitions, expected.flicker.transitions), name
 
@@ -204,12 +204,12 @@ def test_without_what_lies_before_the_labels_would_differ(root: Path, tmp_path: 
 def test_an_evaluation_inside_a_distributed_run_is_this_processes_own(root: Path) -> None:
     """Training evaluates in one of its processes while all are joined: nothing waits for the others."""
     data = CamVid(root, "val")
-    alone = evaluate("truth", None, data, flow=flow)
+    alone = evaluate("truth", None, data, EvaluationSettings(flow))
     assert isinstance(alone, Evaluation)
     store = torch.distributed.HashStore()
     torch.distributed.init_process_group("gloo", store=store, rank=0, world_size=1)
     try:
-        assert evaluate("truth", None, data, flow=flow) == alone
+        assert evaluate("truth", None, data, EvaluationSettings(flow)) == alone
     finally:
         torch.distributed.destroy_process_group()
 
@@ -304,13 +304,17 @@ FAILING = """
 import sys
 from pathlib import Path
 import numpy as np
-from dwnet.evaluation.processes import joined, raise_on_all_processes, total
+from dwnet.evaluation.processes import joined, raise_on_all_processes, sum_states
 from dwnet.evaluation.server_files import server_files
 from dwnet.core.launch import Processes
 
 processes, folder = Processes.of_launcher(), Path(sys.argv[1])
 with joined(processes):
-    assert total(np.array([processes.rank, 1]), processes).tolist() == [1, 2]
+    state = {"many": np.array([processes.rank, 1]), "one": np.array(0.5)}
+    total = sum_states(state, processes)
+    assert total["many"].tolist() == [1, 2]
+    assert total["one"].tolist() == 1.0
+    assert state["many"].tolist() == [processes.rank, 1]
     for name, error in ("whole", None), ("half", ValueError("frame 7 is no image")):
         try:
             with server_files(folder / name, ["a", "b"], processes) as write:

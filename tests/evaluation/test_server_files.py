@@ -86,7 +86,7 @@ def test_an_absent_class_is_left_out_as_the_official_evaluator_does(root: Path, 
     from dwnet.core.launch import ALONE
     from dwnet.evaluation.measure import Counts
 
-    data, counts = Cityscapes(root, "val"), Counts(19, ALONE)
+    data, counts = Cityscapes(root, "val"), Counts(19)
     with server_files(tmp_path / "files", data.names, ALONE) as write:
         for index in range(3):
             truth = data[index]["labels"].numpy()
