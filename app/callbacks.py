@@ -1,4 +1,4 @@
-"""What happens when something on the page is chosen or pressed. No layout here, and no browser needed to test it."""
+"""Event handlers of the page. They hold no layout, and tests run them without a browser."""
 
 import json
 import shutil
@@ -22,27 +22,27 @@ from .render import curve_html, note_html, panels_html, status_html, table_html
 PICTURES_PER_SECOND = 10.0
 FIGURES_PER_SECOND = 3.0
 SCRIPT_CHECKS_PER_SECOND = 2.0
-"""The page is repainted no more often: a fast machine would only fill the line to the browser."""
+"""Highest repaint rates. A higher rate would only fill the connection to the browser."""
 
 MOST_WAITING = 2
-"""Repaints on their way to a page, beyond which it gets no more pictures: a slow line would fall behind for ever."""
+"""With more unsent repaints than this, a page gets no further pictures: a slow connection would fall behind."""
 
 PREVIEW_MAX_SIDE = 480
 
 
 AT_REST = {"start": gr.update(interactive=True), "stop": gr.update(interactive=False)}
-"""The buttons while nothing runs."""
+"""State of the buttons while nothing runs."""
 
 
 class Update(NamedTuple):
-    """New values of the page's outputs, in the order of the fields; `gr.skip()` leaves one as it is."""
+    """New values of the page's outputs, in the order of the fields. `gr.skip()` leaves a value unchanged."""
 
     status: Any = gr.skip()
     panels: Any = gr.skip()
     curve: Any = gr.skip()
     table: Any = gr.skip()
     results: Any = gr.skip()
-    """The group that holds the next four: shown once there are files."""
+    """The group that holds the next four fields. It is shown when the files exist."""
     video: Any = gr.skip()
     video_file: Any = gr.skip()
     csv_file: Any = gr.skip()
@@ -53,50 +53,50 @@ class Update(NamedTuple):
 
 @dataclass(eq=False)
 class _Press:
-    """One press of Compare, until its comparison is over."""
+    """One press of Compare. It lives until its comparison ends."""
 
     stop: threading.Event = field(default_factory=threading.Event)
-    """Set once Stop was pressed, or the page left."""
+    """Set when Stop was pressed or the page was closed."""
     begun: bool = False
-    """Its turn has come: comparisons run one at a time."""
+    """True when the comparison has started. Comparisons run one at a time."""
 
 
 class Callbacks:
     """The events of the page.
 
     Args:
-        networks: what is compared.
-        workspace: folder for a running comparison's files; each is removed when the page has got them.
+        networks: the networks to compare.
+        workspace: folder for the files of running comparisons. They are removed when the page has received them.
     """
 
     def __init__(self, networks: Networks, workspace: Path) -> None:
         self.networks = networks
         self.workspace = workspace
         self.waiting: Callable[[str], int] = lambda page: 0
-        """How many messages to a page have not been sent yet."""
+        """Returns the number of unsent messages of a page."""
         self._presses: dict[str, list[_Press]] = {}
-        """By page (Gradio's session), in their order."""
+        """Presses of each page (Gradio session), in order."""
         self._running = 0
-        """Comparisons under way, for pages and scripts."""
+        """Number of running comparisons, of pages and of API clients."""
 
     @property
     def methods(self) -> tuple[str, ...]:
-        """In the order in which they are shown."""
+        """Names of the methods, in display order."""
         return tuple(self.networks.segmenters)
 
     @property
     def miou_percent(self) -> dict[str, float]:
-        """Per method, the mIoU that its file states; without those that state none."""
+        """The mIoU stated in each method's file; methods without a stated mIoU are left out."""
         stated = {
             method: network.info.metrics.get("miou_percent") for method, network in self.networks.segmenters.items()
         }
         return {method: float(value) for method, value in stated.items() if isinstance(value, int | float)}
 
     def choose(self, clip: str | None, request: gr.Request) -> tuple[Any, ...]:
-        """Another clip was chosen: what the page shows of the last one goes, unless a comparison is running.
+        """Handles a new clip: clears the results of the last one, unless a comparison is running.
 
         Returns:
-            Note, panels, status, curve, table and whether the results are seen.
+            Note, panels, status, curve, table, and the visibility of the results.
         """
         if any(press.begun or not press.stop.is_set() for press in self._presses.get(_page(request), ())):
             return (self.describe(clip)[0], *(gr.skip() for _ in range(5)))
@@ -109,7 +109,7 @@ class Callbacks:
         )
 
     def describe(self, clip: str | None) -> tuple[str, str]:
-        """A note on a clip, and the panels with its first frame."""
+        """Returns a note on a clip, and the panels with its first frame."""
         refined = self.networks.flow_refinement is not None
         if not clip:
             return note_html("Choose a clip: MP4, MOV, MKV, AVI or WebM."), panels_html(self.methods, refined=refined)
@@ -124,13 +124,13 @@ class Callbacks:
         return note_html(note), panels_html(self.methods, preview=preview, refined=refined)
 
     def press(self, request: gr.Request) -> tuple[Any, Any, str]:
-        """Compare was pressed: swap the buttons at once, before the queue lets the comparison start."""
+        """Handles Compare: swaps the buttons at once, before the queue starts the comparison."""
         self._presses.setdefault(_page(request), []).append(_Press())
         status = "Waiting for another comparison to end …" if self._running else "Opening the clip …"
         return gr.update(interactive=False), gr.update(interactive=True), status_html(status)
 
     def stop(self, request: gr.Request) -> tuple[Any, Any, str]:
-        """Stop was pressed: the comparison ends after the frame in work and keeps what it has, or never begins."""
+        """Handles Stop: a running comparison ends after the current frame; a waiting one is dropped."""
         presses = self._presses.get(_page(request), [])
         for press in presses:
             press.stop.set()
@@ -139,14 +139,14 @@ class Callbacks:
         return AT_REST["start"], AT_REST["stop"], status_html("Stopped before it began.")
 
     def refused(self, request: gr.Request) -> tuple[Any, Any, str]:
-        """The comparison failed, perhaps before it began (the queue is full): swap the buttons back."""
+        """Handles a failed comparison, or one that a full queue refused: swaps the buttons back."""
         page = _page(request)
         if (presses := self._presses.get(page)) and not presses[-1].begun:
             self._forget(page, presses[-1])
         return AT_REST["start"], AT_REST["stop"], status_html("Nothing was compared.")
 
     def leave(self, request: gr.Request) -> None:
-        """The page was closed."""
+        """Handles a closed page."""
         for press in self._presses.pop(_page(request), []):
             press.stop.set()
 
@@ -159,18 +159,18 @@ class Callbacks:
         opacity: float,
         request: gr.Request,
     ) -> Generator[Update, None, None]:
-        """Compare on a clip and repaint the page as it goes; ends with the files.
+        """Compares the networks on a clip, repaints the page meanwhile, and ends with the files.
 
         Args:
             clip: the chosen file.
             max_side: longer side of the frames, in pixels.
-            every: takes every n-th frame; None every one.
-            limit: at most so many frames; 0 and None take all.
-            opacity: of the colours over the frame, 0..1.
-            request: tells the page.
+            every: take every n-th frame; None takes every frame.
+            limit: largest number of frames; 0 and None take all.
+            opacity: of the class colours over the frame, 0..1.
+            request: identifies the page.
 
         Raises:
-            gr.Error: with the one message that says what is wrong.
+            gr.Error: with one message that names the problem.
         """
         if not clip:
             yield Update(status=status_html("No clip chosen."), **AT_REST)
@@ -178,10 +178,10 @@ class Callbacks:
         page = _page(request)
         presses = self._presses.setdefault(page, [])
         press = next((press for press in presses if not press.begun), None)
-        if press is None:  # the page was left while this waited
+        if press is None:  # the page was closed while this waited
             press = _Press()
             presses.append(press)
-        if press.stop.is_set():  # while this waited; the page knows
+        if press.stop.is_set():  # Stop was pressed while this waited; the page shows it already
             self._forget(page, press)
             return
         settings = _settings(max_side, every, limit, opacity)
@@ -191,7 +191,7 @@ class Callbacks:
         try:
             yield from self._frames(clip, folder, settings, press.stop, lambda: self.waiting(page))
         except Exception as error:
-            # Before the error: Gradio starts no following event after one, and the buttons would stay as they are.
+            # Before the error: Gradio runs no further event after an error, and the buttons would stay swapped.
             yield Update(status=status_html("Nothing was compared."), **AT_REST)
             if isinstance(error, ValueError | OSError):
                 raise gr.Error(_message(error, clip), print_exception=False) from error
@@ -199,16 +199,18 @@ class Callbacks:
         finally:
             self._running -= 1
             self._forget(page, press)
-            # The page's copies lie in Gradio's cache by now.
+            # Gradio's cache holds the page's copies now.
             shutil.rmtree(folder, ignore_errors=True)
 
     def compare_clip(
         self, clip: str, max_side: float, every: float | None, limit: float | None, opacity: float
     ) -> Generator[tuple[Any, Any], None, None]:
-        """Compare the methods on a clip, for scripts: `gradio_client.Client(url).predict(handle_file("clip.mp4"))`.
+        """API endpoint, for `gradio_client.Client(url).predict(handle_file("clip.mp4"))`.
 
-        The arguments are those of `run`. Returns the report (as in the JSON file) and the paths of the MP4, the CSV and
-        the JSON file.
+        The arguments are those of `run`.
+
+        Returns:
+            The report (the content of the JSON file), and the paths of the MP4, CSV and JSON files.
         """
         settings, pace = _settings(max_side, every, limit, opacity), _Pace(SCRIPT_CHECKS_PER_SECOND)
         folder = Path(tempfile.mkdtemp(dir=self.workspace))
@@ -217,7 +219,7 @@ class Callbacks:
             with closing(compare(clip, self.networks, output_dir=folder, **settings)) as frames:
                 for _ in frames:
                     if pace.due():
-                        # Gradio ends this here if the script has gone; else the next one would wait for its whole clip.
+                        # Gradio stops this generator here if the client has disconnected.
                         yield gr.skip(), gr.skip()
             files = ComparisonFiles.beside(folder, Path(clip))
             yield json.loads(files.json.read_text("utf-8")), [str(files.video), str(files.csv), str(files.json)]
@@ -299,14 +301,14 @@ class Callbacks:
 
 
 class _Pace:
-    """Says when the next repaint is due."""
+    """Limits the rate of repaints."""
 
     def __init__(self, per_second: float) -> None:
         self._interval = 1 / per_second
         self._next = 0.0
 
     def due(self) -> bool:
-        """Whether one is due now; if so, the next is an interval away."""
+        """Returns whether a repaint is due; if so, the next one is due after the interval."""
         now = time.monotonic()
         if now < self._next:
             return False
@@ -314,7 +316,7 @@ class _Pace:
         return True
 
     def reset(self) -> None:
-        """The next one is due at once."""
+        """Makes the next repaint due at once."""
         self._next = 0.0
 
 
@@ -323,22 +325,22 @@ def _page(request: gr.Request) -> str:
 
 
 def _settings(max_side: float, every: float | None, limit: float | None, opacity: float) -> dict[str, Any]:
-    """What `compare` takes; a field that was emptied is None."""
+    """Keyword arguments of `compare`. Gradio gives None for a field that was emptied."""
     return {"max_side": int(max_side), "every": int(every or 1), "limit": int(limit or 0) or None, "opacity": opacity}
 
 
 def _message(error: Exception, clip: str) -> str:
-    """The error without where the server keeps the clip and its own files, and without what a page cannot take."""
+    """The error's message without paths of the server, and without input kinds that the page does not accept."""
     text = str(error).replace(" or a folder of images", "")
     if isinstance(error, OSError) and error.strerror:
-        text = error.strerror  # its text names files of ours
+        text = error.strerror  # the full text names files of the server
     for path in (str(Path(clip).resolve()), clip):
         text = text.replace(path, Path(clip).name)
     return text
 
 
 def _progress(frame: ComparedFrame, seconds: float) -> str:
-    """Frames done, speed and time left; `seconds` since the first frame was done."""
+    """Frames done, speed and time left. `seconds` is the time since the first frame was done."""
     done = frame.compared
     if done < 2 or seconds <= 0:
         return status_html("First frame compared", share=0.0)

@@ -1,4 +1,4 @@
-"""The live flicker curve: points in constant memory, drawn as SVG."""
+"""The live flicker curve, in constant memory, as SVG."""
 
 from collections.abc import Mapping, Sequence
 from html import escape
@@ -11,18 +11,18 @@ LEFT, RIGHT, TOP, BOTTOM = 38, 8, 8, 24
 
 
 class FlickerCurve:
-    """Flips per frame and method. When the points become too many for the screen, neighbours are averaged in pairs."""
+    """Flips per frame and method. At `MAX_POINTS` points, neighbouring points are averaged in pairs."""
 
     def __init__(self, methods: Sequence[str]) -> None:
         self.methods = tuple(methods)
         self.frames_per_point = 1
         self.seconds: list[float] = []
-        """Time of each point: of its first frame."""
+        """Time of the first frame of each point."""
         self.flips_percent: dict[str, list[float]] = {method: [] for method in self.methods}
         self._open: list[tuple[float, dict[str, float]]] = []
 
     def add(self, pts_seconds: float, flips_percent: Mapping[str, float]) -> None:
-        """Add a frame: its time and every method's flips in per cent."""
+        """Adds a frame: its time in seconds, and the flips of each method in per cent."""
         self._open.append((pts_seconds, dict(flips_percent)))
         if len(self._open) < self.frames_per_point:
             return
@@ -37,7 +37,7 @@ class FlickerCurve:
             self.frames_per_point *= 2
 
     def svg(self) -> str:
-        """One line per method over the clip's time, or the empty axes."""
+        """SVG with one line per method over the time of the clip; empty axes without points."""
         top = _round_up(max((max(values) for values in self.flips_percent.values() if values), default=1.0))
         first, last = (self.seconds[0], self.seconds[-1]) if self.seconds else (0.0, 1.0)
         span = max(last - first, 1e-9)

@@ -1,4 +1,4 @@
-"""The page: what stands where, and which event does what. No tensor code here."""
+"""Layout of the page, and the event handler of each control."""
 
 from pathlib import Path
 
@@ -14,18 +14,18 @@ HEAD = """
 """
 CLIP_SUFFIXES = (".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".ts", ".gif")
 ONE_AT_A_TIME = "compare"
-"""Queue of everything that runs networks: two comparisons at once would falsify each other's times."""
+"""Queue of all comparisons. Two at once would falsify each other's times."""
 
 CACHE_CHECK_SECONDS, CACHE_AGE_SECONDS = 1800, 6 * 3600
 QUEUE_LENGTH = 20
 
 
 def build(callbacks: Callbacks, sample: Path | None) -> gr.Blocks:
-    """The page as Gradio blocks; `launch` serves them.
+    """Builds the page as Gradio blocks; `launch` serves it.
 
     Args:
-        callbacks: the events.
-        sample: the clip that is already chosen; None starts without one.
+        callbacks: the event handlers.
+        sample: the clip that is chosen at the start; None starts without a clip.
     """
     networks, methods = callbacks.networks, callbacks.methods
     chosen = None if sample is None else str(sample)
@@ -38,7 +38,7 @@ def build(callbacks: Callbacks, sample: Path | None) -> gr.Blocks:
         gr.HTML(HEAD)
         with gr.Row(equal_height=False):
             with gr.Column(scale=0, min_width=280, elem_id="settings"):
-                # Not gr.Video: its player calls clips unplayable that the browser cannot show but decord can read.
+                # Not gr.Video: it rejects clips that decord reads but the browser cannot play.
                 clip = gr.File(chosen, label="Clip", file_types=list(CLIP_SUFFIXES), height=120, elem_id="clip")
                 clip_note = gr.HTML(note, elem_id="clip-note")
                 with gr.Row():
@@ -112,7 +112,7 @@ def build(callbacks: Callbacks, sample: Path | None) -> gr.Blocks:
             callbacks.stop, None, [start, stop, status], show_progress="hidden", queue=False, api_visibility="private"
         )
         page.unload(callbacks.leave)
-        # For scripts: real components, so that Gradio checks uploads and looks after the files, but nothing to see.
+        # The API endpoint. Its components are real, so that Gradio checks uploads and manages files, but hidden.
         with gr.Column(visible=False):
             gr.Button("API").click(
                 callbacks.compare_clip,
@@ -128,6 +128,6 @@ def build(callbacks: Callbacks, sample: Path | None) -> gr.Blocks:
 
 
 def _unsent(page: gr.Blocks, session: str) -> int:
-    """Messages that Gradio has not handed to a browser yet. It has no public name for them; 0 where that changes."""
+    """Number of messages that Gradio has not sent to a browser yet. Gradio has no public name for it; else 0."""
     messages = getattr(page._queue, "pending_messages_per_session", {}).get(session)
     return 0 if messages is None else messages.qsize()

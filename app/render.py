@@ -1,4 +1,4 @@
-"""What a comparison looks like on the page: panels, tables, legend and progress, as HTML."""
+"""HTML of a comparison: panels, tables, legend and progress."""
 
 import base64
 from collections.abc import Mapping, Sequence
@@ -19,21 +19,21 @@ JPEG_QUALITY = 85
 DEFAULT_SIZE = (480, 270)
 WHEEL_SIZE_PX = 97
 RARE_PERCENT = 0.1
-"""Of a class with a smaller share of the pixels, no difference is shown: a handful of pixels decides it."""
+"""Smallest share of the pixels for which a class's difference is shown. Below it a few pixels decide the figure."""
 MIN_FLOW_SCALE_PX = 2.0
-"""The flow's full colour stands for no less than this, so that noise on a still picture stays pale."""
+"""Smallest motion that is drawn in full colour, so that noise on a still picture stays pale."""
 
 
 def panels_html(
     methods: Sequence[str], frame: ComparedFrame | None = None, preview: np.ndarray | None = None, refined: bool = True
 ) -> str:
-    """The six pictures: every method's overlay, then the input and the two flows.
+    """The pictures: the overlay of each method, the input, and the coarse and refined flow.
 
     Args:
-        methods: their order.
-        frame: what to show; None shows the empty panels.
-        preview: uint8 (H, W, 3), the input before anything was compared.
-        refined: whether there is a network that refines the flow.
+        methods: names, in display order.
+        frame: the compared frame to show; None shows empty panels.
+        preview: uint8 (H, W, 3) RGB, the input before the first frame was compared.
+        refined: whether a network that refines the flow is loaded.
     """
     image = preview if frame is None else frame.image
     size = DEFAULT_SIZE if image is None else (image.shape[1], image.shape[0])
@@ -92,7 +92,7 @@ def panels_html(
 
 
 def legend_html(classes: Sequence[str], palette: Sequence[tuple[int, int, int]]) -> str:
-    """Every class with its colour."""
+    """The classes with their colours."""
     entries = (
         f'<span><i style="background:rgb{colour}"></i>{escape(name)}</span>'
         for name, colour in zip(classes, palette, strict=True)
@@ -101,7 +101,7 @@ def legend_html(classes: Sequence[str], palette: Sequence[tuple[int, int, int]])
 
 
 def curve_html(curve: FlickerCurve) -> str:
-    """The flicker curve with its heading and the methods' colours."""
+    """The flicker curve with its heading and legend."""
     names = "".join(
         f'<span><i class="dw-dot" style="background:{method_colour(method, position)}"></i>'
         f"{escape(method_name(method))}</span>"
@@ -119,13 +119,13 @@ def table_html(
     summaries: Mapping[str, MethodSummary] | None = None,
     miou_percent: Mapping[str, float] | None = None,
 ) -> str:
-    """Flips and time per method, and flips per class, each beside its difference from the baseline.
+    """The table of flips and time per method and of flips per class, with differences from the baseline.
 
     Args:
         classes: names by id.
-        methods: their order.
-        summaries: per method; None before anything was compared.
-        miou_percent: per method, as its file states it; a row of its own, since steadiness means nothing without it.
+        methods: names, in display order.
+        summaries: per method; None before the first frame was compared.
+        miou_percent: per method, as stated in its file. Steadiness means nothing without accuracy.
     """
     head = "".join(
         f'<th><i class="dw-dot" style="background:{method_colour(method, position)}"></i>'
@@ -154,7 +154,7 @@ def table_html(
     found = summaries or {}
     rows.append(row("Flips per frame", {m: s.flips_percent for m, s in found.items()}, "%", 2))
     rows.append(_time_row(methods, found))
-    if "keyframe" in methods:  # whose median leaves its key frames out
+    if "keyframe" in methods:  # the median leaves its key frames out
         rows.append(row("on average", {m: s.latency_ms_mean for m, s in found.items()}, "ms", 1))
     rows.append(row("Flow, where needed", {m: s.flow_ms_median or None for m, s in found.items()}, "ms", 1))
     if miou_percent:
@@ -176,7 +176,7 @@ def table_html(
 
 
 def _time_row(methods: Sequence[str], found: Mapping[str, MethodSummary]) -> str:
-    """Medians with their quartiles; a difference only where three quarters of the frames are on one side of 0."""
+    """Medians with quartiles. A difference is shown only if the quartiles of the ratio lie on one side of 1."""
     cells = []
     for method in methods:
         if method not in found:
@@ -190,7 +190,7 @@ def _time_row(methods: Sequence[str], found: Mapping[str, MethodSummary]) -> str
             difference = (
                 _difference(method, own.latency_ratio_median, 1.0)
                 if not faster <= 1 <= slower
-                else ' <small class="dw-muted" title="Now longer, now shorter than the baseline">same</small>'
+                else ' <small class="dw-muted" title="The quartiles of the ratio to the baseline include 1">same</small>'
             )
         spread = f'<br><small class="dw-muted">{low:.0f}–{high:.0f}</small>'
         cells.append(f"<td>{_number(own.latency_ms_median, 'ms', 1)}{spread}{difference}</td>")
@@ -201,9 +201,9 @@ def status_html(text: str, detail: str = "", share: float = 0.0) -> str:
     """One line of progress under a bar.
 
     Args:
-        text: what is going on.
-        detail: at the line's right end.
-        share: how much is done, 0..1.
+        text: the current activity.
+        detail: text at the right end of the line.
+        share: share of the work that is done, 0..1.
     """
     percent = 100 * min(max(share, 0.0), 1.0)
     return (
@@ -213,7 +213,7 @@ def status_html(text: str, detail: str = "", share: float = 0.0) -> str:
 
 
 def note_html(text: str, *, bad: bool = False) -> str:
-    """A small note; `bad` for what went wrong."""
+    """A small note; `bad` marks an error."""
     return f'<div class="dw-note{" dw-bad" if bad else ""}">{escape(text)}</div>'
 
 
@@ -232,7 +232,7 @@ def _panel(
     mark = f'<i class="dw-dot" style="background:{dot}"></i>' if dot else ""
     inside = f'<div class="dw-empty">{escape(empty)}</div>'
     if picture is not None:
-        # Decoded before it is shown: the panel never blinks between two frames.
+        # Synchronous decoding: the panel does not blink between two frames.
         inside = f'<img alt="{escape(title)}" decoding="sync" src="{_data_uri(picture)}">'
     if wheel:
         inside += f'<img class="dw-wheel" alt="Colour wheel: direction of the flow" src="{_wheel_uri()}">'
@@ -245,7 +245,7 @@ def _panel(
 
 
 def _data_uri(image: np.ndarray) -> str:
-    """uint8 (H, W, 3) RGB -> a JPEG inside the page: no file per frame is left on the server."""
+    """A picture, uint8 (H, W, 3) RGB, as a JPEG data URI. The server keeps no file for it."""
     done, jpeg = cv2.imencode(".jpg", cv2.cvtColor(image, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
     if not done:
         raise ValueError(f"no JPEG could be made of an image of shape {image.shape}")
@@ -254,7 +254,7 @@ def _data_uri(image: np.ndarray) -> str:
 
 @cache
 def _wheel_uri() -> str:
-    """The key to the flow's colours."""
+    """The colour wheel of the flow, as a data URI."""
     return _data_uri(flow_legend(WHEEL_SIZE_PX))
 
 

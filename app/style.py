@@ -1,4 +1,4 @@
-"""How the page looks: theme, style sheet and the colour of each method. Fonts are the system's; nothing is fetched."""
+"""Theme, style sheet and method colours of the page. Fonts are those of the system; nothing is downloaded."""
 
 import gradio as gr
 
@@ -17,7 +17,7 @@ MONO = ("ui-monospace", "SFMono-Regular", "monospace")
 
 
 def theme() -> gr.themes.Base:
-    """A quiet theme on system fonts."""
+    """The theme of the page, on system fonts."""
     return gr.themes.Base(
         primary_hue=gr.themes.colors.teal,
         neutral_hue=gr.themes.colors.slate,
@@ -29,12 +29,12 @@ def theme() -> gr.themes.Base:
 
 
 def method_name(method: str) -> str:
-    """The name shown for a method; one that this page does not know goes by its own."""
+    """Display name of a method; an unknown method is shown by its own name."""
     return METHOD_NAMES.get(method, method)
 
 
 def method_colour(method: str, position: int) -> str:
-    """CSS colour of the method that stands at `position` among those compared."""
+    """CSS colour of a method. `position` is its place among the compared methods."""
     return METHOD_COLOURS.get(method, OTHER_COLOURS[position % len(OTHER_COLOURS)])
 
 
