@@ -190,7 +190,7 @@ def _time_row(methods: Sequence[str], found: Mapping[str, MethodSummary]) -> str
             difference = (
                 _difference(method, own.latency_ratio_median, 1.0)
                 if not faster <= 1 <= slower
-                else ' <small class="dw-muted" title="The quartiles of the ratio to the baseline include 1">same</small>'
+                else ' <small class="dw-muted" title="The quartiles of the ratio include 1">same</small>'
             )
         spread = f'<br><small class="dw-muted">{low:.0f}–{high:.0f}</small>'
         cells.append(f"<td>{_number(own.latency_ms_median, 'ms', 1)}{spread}{difference}</td>")
