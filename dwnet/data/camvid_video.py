@@ -78,14 +78,14 @@ def extract_neighbours(video: Path, root: Path, *, max_offset: int = 5, sequence
     written = decoded = 0
     differences: list[float] = []
     size = read_image(next(iter(stills.values())).image).shape[:2]
-    for position, frame in enumerate(decode(video, max(missing) + 1)):
-        decoded = position + 1
+    for frame in decode(video, max(missing) + 1):
+        position, decoded = frame.index, frame.index + 1
         if position in missing:
-            write_jpeg(folder / f"{missing[position]}.jpg", _resized(frame.to_ndarray(format="rgb24"), size))
+            write_jpeg(folder / f"{missing[position]}.jpg", _resized(frame.image(), size))
             written += 1
         if position in stills:
             still = read_image(stills[position].image)
-            image = _resized(frame.to_ndarray(format="rgb24"), still.shape[:2])
+            image = _resized(frame.image(), still.shape[:2])
             differences.append(float(cv2.absdiff(image, still).mean()))
     if decoded <= min(max(missing), max(stills)):
         raise DataError(

@@ -8,7 +8,7 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from dwnet.data.frames import LabelledFrames
-from dwnet.data.pairs import DataError, collecting_problems
+from dwnet.data.pairs import DataError, collecting_problems, exif_orientation
 
 
 @dataclass(frozen=True)
@@ -95,6 +95,7 @@ def _header_problem(path: Path, size: tuple[int, int]) -> list[str]:
     try:
         with Image.open(path) as image:
             found, kind = image.size, image.format or ""
+            found = found[::-1] if exif_orientation(image) >= 5 else found
         with path.open("rb") as file:
             file.seek(max(0, path.stat().st_size - 1024))
             if _ENDS.get(kind, b"") not in file.read():

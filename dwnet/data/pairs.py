@@ -17,7 +17,7 @@ import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
+from PIL import ExifTags, Image, UnidentifiedImageError
 from torch.utils.data import Dataset
 
 from dwnet.core.errors import DWNetError
@@ -212,21 +212,47 @@ def make_sample(
 
 
 def read_image(path: Path) -> NDArray[np.uint8]:
-    """Return an image file as (H,W,3) uint8 RGB; raises `DataError` for a file that is missing or no image."""
+    """Returns an image file as (H, W, 3) uint8 RGB, turned as its EXIF data says.
+
+    Raises:
+        DataError: for a file that is missing or no image.
+    """
     return cv2.cvtColor(_decode(path, cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB)
 
 
 def read_raw(path: Path) -> NDArray:
-    """Return an image file with the channels and depth it has on disk (BGR order); `DataError` as `read_image`."""
-    return _decode(path, cv2.IMREAD_UNCHANGED)
+    """Returns an image file with its channels and depth on disk, BGR order, turned as its EXIF data says.
+
+    Raises:
+        DataError: as `read_image`.
+    """
+    image = _decode(path, cv2.IMREAD_UNCHANGED)
+    with suppress(OSError, UnidentifiedImageError), Image.open(path) as header:
+        return _upright(image, exif_orientation(header))
+    return image
 
 
 def read_ids(path: Path) -> NDArray:
-    """Return a label image as `read_raw` does, but of one with a palette the indices: what annotation tools write."""
+    """Returns a label image as `read_raw` does; of an image with a palette, as annotation tools write, the indices."""
     with suppress(OSError, UnidentifiedImageError), Image.open(path) as image:
         if image.mode == "P":
-            return np.array(image)
+            return _upright(np.array(image), exif_orientation(image))
     return read_raw(path)
+
+
+def exif_orientation(image: Image.Image) -> int:
+    """Returns the EXIF orientation, 1..8, still to be applied to an image; 1 is upright, 5 and more swap sides."""
+    # Pillow and OpenCV turn TIFF files themselves.
+    found = 1 if image.format == "TIFF" else image.getexif().get(ExifTags.Base.Orientation, 1)
+    return found if found in range(1, 9) else 1
+
+
+def _upright(image: NDArray, orientation: int) -> NDArray:
+    if orientation == 1:
+        return image
+    image = image.swapaxes(0, 1) if orientation >= 5 else image
+    image = image[:, ::-1] if orientation in (2, 3, 6, 7) else image
+    return np.ascontiguousarray(image[::-1] if orientation in (3, 4, 7, 8) else image)
 
 
 def _decode(path: Path, mode: int) -> NDArray:

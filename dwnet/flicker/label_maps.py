@@ -1,4 +1,4 @@
-"""Label maps and scores on disk, one frame at a time: folders of PNGs, lossless video, .npy and .npz."""
+"""Label maps and scores on disk, read frame by frame: folders of PNGs, lossless video, .npy and .npz."""
 
 import io
 import math
@@ -17,29 +17,36 @@ from dwnet.core.classes import IGNORE_LABEL
 from dwnet.core.errors import DWNetError
 from dwnet.core.files import natural_order
 from dwnet.deploy.runtime import argmax_labels
+from dwnet.video import ExactVideo, VideoError
 
 LOSSLESS_CODECS = ("ffv1", "png", "apng", "rawvideo", "qtrle")
 INDEXED_FORMATS = ("gray", "pal8")
+READABLE = "a folder of PNGs, a lossless video of class ids, .npy, .npz, or an exported network (.onnx)"
+"""The predictions that error messages call allowed."""
 IDS_WANTED = "one channel of class ids (8 or 16 bits) or a palette whose indices are the ids"
 _DISTRIBUTION_TOLERANCE = 1e-2
 
 
 class PredictionError(DWNetError):
-    """Predictions that cannot be read, or do not fit the clip; the message names the file and what is allowed."""
+    """Predictions that cannot be read or do not fit the clip. The message names the file and what is allowed."""
 
 
 @dataclass(frozen=True)
 class Prediction:
-    """What is predicted for one frame."""
+    """The prediction for one frame."""
 
     labels: NDArray[np.uint8]
     """(H, W), class ids and `IGNORE_LABEL`."""
     logits: NDArray[np.floating[Any]] | None = None
-    """(K, H, W) scores whose softmax are the class probabilities; None where only ids are known."""
+    """(K, H, W) scores whose softmax is the class probabilities; None where only ids are known."""
 
 
 def class_ids(ids: NDArray[Any], ignore: int | None, name: str) -> NDArray[np.uint8]:
-    """(H, W) integers as uint8, the ids `ignore` and 255 as `IGNORE_LABEL`; raises PredictionError for other ids."""
+    """Returns (H, W) integers as uint8, the ids `ignore` and 255 as `IGNORE_LABEL`.
+
+    Raises:
+        PredictionError: for another shape or type, or other ids than 0..255 and `ignore`.
+    """
     if ids.ndim != 2 or ids.dtype.kind not in "iub" or ids.size == 0:
         raise PredictionError(f"{name}: is {ids.dtype} of shape {ids.shape}; allowed are integers of shape (H, W)")
     ignored = ids == ignore if ignore is not None and ignore != IGNORE_LABEL else None
@@ -58,25 +65,25 @@ def class_ids(ids: NDArray[Any], ignore: int | None, name: str) -> NDArray[np.ui
 
 
 class LabelMaps(ABC):
-    """A set of predictions on disk. Iterating reads it from the start; None stands for a frame without a label map."""
+    """A set of predictions on disk. Each iteration reads it from the start; a frame without a label map gives None."""
 
     kind: str
-    """For people, in every output."""
+    """The format in words, for the reports."""
     count: int | None
-    """How many frames there are; None if only the end tells."""
+    """Number of frames; None if it is known only at the end."""
 
     @abstractmethod
     def __iter__(self) -> Generator[Prediction | None, None, None]: ...
 
 
 class LabelFolder(LabelMaps):
-    """PNGs of class ids, matched to the clip's frames by name where both are folders of the same names, else by order.
+    """PNGs of class ids, matched to the frames of the clip by name if names agree, else by order.
 
     Args:
-        folder: holds the PNGs.
-        frame_names: of the clip's images, without suffix; None for a video.
+        folder: folder of the PNGs.
+        frame_names: names of the clip's images without suffix; None for a video.
         ignore: an id that means nothing is known.
-        sparse: whether frames may go without (ground truth may; matched by name only).
+        sparse: whether frames may lack a label map, as in ground truth; matched by name only.
     """
 
     def __init__(
@@ -87,7 +94,7 @@ class LabelFolder(LabelMaps):
             raise PredictionError(f"{folder}: is a folder without PNGs; allowed are label maps as PNG")
         self.kind = "label PNGs"
         self._folder, self._ignore = folder, ignore
-        # Names alone: a path for each frame of an hour's video would take 100 MB.
+        # Names only: paths for each frame of an hour of video would take 100 MB.
         self._names = [file and file.name for file in _match(folder, files, frame_names, sparse=sparse)]
         self.count = len(self._names)
 
@@ -126,13 +133,13 @@ def _match(folder: Path, files: list[Path], names: Sequence[str] | None, *, spar
 
 
 def _read_png(file: Path) -> NDArray[Any]:
-    from PIL import Image, UnidentifiedImageError
+    from PIL import Image, ImageOps, UnidentifiedImageError
 
     try:
         with Image.open(io.BytesIO(file.read_bytes())) as image:
-            # A palette's indices are the ids, whatever its colours.
+            # The indices of a palette are the ids. EXIF data may turn a PNG as it may turn the frames.
             if image.mode in ("L", "P", "I;16", "I", "1"):
-                return np.asarray(image)
+                return np.asarray(ImageOps.exif_transpose(image))
             mode = image.mode
     except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
         raise PredictionError(f"{file}: is not a PNG that can be read ({error}); allowed is {IDS_WANTED}") from error
@@ -140,13 +147,26 @@ def _read_png(file: Path) -> NDArray[Any]:
 
 
 class LabelVideo(LabelMaps):
-    """A video whose pixels are class ids: losslessly coded, one grey channel or a palette."""
+    """A video whose pixels are class ids: losslessly coded, one grey channel or a palette.
+
+    Ids are read as stored, without colour conversion, and turned as the display matrix of the video says.
+
+    Args:
+        path: the video file.
+        ignore: an id that means nothing is known.
+
+    Raises:
+        PredictionError: for a file that is no video, or one that does not keep class ids.
+    """
 
     def __init__(self, path: Path, *, ignore: int | None = None) -> None:
         self.path = path
         self._ignore = ignore
-        with self._open() as (_, stream):
-            codec, pixels = stream.codec.canonical_name, stream.codec_context.pix_fmt
+        try:
+            self._video = ExactVideo(path, allowed=READABLE)
+        except VideoError as error:
+            raise PredictionError(str(error)) from error
+        codec, pixels = self._video.codec, self._video.pixel_format
         if codec not in LOSSLESS_CODECS or pixels not in INDEXED_FORMATS:
             raise PredictionError(
                 f"{path}: is coded as {codec} with {pixels} pixels, which does not keep class ids; allowed are the "
@@ -156,57 +176,22 @@ class LabelVideo(LabelMaps):
         self.kind = f"indexed video, {codec} {pixels}"
         self.count = None
 
-    def _open(self) -> "_OpenVideo":
-        return _OpenVideo(self.path)
-
     def __iter__(self) -> Generator[Prediction | None, None, None]:
-        import av
-
-        with self._open() as (container, stream):
-            try:
-                for frame in container.decode(stream):
-                    plane = frame.planes[0]
-                    # Read as stored: a conversion could stretch grey levels from 16..235 to 0..255.
-                    rows = np.frombuffer(plane, np.uint8).reshape(-1, plane.line_size)
-                    ids = np.ascontiguousarray(rows[: frame.height, : frame.width])
-                    yield Prediction(class_ids(ids, self._ignore, str(self.path)))
-            except av.error.FFmpegError as error:
-                raise PredictionError(f"{self.path}: is damaged ({error}); allowed is an intact video") from error
-
-
-class _OpenVideo:
-    """A PyAV container and its video stream, as a context."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-
-    def __enter__(self) -> tuple[Any, Any]:
-        import av
-
         try:
-            self._container = av.open(str(self.path.resolve()), metadata_errors="ignore")
-        except (av.error.FFmpegError, OSError) as error:
-            raise PredictionError(
-                f"{self.path}: is no video ({error}); allowed predictions are a folder of PNGs, a lossless video of "
-                "class ids, .npy, .npz, and exported networks (.onnx)"
-            ) from error
-        if not self._container.streams.video:
-            self._container.close()
-            raise PredictionError(f"{self.path}: has no video stream; allowed is a lossless video of class ids")
-        if self._container.streams.video[0].codec_context is None:
-            self._container.close()
-            raise PredictionError(f"{self.path}: coded in a way that FFmpeg has no decoder for")
-        return self._container, self._container.streams.video[0]
-
-    def __exit__(self, *exception: object) -> None:
-        self._container.close()
+            for frame in self._video:
+                yield Prediction(class_ids(frame.plane(), self._ignore, str(self.path)))
+        except VideoError as error:
+            raise PredictionError(str(error)) from error
 
 
 class ArrayFile(LabelMaps):
     """A .npy file or the array of a .npz file: ids (T, H, W), or logits or probabilities (T, K, H, W).
 
-    Read frame by frame, so that any length fits into memory. Scores whose first frame is a distribution over the
-    classes at every pixel are probabilities; every frame has to be one then.
+    The file is read frame by frame, so that any length fits into memory. Scores are probabilities if the first frame is
+    a distribution over the classes at every pixel; every other frame must be one then.
+
+    Raises:
+        PredictionError: for a file that cannot be read, or an array of another shape or type.
     """
 
     def __init__(self, path: Path, *, ignore: int | None = None) -> None:
@@ -232,11 +217,11 @@ class ArrayFile(LabelMaps):
 
     @property
     def num_classes(self) -> int | None:
-        """K of the scores; None for ids."""
+        """Number of classes of the scores; None for ids."""
         return None if self.scores is None else self._shape[1]
 
     def _open(self, stack: ExitStack) -> tuple[IO[bytes], tuple[int, ...], np.dtype[Any]]:
-        """The file behind its header, the array's shape and its dtype."""
+        """Returns the file, positioned after the header, with the shape and dtype of the array."""
         try:
             if self.path.suffix == ".npz":
                 archive = stack.enter_context(zipfile.ZipFile(self.path))
@@ -288,7 +273,7 @@ class ArrayFile(LabelMaps):
                             f"{name}: is no distribution over the classes, though frame 0 is; allowed are "
                             "probabilities throughout, or logits throughout"
                         )
-                    # The logarithm's softmax is the probability again.
+                    # The softmax of the logarithm is the probability.
                     yield Prediction(argmax_labels(array), np.log(np.maximum(array.astype(np.float32), 1e-12)))
                 else:
                     yield Prediction(argmax_labels(array), array.astype(np.float32, copy=False))
@@ -302,16 +287,13 @@ def _is_distribution(scores: NDArray[Any]) -> bool:
 def open_label_maps(
     path: Path, frame_names: Sequence[str] | None, *, ignore: int | None = None, sparse: bool = False
 ) -> LabelMaps:
-    """Label maps or scores on disk, by what the path is.
+    """Returns the label maps or scores of a path: a folder, a video, .npy or .npz.
 
     Raises:
-        PredictionError: for a path that does not exist, or holds none.
+        PredictionError: for a path that does not exist or holds no predictions.
     """
     if not path.exists():
-        raise PredictionError(
-            f"{path}: there is no such file or folder; allowed predictions are a folder of PNGs, a lossless video of "
-            "class ids, .npy, .npz, and exported networks (.onnx)"
-        )
+        raise PredictionError(f"{path}: there is no such file or folder; allowed is {READABLE}")
     if path.is_dir():
         return LabelFolder(path, frame_names, ignore=ignore, sparse=sparse)
     if path.suffix in (".npy", ".npz"):

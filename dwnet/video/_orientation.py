@@ -53,7 +53,7 @@ class Orientation:
             return cls(transpose=False, flip_x=a < 0, flip_y=d < 0)
         if crossed > 0 and max(abs(a), abs(d)) <= _TOLERANCE * crossed:
             return cls(transpose=True, flip_x=c < 0, flip_y=b < 0)
-        entries = ", ".join(f"{entry / 65536:g}" for entry in (a, b, c, d))
+        entries = ", ".join(f"{entry / 65536:.3g}" for entry in (a, b, c, d))
         raise DecoderError(
             f"the display matrix is ({entries}); allowed are turns by 90, 180 and 270 degrees, and mirrorings"
         )

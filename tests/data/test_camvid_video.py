@@ -131,7 +131,7 @@ def test_an_interrupted_write_leaves_nothing(tmp_path: Path, video: Path, monkey
     def full_disk(*_: object) -> None:
         raise OSError("no space left")
 
-    monkeypatch.setattr("dwnet.data.video_frames.os.replace", full_disk)
+    monkeypatch.setattr("dwnet.core.files.os.replace", full_disk)
     with pytest.raises(OSError, match="no space left"):
         extract_neighbours(video, tmp_path, max_offset=1)
     assert list((tmp_path / "video_frames").iterdir()) == []
@@ -158,7 +158,9 @@ def test_bad_input_is_one_clear_error(tmp_path: Path, video: Path) -> None:
         extract_neighbours(video, root, max_offset=0)
     text = tmp_path / "0006R0.MXF"
     text.write_text("no video")
-    with pytest.raises(DataError, match=r"0006R0\.MXF: cannot be decoded .*; allowed is a video file"):
+    with pytest.raises(
+        DataError, match=r"0006R0\.MXF: is not a video, or is damaged \(8 bytes, .*; allowed is a video file"
+    ):
         extract_neighbours(text, root)
     early = write_stills(tmp_path / "early", ("0001TP_000030",))
     with pytest.raises(DataError, match=r"0001TP_000030\.png: lies before the first frame .* at least 6660"):

@@ -6,9 +6,10 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from torch.utils.data import default_collate
 
-from dwnet.data.pairs import DataError, item_generators, make_sample, read_image, read_raw
+from dwnet.data.pairs import DataError, item_generators, make_sample, read_ids, read_image, read_raw
 from dwnet.data.transforms import Augmentation
 
 RNG = np.random.default_rng(0)
@@ -122,3 +123,31 @@ def test_unreadable_images_are_one_clear_error(tmp_path: Path) -> None:
         read_raw(tmp_path / "empty.jpg")
     with pytest.raises(DataError, match=r"gone\.png: cannot be read \(No such file or directory\)"):
         read_image(tmp_path / "gone.png")
+
+
+@pytest.mark.parametrize(
+    ("orientation", "shown"),
+    [
+        (1, [[1, 2, 3], [4, 5, 6]]),
+        (2, [[3, 2, 1], [6, 5, 4]]),
+        (3, [[6, 5, 4], [3, 2, 1]]),
+        (4, [[4, 5, 6], [1, 2, 3]]),
+        (5, [[1, 4], [2, 5], [3, 6]]),
+        (6, [[4, 1], [5, 2], [6, 3]]),
+        (7, [[6, 3], [5, 2], [4, 1]]),
+        (8, [[3, 6], [2, 5], [1, 4]]),
+    ],
+)
+@pytest.mark.parametrize("mode", ["L", "P"])
+def test_labels_are_turned_as_images_are(tmp_path: Path, orientation: int, shown: list[list[int]], mode: str) -> None:
+    """Each value of EXIF's orientation by hand, and as OpenCV turns images."""
+    image = Image.fromarray(np.array([[1, 2, 3], [4, 5, 6]], np.uint8))
+    if mode == "P":
+        image.putpalette([value for value in range(256) for _ in range(3)])
+    exif = Image.Exif()
+    exif[274] = orientation
+    image.save(tmp_path / "a.png", exif=exif)
+    assert read_ids(tmp_path / "a.png").tolist() == shown
+    assert read_image(tmp_path / "a.png")[..., 0].tolist() == shown
+    if mode == "L":
+        assert read_raw(tmp_path / "a.png").tolist() == shown

@@ -71,6 +71,15 @@ def test_pngs_hold_ids_whatever_their_colours(tmp_path: Path, ids: np.ndarray, m
     np.testing.assert_array_equal(read(write_pngs(tmp_path / "labels", ids, mode)), ids)
 
 
+def test_pngs_are_turned_as_their_exif_data_says(tmp_path: Path, ids: np.ndarray) -> None:
+    (tmp_path / "labels").mkdir()
+    exif = Image.Exif()
+    exif[274] = 6  # a quarter turn clockwise
+    for index, one in enumerate(ids):
+        Image.fromarray(one).save(tmp_path / "labels" / f"{index}.png", exif=exif)
+    np.testing.assert_array_equal(read(tmp_path / "labels"), np.rot90(ids, -1, axes=(1, 2)))
+
+
 @pytest.mark.parametrize(("codec", "name"), [("ffv1", "a.mkv"), ("png", "a.mov"), ("rawvideo", "a.avi")])
 def test_lossless_video(tmp_path: Path, ids: np.ndarray, codec: str, name: str) -> None:
     np.testing.assert_array_equal(read(write_video(tmp_path / name, ids, codec, "gray")), ids)
@@ -172,7 +181,7 @@ def wrong_inputs(folder: Path, ids: np.ndarray) -> dict[str, tuple[Path, str]]:
     infinite = logits.copy()
     infinite[2, 0, 0, 0] = np.inf
     return {
-        "missing": (folder / "nothing.npy", "there is no such file or folder; allowed predictions"),
+        "missing": (folder / "nothing.npy", "there is no such file or folder; allowed is a folder of PNGs"),
         "empty folder": (folder / "empty", "is a folder without PNGs"),
         "colours": (folder / "colour", r"0\.png: is a colour picture \(RGB\); allowed is one channel"),
         "broken PNG": (broken, r"2\.png: is not a PNG that can be read"),
@@ -200,7 +209,10 @@ def wrong_inputs(folder: Path, ids: np.ndarray) -> dict[str, tuple[Path, str]]:
         "truncated": (truncated, "ends within frame 4 of 5"),
         "two arrays": (folder / "two.npz", "holds the arrays a, b; allowed is exactly one"),
         "no array": (folder / "text.npy", r"is no \.npy file that can be read"),
-        "no video": (folder / "text.mkv", "is no video"),
+        "no video": (
+            folder / "text.mkv",
+            r"is not a video, or is damaged \(8 bytes, .*; allowed is a folder of PNGs, a lossless",
+        ),
         "lossy": (
             write_video(folder / "lossy.mp4", ids, "libx264", "gray"),
             "coded as h264 with .*, which does not",
