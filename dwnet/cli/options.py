@@ -2,6 +2,7 @@
 
 from typing import Literal
 
-FlowName = Literal["dis", "raft_small", "raft_large", "flownet2"]
+from dwnet.flow.registry import FlowName as FlowName
+
 DatasetName = Literal["camvid", "cityscapes", "own", "street"]
 SplitName = Literal["train", "val", "test"]

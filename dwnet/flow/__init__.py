@@ -1,9 +1,10 @@
-"""Optical flow: `dis_flow` and `flow_function` on arrays, `build_flow` on tensors.
+"""Optical flow: `dis_flow` and `flow_function` on arrays, `build_flow` and the estimators on tensors.
 
-Importing this package imports no PyTorch.
+Each name is imported when it is first used. Importing this package imports no PyTorch; neither do `dis_flow`,
+`FLOW_NAMES` and `flow_function("dis")`.
 """
 
-from dwnet.flow.dis import dis_flow
-from dwnet.flow.registry import FLOW_NAMES, FlowFunction, build_flow, flow_function
+import lazy_loader
 
-__all__ = ["FLOW_NAMES", "FlowFunction", "build_flow", "dis_flow", "flow_function"]
+# The names and their modules stand in __init__.pyi, which type checkers and editors read too.
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -1,4 +1,4 @@
-"""The interface of all flow estimators: `estimator(frame, neighbour) -> flow_px`."""
+"""Interface of all flow estimators: `estimator(frame, neighbour) -> flow_px`."""
 
 from abc import ABC, abstractmethod
 
@@ -10,11 +10,11 @@ class FlowEstimator(nn.Module, ABC):
 
     @abstractmethod
     def forward(self, frame: Tensor, neighbour: Tensor) -> Tensor:
-        """The flow from `frame` to `neighbour`.
+        """Returns the flow from `frame` to `neighbour`.
 
         Args:
             frame: I_t, (B, 3, H, W) float, RGB, 0..1.
-            neighbour: I_{t+k}, the same.
+            neighbour: I_{t+k}, of the same shape.
 
         Returns:
             (B, 2, H, W) float32, (dx, dy) in pixels of the image.

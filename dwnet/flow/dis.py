@@ -1,4 +1,4 @@
-"""DIS flow from OpenCV, as a function of arrays."""
+"""OpenCV's DIS flow as a function of arrays."""
 
 import threading
 
@@ -14,24 +14,24 @@ DIS_PRESETS = {
 }
 
 MIN_SIDE_PX = 24
-"""DIS works on 8-pixel patches of a pyramid: below this side OpenCV fails."""
+"""Smallest image side. DIS matches 8-pixel patches in a pyramid; OpenCV fails on smaller images."""
 
-_per_thread = threading.local()  # OpenCV's estimators hold scratch memory and may not be shared between threads
+_per_thread = threading.local()  # OpenCV's estimators hold scratch memory: threads cannot share one
 
 
 def dis_flow(frame: np.ndarray, neighbour: np.ndarray, *, preset: str = "medium") -> np.ndarray:
-    """The DIS flow between two frames.
+    """Returns the DIS flow between two frames.
 
     Args:
         frame: I_t, (H, W, 3) RGB or (H, W) grey, uint8.
-        neighbour: I_{t+k}, the same.
+        neighbour: I_{t+k}, of the same shape.
         preset: a key of `DIS_PRESETS`.
 
     Returns:
         (2, H, W) float32, (dx, dy) in pixels, from `frame` to `neighbour`.
 
     Raises:
-        ValueError: for another preset, or if the frames differ in shape, are not uint8, or are smaller than 24 px.
+        DWNetError: for an unknown preset, or if the frames differ in shape, are not uint8, or are smaller than 24 px.
     """
     if preset not in DIS_PRESETS:
         raise DWNetError(f"unknown DIS preset {preset!r}, allowed are {', '.join(DIS_PRESETS)}")
@@ -42,7 +42,7 @@ def dis_flow(frame: np.ndarray, neighbour: np.ndarray, *, preset: str = "medium"
                 f"{name} is {image.dtype} of shape {image.shape}; DIS flow needs two uint8 frames of one shape, "
                 f"at least {MIN_SIDE_PX} x {MIN_SIDE_PX}"
             )
-    # A frame too small for its pyramid changes an estimator's settings for good: none is used for another size.
+    # A frame too small for its pyramid changes an estimator's settings permanently, so each size gets its own.
     made_for = (preset, frame.shape[:2])
     if getattr(_per_thread, "made_for", None) != made_for:
         _per_thread.estimator = cv2.DISOpticalFlow.create(DIS_PRESETS[preset])

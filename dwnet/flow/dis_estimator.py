@@ -1,4 +1,4 @@
-"""DIS flow (OpenCV) as an estimator on tensors."""
+"""OpenCV's DIS flow as an estimator on tensors."""
 
 import numpy as np
 import torch
@@ -10,10 +10,10 @@ from dwnet.flow.dis import DIS_PRESETS, dis_flow
 
 
 class DISFlow(FlowEstimator):
-    """Dense Inverse Search (Kroeger et al., ECCV 2016) by OpenCV, on the CPU: no weights, no gradient.
+    """Dense Inverse Search (Kroeger et al., ECCV 2016) by OpenCV, on the CPU, without weights and without gradient.
 
     Args:
-        preset: "ultrafast", "fast" or "medium", from quickest to most exact.
+        preset: "ultrafast", "fast" or "medium", from fastest to most accurate.
     """
 
     def __init__(self, *, preset: str = "medium") -> None:

@@ -12,16 +12,17 @@ from dwnet.flow.network import NetworkFlow, load_flow_weights
 from dwnet.ops.warp import pixel_grid, sample
 
 FLOW_UNIT = 20.0
-"""FlowNetC and FlowNetS give flows in units of 20 px; FlowNetSD in units of 1/20 px."""
+"""FlowNetC and FlowNetS return flows in units of 20 px, FlowNetSD in units of 1/20 px."""
 
 NOT_DOWNLOADED = (
-    "FlowNet2's published weights are not downloaded: NVIDIA gives FlowNet2_checkpoint.pth.tar, under its own licence, "
-    "through the Google Drive link in the README of github.com/NVIDIA/flownet2-pytorch. Give the path of that file"
+    "FlowNet2's published weights cannot be downloaded automatically: NVIDIA distributes FlowNet2_checkpoint.pth.tar "
+    "under its own licence, through the Google Drive link in the README of github.com/NVIDIA/flownet2-pytorch. Give "
+    "the path of that file"
 )
 
 
 class FlowNet2(nn.Module):
-    """The whole network: 162,518,834 parameters in 220 tensors, with the names of NVIDIA's checkpoint."""
+    """The complete network: 162,518,834 parameters in 220 tensors, named as in NVIDIA's checkpoint."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -32,18 +33,18 @@ class FlowNet2(nn.Module):
         self.flownetfusion = FlowNetFusion()
 
     def forward(self, frame: Tensor, neighbour: Tensor) -> Tensor:
-        """The flow from `frame` to `neighbour`.
+        """Returns the flow from `frame` to `neighbour`.
 
         Args:
-            frame: (B, 3, H, W) float as `subtract_mean` gives it; H and W multiples of 64.
-            neighbour: the same.
+            frame: (B, 3, H, W) float, from `subtract_mean`; H and W are multiples of 64.
+            neighbour: of the same shape.
 
         Returns:
             (B, 2, H, W), (dx, dy) in pixels.
         """
         coarse = _four_times(self.flownetc(frame, neighbour) * FLOW_UNIT, mode="bilinear")
         better = self.flownets_1(_with_error(frame, neighbour, coarse)) * FLOW_UNIT
-        # Bilinear before, nearest from here on: NVIDIA's weights were trained so.
+        # Bilinear before, nearest from here on, as NVIDIA's weights were trained.
         large = self.flownets_2(_with_error(frame, neighbour, _four_times(better, mode="bilinear"))) * FLOW_UNIT
         large = _four_times(large, mode="nearest")
         small = self.flownets_d(torch.cat((frame, neighbour), dim=1)) / FLOW_UNIT
@@ -57,12 +58,12 @@ class FlowNet2Flow(NetworkFlow):
     """FlowNet2 as a flow estimator, for images of any size.
 
     Args:
-        weights: "none" (random), or a file: NVIDIA's FlowNet2_checkpoint.pth.tar as it is, or a state dict with its
-            names (.pth or .safetensors). "published" is refused, with where to get them.
+        weights: "none" (random), or a file: NVIDIA's FlowNet2_checkpoint.pth.tar, or a state dict with the same names
+            (.pth or .safetensors). "published" is an error that says where NVIDIA's file is.
         trainable: whether it is trained jointly.
 
     Raises:
-        ValueError: for "published", or a file that is missing, unreadable or of another network.
+        DWNetError: for "published", or a file that is missing, unreadable or of another network.
     """
 
     multiple = 64
@@ -74,9 +75,9 @@ class FlowNet2Flow(NetworkFlow):
         if str(weights) == "none":
             network = FlowNet2()
         else:
-            with torch.device("meta"):  # 620 MB: neither drawn at random first, nor held twice
+            with torch.device("meta"):  # 620 MB: no random initialisation, no second copy
                 network = FlowNet2()
-            load_flow_weights(network, weights, name="FlowNet2")
+            load_flow_weights(network, weights, name="FlowNet2", words="'none'")
         super().__init__(network, trainable=trainable)
 
     def normalise(self, frame: Tensor, neighbour: Tensor) -> tuple[Tensor, Tensor]:  # noqa: D102
@@ -87,46 +88,46 @@ class FlowNet2Flow(NetworkFlow):
 
 
 def subtract_mean(frame: Tensor, neighbour: Tensor) -> tuple[Tensor, Tensor]:
-    """FlowNet2's input: each image pair less the mean of every channel over both its frames.
+    """Returns FlowNet2's input: each image pair minus the mean of each channel over both frames.
 
-    NVIDIA's code takes 0..255 and divides by 255 at the end; for images of 0..1, both factors cancel.
+    NVIDIA's code takes 0..255 and divides by 255 at the end; for images of 0..1 the factors cancel.
 
     Args:
         frame: (B, 3, H, W) float, RGB, 0..1.
-        neighbour: the same.
+        neighbour: of the same shape.
     """
     mean = (frame.mean(dim=(2, 3), keepdim=True) + neighbour.mean(dim=(2, 3), keepdim=True)) / 2
     return frame - mean, neighbour - mean
 
 
 def resample(source: Tensor, flow_px: Tensor) -> Tensor:
-    """NVIDIA's Resample2d: bilinear samples of `source` along the flow; beyond the border, the border's pixels.
+    """NVIDIA's Resample2d: bilinear samples of `source` along the flow, with the border repeated outside.
 
     Args:
         source: (B, C, H, W) float.
         flow_px: (B, 2, H, W) float, in pixels.
 
     Returns:
-        (B, C, H, W). No gradient reaches the flow where it leads outside.
+        (B, C, H, W). Flow vectors that leave the image get no gradient.
     """
     height, width = source.shape[-2:]
     positions = pixel_grid(height, width, device=source.device) + flow_px
     x, y = positions[:, :1].clamp(0, width - 1), positions[:, 1:].clamp(0, height - 1)
-    # One row and column more on each side: at the border itself, `sample` would mix in a 0 from outside.
+    # One more row and column on each side, because `sample` interpolates with 0 beyond the border.
     return sample(F.pad(source, (1, 1, 1, 1), mode="replicate"), torch.cat((x, y), dim=1) + 1)
 
 
 def channel_norm(source: Tensor) -> Tensor:
-    """NVIDIA's ChannelNorm: every pixel's length, (B, C, H, W) to (B, 1, H, W); the gradient at length 0 is 0."""
+    """NVIDIA's ChannelNorm: each pixel's L2 norm, (B, C, H, W) to (B, 1, H, W); its gradient at 0 is 0."""
     return torch.linalg.vector_norm(source, dim=1, keepdim=True)
 
 
 def _four_times(flow_px: Tensor, *, mode: str) -> Tensor:
-    """The flow at four times the size, in the same unit."""
+    """Returns the flow at four times the size, in the same unit."""
     return F.interpolate(flow_px, scale_factor=4, mode=mode)
 
 
 def _with_error(frame: Tensor, neighbour: Tensor, flow_px: Tensor) -> Tensor:
-    """FlowNetS's input, (B, 12, H, W): both frames, the warped neighbour, the flow in its unit, and the error left."""
+    """Returns FlowNetS's input (B, 12, H, W): both frames, the warped neighbour, the flow and its error."""
     warped = resample(neighbour, flow_px)
     return torch.cat((frame, neighbour, warped, flow_px / FLOW_UNIT, channel_norm(frame - warped)), dim=1)

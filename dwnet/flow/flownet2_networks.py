@@ -1,7 +1,7 @@
 """The five networks inside FlowNet2 (Ilg et al., CVPR 2017): FlowNetC, FlowNetS (twice), FlowNetSD and the fusion.
 
-Tensor names and shapes are those of NVIDIA's published PyTorch checkpoint. Every network is an encoder, and the same
-decoder (`_Decoder`), which refines a flow from coarse to fine.
+Tensor names and shapes are those of NVIDIA's published PyTorch checkpoint. Every network is an encoder and a
+`_Decoder`, which refines a flow from coarse to fine.
 """
 
 from collections.abc import Mapping
@@ -13,30 +13,30 @@ from torch import Tensor, nn
 from dwnet.ops.correlation import correlation
 
 SLOPE = 0.1
-"""Of every leaky ReLU."""
+"""Negative slope of every leaky ReLU."""
 
 _DECODED = {5: (512, 512), 4: (512, 256), 3: (256, 128), 2: (128, 64)}
 
 
 def conv(inputs: int, outputs: int, *, kernel_size: int = 3, stride: int = 1) -> nn.Sequential:
-    """A convolution that keeps the size (or divides it by `stride`), and a leaky ReLU."""
+    """Returns a convolution that divides the size by `stride`, and a leaky ReLU."""
     layer = nn.Conv2d(inputs, outputs, kernel_size, stride, padding=kernel_size // 2)
     return nn.Sequential(layer, nn.LeakyReLU(SLOPE, inplace=True))
 
 
 def deconv(inputs: int, outputs: int) -> nn.Sequential:
-    """A transposed convolution that doubles the size, and a leaky ReLU."""
+    """Returns a transposed convolution that doubles the size, and a leaky ReLU."""
     return nn.Sequential(nn.ConvTranspose2d(inputs, outputs, 4, 2, 1), nn.LeakyReLU(SLOPE, inplace=True))
 
 
 class _Decoder(nn.Module):
-    """At every level, the flow and the features of the coarser one are upsampled and joined with the encoder's.
+    """The decoder: at each level it upsamples the coarser flow and features and joins them with the encoder's features.
 
     Args:
         top: channels of the coarsest features.
-        levels: from coarse to fine, by level (stride 2^level): channels of the encoder's features, and of the
-            upsampled ones.
-        smooth: whether a convolution without activation comes before each of these levels' flows.
+        levels: from coarse to fine, by level (stride 2^level): channels of the encoder's features and of the upsampled
+            features.
+        smooth: whether a convolution without activation precedes the flow prediction of each of these levels.
         upsampling_bias: whether the layers that upsample flows have a bias.
     """
 
@@ -57,7 +57,7 @@ class _Decoder(nn.Module):
             self.add_module(f"predict_flow{level}", nn.Conv2d(upsampled if smooth else inputs, 2, 3, padding=1))
 
     def decode(self, top: Tensor, skips: Mapping[int, Tensor]) -> Tensor:
-        """The flow at the finest level, (B, 2, h, w), from the coarsest features and the encoder's by level."""
+        """Returns the flow at the finest level (B, 2, h, w) for the coarsest features and the encoder's by level."""
         part = self.get_submodule
         features, flow = top, part(f"predict_flow{self.levels[0] + 1}")(top)
         for level in self.levels:
@@ -69,7 +69,7 @@ class _Decoder(nn.Module):
 
 
 class _DeepNetwork(_Decoder):
-    """What FlowNetC, FlowNetS and FlowNetSD share: strides 16, 32 and 64, and the decoder up to stride 4."""
+    """The shared part of FlowNetC, FlowNetS and FlowNetSD: strides 16, 32 and 64, and the decoder up to stride 4."""
 
     def __init__(self, *, smooth: bool, upsampling_bias: bool) -> None:
         super().__init__(top=1024, levels=_DECODED, smooth=smooth, upsampling_bias=upsampling_bias)
@@ -81,7 +81,7 @@ class _DeepNetwork(_Decoder):
         self.conv6_1 = conv(1024, 1024)
 
     def deep_flow(self, features2: Tensor, features3: Tensor) -> Tensor:
-        """The flow at stride 4 from the features at strides 4 and 8."""
+        """Returns the flow at stride 4 for the features at strides 4 and 8."""
         features4 = self.conv4_1(self.conv4(features3))
         features5 = self.conv5_1(self.conv5(features4))
         features6 = self.conv6_1(self.conv6(features5))
@@ -89,7 +89,7 @@ class _DeepNetwork(_Decoder):
 
 
 class FlowNetC(_DeepNetwork):
-    """Features of both frames, correlated at stride 8."""
+    """Correlates the features of both frames at stride 8."""
 
     def __init__(self) -> None:
         super().__init__(smooth=False, upsampling_bias=True)
@@ -100,7 +100,7 @@ class FlowNetC(_DeepNetwork):
         self.conv3_1 = conv(32 + 441, 256)
 
     def forward(self, frame: Tensor, neighbour: Tensor) -> Tensor:
-        """Two (B, 3, H, W) to the flow (B, 2, H / 4, W / 4), in units of 20 px."""
+        """Returns the flow (B, 2, H / 4, W / 4) in units of 20 px for two frames (B, 3, H, W)."""
         features2 = self.conv2(self.conv1(torch.cat((frame, neighbour))))
         features3, neighbour3 = self.conv3(features2).chunk(2)
         matches = F.leaky_relu(correlation(features3, neighbour3), SLOPE)
@@ -109,7 +109,7 @@ class FlowNetC(_DeepNetwork):
 
 
 class FlowNetS(_DeepNetwork):
-    """Refines a flow, from both frames, the warped neighbour, that flow and the error it leaves."""
+    """Refines a flow, given both frames, the warped neighbour, the flow and its remaining error."""
 
     def __init__(self) -> None:
         super().__init__(smooth=False, upsampling_bias=False)
@@ -119,13 +119,13 @@ class FlowNetS(_DeepNetwork):
         self.conv3_1 = conv(256, 256)
 
     def forward(self, stacked: Tensor) -> Tensor:
-        """(B, 12, H, W) to the flow (B, 2, H / 4, W / 4), in units of 20 px."""
+        """Returns the flow (B, 2, H / 4, W / 4) in units of 20 px for (B, 12, H, W)."""
         features2 = self.conv2(self.conv1(stacked))
         return self.deep_flow(features2, self.conv3_1(self.conv3(features2)))
 
 
 class FlowNetSD(_DeepNetwork):
-    """For small displacements: 3x3 kernels only, and smoothed flows."""
+    """The network for small displacements: 3x3 kernels only, and smoothed flows."""
 
     def __init__(self) -> None:
         super().__init__(smooth=True, upsampling_bias=True)
@@ -138,14 +138,14 @@ class FlowNetSD(_DeepNetwork):
         self.conv3_1 = conv(256, 256)
 
     def forward(self, both: Tensor) -> Tensor:
-        """Both frames, (B, 6, H, W), to the flow (B, 2, H / 4, W / 4), in units of 1/20 px."""
+        """Returns the flow (B, 2, H / 4, W / 4) in units of 1/20 px for both frames (B, 6, H, W)."""
         features1 = self.conv1_1(self.conv1(self.conv0(both)))
         features2 = self.conv2_1(self.conv2(features1))
         return self.deep_flow(features2, self.conv3_1(self.conv3(features2)))
 
 
 class FlowNetFusion(_Decoder):
-    """Merges the flow for large displacements and that for small ones, at full resolution."""
+    """Merges the flows for large and for small displacements, at full resolution."""
 
     def __init__(self) -> None:
         super().__init__(top=128, levels={1: (128, 32), 0: (64, 16)}, smooth=True, upsampling_bias=True)
@@ -156,7 +156,7 @@ class FlowNetFusion(_Decoder):
         self.conv2_1 = conv(128, 128)
 
     def forward(self, stacked: Tensor) -> Tensor:
-        """(B, 11, H, W) to the flow (B, 2, H, W), in pixels."""
+        """Returns the flow (B, 2, H, W) in pixels for (B, 11, H, W)."""
         features0 = self.conv0(stacked)
         features1 = self.conv1_1(self.conv1(features0))
         features2 = self.conv2_1(self.conv2(features1))

@@ -1,4 +1,4 @@
-"""What every flow network needs around it: sizes, precision, and being frozen or trained jointly."""
+"""Base class of flow networks: padding to valid sizes, float32, frozen or trained jointly."""
 
 from abc import abstractmethod
 from pathlib import Path
@@ -16,13 +16,13 @@ from dwnet.ops.weights import read_weights, state_dict_mismatch
 class NetworkFlow(FlowEstimator):
     """A flow network as an estimator for images of any size.
 
-    Subclasses set `multiple` (the network's image sides come in multiples of it) and `min_side_px`, and define
-    `normalise` and `estimate`. Images are padded by repeating the edge at the right and the bottom, and the flow is
-    cropped. The network runs in float32 under autocast too: bf16 cannot tell a flow of 300 px from one of 301.
+    Subclasses set `multiple` (the network's image sides are multiples of it) and `min_side_px`, and define `normalise`
+    and `estimate`. Images are padded at the right and bottom by repeating the edge; the flow is cropped. The network
+    runs in float32 under autocast too, because bf16 cannot represent a flow of 301 px.
 
     Args:
         network: the network.
-        trainable: False freezes it: no gradient, and evaluation mode whatever `train` says.
+        trainable: False freezes it: no gradient, and evaluation mode even under `train()`.
     """
 
     multiple: int
@@ -36,14 +36,14 @@ class NetworkFlow(FlowEstimator):
 
     @abstractmethod
     def normalise(self, frame: Tensor, neighbour: Tensor) -> tuple[Tensor, Tensor]:
-        """Both frames, (B, 3, H, W) of 0..1 at their own size, as the network wants them."""
+        """Returns the network's inputs for two frames (B, 3, H, W) of 0..1 at their own size."""
 
     @abstractmethod
     def estimate(self, frame: Tensor, neighbour: Tensor) -> Tensor:
-        """The flow (B, 2, H, W) in pixels from normalised frames of a size that the network takes."""
+        """Returns the flow (B, 2, H, W) in pixels for normalised frames of a valid size."""
 
     def train(self, mode: bool = True) -> Self:
-        """As `nn.Module.train`, but a frozen network stays in evaluation mode."""
+        """Sets the mode as `nn.Module.train`; a frozen network stays in evaluation mode."""
         return super().train(mode and self.trainable)
 
     def forward(self, frame: Tensor, neighbour: Tensor) -> Tensor:  # noqa: D102
@@ -62,18 +62,19 @@ class NetworkFlow(FlowEstimator):
             return self.estimate(*padded)[..., :height, :width]
 
 
-def load_flow_weights(network: nn.Module, path: str | Path, *, name: str) -> None:
-    """Makes a file's tensors the network's parameters and buffers, in their types (the network may be on "meta").
+def load_flow_weights(network: nn.Module, path: str | Path, *, name: str, words: str = "'published', 'none'") -> None:
+    """Assigns a file's tensors to the network, in the network's dtypes. The network may be on the "meta" device.
 
     Args:
-        network: what they belong to.
-        path: of the file (`dwnet.ops.weights.read_weights`).
-        name: of the network, for the error.
+        network: the flow network.
+        path: of the weight file (`dwnet.ops.weights.read_weights`).
+        name: of the network, for the error message.
+        words: allowed in place of a file, for the error message.
 
     Raises:
-        ValueError: if the file is missing, unreadable, or of another network.
+        DWNetError: if the file is missing, unreadable, or of another network.
     """
-    state = read_weights(path, what="flow weights", names="'published', 'none'")
+    state = read_weights(path, what="flow weights", names=words)
     own = network.state_dict()
     differences = state_dict_mismatch(own, state)
     if differences:

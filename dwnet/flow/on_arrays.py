@@ -1,4 +1,4 @@
-"""A flow estimator on tensors as a function of NumPy arrays."""
+"""Flow estimators on tensors as functions of NumPy arrays."""
 
 import threading
 from collections.abc import Callable
@@ -13,11 +13,14 @@ from dwnet.ops.device import device
 
 
 def on_arrays(estimator: FlowEstimator) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
-    """The estimator as a function of two uint8 (H, W, 3) frames; threads may share it, one call runs at a time."""
-    # By its number: threads have no current GPU of their process's.
+    """Returns the estimator as a function of two uint8 (H, W, 3) frames.
+
+    Threads may share the function. Calls run one at a time.
+    """
+    # An explicit GPU number: a new thread's current GPU is not its process's.
     where = device(Processes.of_launcher())
     estimator = estimator.to(where).eval()
-    one_at_a_time = threading.Lock()  # torchvision's RAFT keeps what it is computing in the module
+    one_at_a_time = threading.Lock()  # torchvision's RAFT keeps intermediate results in the module
 
     def flow(frame: np.ndarray, neighbour: np.ndarray) -> np.ndarray:
         for which, image in (("frame", frame), ("neighbour", neighbour)):

@@ -21,10 +21,10 @@ _PUBLISHED = {"small": Raft_Small_Weights.DEFAULT, "large": Raft_Large_Weights.D
 
 
 class RAFTFlow(NetworkFlow):
-    """torchvision's RAFT as a flow estimator, for images of any size. Its last prediction is the flow.
+    """torchvision's RAFT as a flow estimator, for images of any size. The flow is its last prediction.
 
-    Trained jointly, its batch norm (RAFT-large's context encoder) keeps its statistics: RAFT's authors freeze it in
-    fine-tuning too, and pairs of a segmentation batch are few.
+    The statistics of its batch norm (RAFT-large's context encoder) stay fixed in joint training. RAFT's authors freeze
+    them in fine-tuning too, and a segmentation batch has few pairs.
 
     Args:
         size: "small" (990,162 parameters) or "large" (5,257,536).
@@ -34,8 +34,8 @@ class RAFTFlow(NetworkFlow):
         updates: iterations of the recurrent update.
 
     Raises:
-        ValueError: if weights cannot be fetched, a file is missing, unreadable or of another network, or there is no
-            such size, or less than one update.
+        DWNetError: for an unknown size, less than one update, weights that cannot be fetched, or a file that is
+            missing, unreadable or of another network.
     """
 
     multiple = 8
@@ -73,7 +73,7 @@ class RAFTFlow(NetworkFlow):
 
     def estimate(self, frame: Tensor, neighbour: Tensor) -> Tensor:  # noqa: D102
         flow = self.network(frame, neighbour, num_flow_updates=self.updates)[-1]
-        # torchvision keeps the correlations of all pairs of pixels: gigabytes, and a module that cannot be copied.
+        # torchvision keeps the correlations of all pixel pairs: gigabytes, and they prevent copying the module.
         corr_block: Any = self.network.get_submodule("corr_block")
         corr_block.corr_pyramid = []
         return flow

@@ -1,58 +1,68 @@
-"""Every flow estimator by its name, on tensors (`build_flow`) and on arrays (`flow_function`).
+"""Flow estimators by name, on tensors (`build_flow`) and on arrays (`flow_function`).
 
-Estimators are imported when one is asked for: DIS on arrays, the default, needs no PyTorch.
+An estimator is imported when it is built. DIS on arrays, the default, needs no PyTorch.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal, get_args
 
 import numpy as np
 
 from dwnet.core.errors import DWNetError
-from dwnet.flow.dis import dis_flow
 
 if TYPE_CHECKING:
     from dwnet.flow.base import FlowEstimator
+
+FlowName = Literal["dis", "raft_small", "raft_large", "flownet2"]
+"""Name of a flow estimator."""
+
+FLOW_NAMES: tuple[FlowName, ...] = get_args(FlowName)
+"""All names."""
+
+NETWORK_FLOWS = tuple(name for name in FLOW_NAMES if name != "dis")
+"""Names of the estimators that have weights."""
 
 FlowFunction = Callable[[np.ndarray, np.ndarray], np.ndarray]
 """Two uint8 (H, W, 3) RGB frames -> float32 (2, H, W): the flow from the first to the second, in pixels."""
 
 
 def build_flow(name: str, *, weights: str | Path = "published", trainable: bool = False) -> FlowEstimator:
-    """The flow estimator called `name`.
+    """Returns a flow estimator.
 
     Args:
-        name: a key of `FLOWS`.
-        weights: "published" (RAFT: torchvision downloads its own), "none" (random: for what a checkpoint is then loaded
-            into), or a weight file. DIS has none, and takes both words as the same.
+        name: one of `FLOW_NAMES`.
+        weights: "published" (RAFT: torchvision downloads its own), "none" (random, for a checkpoint that brings them),
+            or a weight file. DIS has no weights and accepts both words.
         trainable: True trains it jointly; False freezes it: no gradient, and evaluation mode even under `train()`.
 
     Raises:
-        ValueError: for a name that is not in `FLOWS`; weights that cannot be fetched, read or do not fit; or DIS with a
-            weight file or to be trained.
+        DWNetError: for an unknown name, for weights that cannot be fetched or read or that do not fit, and for DIS with
+            a weight file or `trainable`.
     """
     if name not in FLOWS:
-        raise DWNetError(f"unknown flow {name!r}, allowed are {', '.join(FLOWS)}")
-    return FLOWS[name](weights, trainable)
+        raise DWNetError(f"unknown flow {name!r}, allowed are {', '.join(FLOW_NAMES)}")
+    return FLOWS[name](weights, trainable)  # type: ignore[index]
 
 
 def flow_function(name: str, *, weights: str | Path = "published") -> FlowFunction:
-    """The flow called `name`, on arrays. PyTorch is imported only for one that needs it.
+    """Returns a flow estimator as a function of arrays. PyTorch is imported only for a network.
 
-    A network runs on this process's GPU where there is one. Threads may share the function; its network serves one at a
-    time.
+    A network runs on this process's GPU if there is one. Threads may share the function; calls of a network run one at
+    a time.
 
     Args:
         name: one of `FLOW_NAMES`.
         weights: as for `build_flow`.
 
     Raises:
-        ValueError: as `build_flow`.
+        DWNetError: as `build_flow`.
     """
     if name == "dis" and str(weights) in ("published", "none"):
+        from dwnet.flow.dis import dis_flow
+
         return dis_flow
     from dwnet.flow.on_arrays import on_arrays
 
@@ -62,7 +72,9 @@ def flow_function(name: str, *, weights: str | Path = "published") -> FlowFuncti
 def _dis(weights: str | Path, trainable: bool) -> FlowEstimator:
     if trainable or str(weights) not in ("published", "none"):
         asked = "to be trained" if trainable else f"with weights {str(weights)!r}"
-        raise DWNetError(f"flow 'dis' {asked}: it has no parameters; flows that have are {', '.join(NETWORK_FLOWS)}")
+        raise DWNetError(
+            f"flow 'dis' {asked}: it has no parameters; flows with parameters are {', '.join(NETWORK_FLOWS)}"
+        )
     from dwnet.flow.dis_estimator import DISFlow
 
     return DISFlow()
@@ -86,16 +98,10 @@ def _flownet2(weights: str | Path, trainable: bool) -> FlowEstimator:
     return FlowNet2Flow(weights=weights, trainable=trainable)
 
 
-FLOWS: Mapping[str, Callable[[str | Path, bool], FlowEstimator]] = {
+FLOWS: Mapping[FlowName, Callable[[str | Path, bool], FlowEstimator]] = {
     "dis": _dis,
     "raft_small": _raft_small,
     "raft_large": _raft_large,
     "flownet2": _flownet2,
 }
-"""How each flow estimator is built from weights and trainable, by name."""
-
-NETWORK_FLOWS = tuple(name for name in FLOWS if name != "dis")
-"""Those that have weights."""
-
-FLOW_NAMES = tuple(FLOWS)
-"""Every name."""
+"""Builder of each flow estimator, a function of weights and trainable, by name."""

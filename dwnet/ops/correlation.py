@@ -7,32 +7,32 @@ from torch import Tensor
 from dwnet.core.errors import DWNetError
 
 BLOCK = 24
-"""Columns of a product, at most. A product computes (b + 2 radius) / (2 radius + 1) times what is kept, and the more
-evenly shaped it is, the faster: 16 to 32 columns measured alike on a CPU at radius 10."""
+"""Maximum number of columns of a product. A product of b columns computes (b + 2 radius) / (2 radius + 1) times what
+is kept. 16 to 32 columns are equally fast on a CPU at radius 10."""
 
 
 def correlation(first: Tensor, second: Tensor, *, radius: int = 10, stride: int = 2) -> Tensor:
-    """Mean over channels of first(x) second(x + d), for every displacement d of a square (FlowNet, section 3).
+    """Returns the mean over channels of first(x) second(x + d), for displacements d in a square (FlowNet, section 3).
 
-    FlowNet2's is the default: displacements -20, -18 .. 20 on both axes, 441 maps. Outside, `second` reads as 0.
+    The defaults are FlowNet2's: displacements -20, -18 .. 20 on both axes, 441 maps. `second` is 0 outside.
 
-    A displacement that is a multiple of `stride` stays within one of the stride x stride sub-grids, where it is dense.
-    In a sub-grid, one row of `first` times one row of `second` holds all horizontal displacements of one vertical one
-    on its diagonals. So 2 radius + 1 batched products do it, instead of (2 radius + 1)^2 passes over both maps, and
-    nothing is kept for the gradient but the two maps rearranged.
+    Displacements that are multiples of `stride` stay within one of the stride x stride sub-grids and are dense there.
+    In a sub-grid, the product of a row of `first` and a row of `second` holds, on its diagonals, all horizontal
+    displacements for one vertical displacement. 2 radius + 1 batched products therefore replace (2 radius + 1)^2 passes
+    over both maps, and the gradient needs only the two rearranged maps.
 
     Args:
         first: (B, C, H, W) float, of frame t.
         second: (B, C, H, W) float, of its neighbour.
-        radius: the farthest displacement, in steps.
-        stride: one step, in pixels of the map.
+        radius: largest displacement, in steps.
+        stride: length of a step, in pixels of the map.
 
     Returns:
         (B, (2 radius + 1)^2, H, W); channel i (2 radius + 1) + j is d = (dx, dy) = ((j - radius) stride,
         (i - radius) stride).
 
     Raises:
-        ValueError: if the maps differ in shape.
+        DWNetError: if the maps differ in shape.
     """
     if first.ndim != 4 or first.shape != second.shape:
         raise DWNetError(
@@ -46,7 +46,7 @@ def correlation(first: Tensor, second: Tensor, *, radius: int = 10, stride: int 
     bottom, right = rows * stride - height, blocks * block * stride - width
     margin = radius * stride
 
-    # Rows come first, so that shifting vertically is a view; then all that the products are batched over.
+    # Rows come first, so that a vertical shift is a view; the batch dimensions of the products follow.
     queries = F.pad(first, (0, right, 0, bottom))
     queries = queries.reshape(batch, channels, rows, stride, blocks, block, stride)
     queries = queries.permute(2, 0, 3, 6, 4, 5, 1).reshape(rows, -1, block, channels)
@@ -62,8 +62,8 @@ def correlation(first: Tensor, second: Tensor, *, radius: int = 10, stride: int 
 
 
 def _band(products: Tensor, steps: int) -> Tensor:
-    """The diagonals x, x + 1 .. x + steps - 1 of each row x: (N, b, b + steps - 1) to (N, b, steps)."""
+    """Returns columns x, x + 1 .. x + steps - 1 of each row x: (N, b, b + steps - 1) to (N, b, steps)."""
     count, block, reach = products.shape
-    # In rows one longer than they are, each row starts one further along: its diagonal becomes a column.
+    # With rows one element longer, each row starts one element later: diagonals become columns.
     skewed = F.pad(products.flatten(1), (0, block)).view(count, block, reach + 1)
     return skewed[..., :steps]

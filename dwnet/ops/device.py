@@ -1,4 +1,4 @@
-"""The device that a process computes on."""
+"""The device of a process."""
 
 import os
 
@@ -8,7 +8,7 @@ from dwnet.core.launch import Processes
 
 
 def device(processes: Processes) -> torch.device:
-    """A GPU of its own for each process of a machine, as far as there are any; else the CPU."""
+    """Returns the GPU of this process: local rank modulo number of GPUs; the CPU if there is no GPU."""
     if not torch.cuda.is_available():
         return torch.device("cpu")
     local = int(os.environ.get("LOCAL_RANK", processes.rank))

@@ -1,4 +1,4 @@
-"""The normalisation every ImageNet-trained network applies to images of 0..1 for itself."""
+"""ImageNet normalisation of images of 0..1, a part of each network."""
 
 import torch
 from torch import Tensor, nn
@@ -8,7 +8,7 @@ IMAGENET_STD = (0.229, 0.224, 0.225)
 
 
 class ImageNetNormalise(nn.Module):
-    """(B, 3, H, W) RGB 0..1 -> (x - mean) / std, of the same shape. Holds no entry in a state dict."""
+    """(x - mean) / std of ImageNet for (B, 3, H, W) RGB 0..1. It has no state dict entry."""
 
     mean: Tensor
     std: Tensor
@@ -19,5 +19,5 @@ class ImageNetNormalise(nn.Module):
         self.register_buffer("std", torch.tensor(IMAGENET_STD).view(3, 1, 1), persistent=False)
 
     def forward(self, image: Tensor) -> Tensor:
-        """Normalises (B, 3, H, W)."""
+        """Returns the normalised image (B, 3, H, W)."""
         return (image - self.mean) / self.std

@@ -1,18 +1,18 @@
-"""Resizing of maps and flows (`align_corners=False`: pixel centres are kept)."""
+"""Bilinear resizing of maps and flows, with `align_corners=False`."""
 
 import torch.nn.functional as F
 from torch import Tensor
 
 
 def resize(source: Tensor, size: tuple[int, int]) -> Tensor:
-    """Bilinear resizing of a (B, C, H, W) map to `size` = (h, w), pixel centres kept (`align_corners=False`)."""
+    """Returns a (B, C, H, W) map resized bilinearly to `size` = (h, w), with `align_corners=False`."""
     if tuple(source.shape[-2:]) == tuple(size):
         return source
     return F.interpolate(source, size=size, mode="bilinear", align_corners=False)
 
 
 def resize_flow(flow_px: Tensor, size: tuple[int, int]) -> Tensor:
-    """Resizes a flow, and scales its vectors to pixels of the new map.
+    """Returns a resized flow with its vectors scaled to pixels of the new map.
 
     Args:
         flow_px: (B, 2n, H, W) float: n flows, each (dx, dy).

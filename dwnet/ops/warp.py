@@ -1,4 +1,4 @@
-"""Eq. 1: warping a map along the flow, and the resizing of maps and flows. The only place that samples by a flow."""
+"""Eq. 1: warping a map along the flow. No other module samples along a flow."""
 
 import torch
 import torch.nn.functional as F
@@ -7,11 +7,11 @@ from torch import Tensor
 from dwnet.core.errors import DWNetError
 
 GROUP_CHANNELS = 32
-"""Channels that are sampled together on a CPU."""
+"""Channels sampled together on a CPU."""
 
 
 def pixel_grid(height: int, width: int, *, device: torch.device | None = None) -> Tensor:
-    """Pixel coordinates of an H x W map.
+    """Returns the pixel coordinates of an H x W map.
 
     Returns:
         (2, H, W) float32: channel 0 = x (0 .. W-1), channel 1 = y (0 .. H-1).
@@ -22,7 +22,7 @@ def pixel_grid(height: int, width: int, *, device: torch.device | None = None) -
 
 
 def sample(source: Tensor, positions_px: Tensor) -> Tensor:
-    """Bilinear samples of a map at real-valued pixel positions; what lies outside the map reads as 0.
+    """Returns bilinear samples of a map at real-valued pixel positions; the map is 0 outside.
 
     Args:
         source: (B, C, H, W) float.
@@ -32,7 +32,7 @@ def sample(source: Tensor, positions_px: Tensor) -> Tensor:
         (B, C, h, w) in the dtype of `source`.
     """
     height, width = source.shape[-2:]
-    # Positions stay in float32 (or better) under autocast: bf16 cannot tell pixel 300 from 301.
+    # Positions stay in float32 (or better) under autocast: bf16 cannot represent pixel 301.
     wide = torch.promote_types(torch.promote_types(positions_px.dtype, source.dtype), torch.float32)
     positions = positions_px.to(wide)
     grid_x = (2 * positions[:, 0] + 1) / width - 1
@@ -51,10 +51,10 @@ def sample(source: Tensor, positions_px: Tensor) -> Tensor:
 
 
 def _channel_groups(source: Tensor) -> int:
-    """In how many images of fewer channels a map is sampled.
+    """Returns the number of channel groups that are sampled as separate images.
 
-    PyTorch's CPU kernel runs its threads over images, so one image of many channels has one thread, and reads it with
-    long strides.
+    PyTorch's CPU kernel parallelises over images only. An image of many channels would run on one thread, with long
+    memory strides.
     """
     channels = source.shape[1]
     alone = source.device.type != "cpu" or torch.compiler.is_exporting()
@@ -62,7 +62,7 @@ def _channel_groups(source: Tensor) -> int:
 
 
 def inside(positions_px: Tensor, height: int, width: int) -> Tensor:
-    """Which positions lie within the pixel centres of an H x W map.
+    """Returns which positions lie within the pixel centres of an H x W map.
 
     Args:
         positions_px: (B, 2, h, w) float, (x, y) in pixels.
@@ -77,18 +77,18 @@ def inside(positions_px: Tensor, height: int, width: int) -> Tensor:
 
 
 def warp(source: Tensor, flow_px: Tensor) -> tuple[Tensor, Tensor]:
-    """Eq. 1: F^_t = warp(F_{t+k}, O): reads the neighbour's map where the flow says that frame t's pixels went.
+    """Eq. 1: F^_t = warp(F_{t+k}, O). Samples the neighbour's map at the positions that the flow points to.
 
     Args:
         source: (B, C, H, W) float, the neighbour's map F_{t+k}.
         flow_px: (B, 2, H, W) float, from t to t+k, in pixels of this map (`resize_flow` brings it there).
 
     Returns:
-        The warped map (B, C, H, W), 0 where nothing is known, and its validity mask (B, 1, H, W) bool: False where the
-        flow leaves the map.
+        The warped map (B, C, H, W), and its validity mask (B, 1, H, W) bool, False where the flow leaves the map. The
+        map is 0 outside.
 
     Raises:
-        ValueError: if the flow does not lie on the map.
+        DWNetError: if the flow and the map differ in batch or size.
     """
     if source.ndim != 4 or flow_px.shape != (source.shape[0], 2, *source.shape[2:]):
         raise DWNetError(

@@ -1,4 +1,4 @@
-"""Weight files of networks: reading them, and what differs where one belongs to another network."""
+"""Weight files of networks: reading them, and the differences to a network's state dict."""
 
 from collections.abc import Collection, Mapping
 from pathlib import Path
@@ -11,16 +11,16 @@ from dwnet.core.errors import DWNetError, first_line
 
 
 def read_weights(path: str | Path, *, what: str, names: str) -> dict[str, Tensor]:
-    """The tensors of a weight file, by name.
+    """Returns the tensors of a weight file by name.
 
     Args:
         path: .safetensors, or a PyTorch file that is a state dict or holds one as "state_dict", as NVIDIA's FlowNet2
-            checkpoint does. Nothing in it is executed (`weights_only`).
-        what: the weights are for, for the error.
-        names: that are allowed in place of a file, for the error.
+            checkpoint does. No code in it is executed (`weights_only`).
+        what: the kind of weights, for the error message.
+        names: words allowed in place of a file, for the error message.
 
     Raises:
-        ValueError: if the file is missing, unreadable, or holds no state dict.
+        DWNetError: if the file is missing, unreadable, or holds no state dict.
     """
     path = Path(path)
     if not path.is_file():
@@ -29,25 +29,25 @@ def read_weights(path: str | Path, *, what: str, names: str) -> dict[str, Tensor
         if path.suffix == ".safetensors":
             return load_file(path)
         content = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # what a broken file raises differs from format to format
+    except Exception as error:  # each format has its own exceptions
         raise DWNetError(
             f"{what} {path.name}: not a readable PyTorch or safetensors file ({first_line(error)})"
         ) from error
     state = content.get("state_dict", content) if isinstance(content, dict) else None
     if not isinstance(state, dict) or not state or not all(isinstance(value, Tensor) for value in state.values()):
-        raise DWNetError(f"{what} {path.name}: a PyTorch file, but no state dict (names and tensors)")
+        raise DWNetError(f"{what} {path.name}: a PyTorch file, but not a state dict (names and tensors)")
     return dict(state)
 
 
 def state_dict_mismatch(
     own: Mapping[str, Tensor], found: Mapping[str, Tensor], *, allowed: Collection[str] = ()
 ) -> str:
-    """What keeps a state dict from being loaded, in words; empty where it fits.
+    """Returns why a state dict cannot be loaded, in words; empty if it can.
 
     Args:
         own: the network's state dict.
-        found: the one to load.
-        allowed: names that it may have beyond the network's.
+        found: the state dict to load.
+        allowed: additional names that it may have.
     """
     kinds = {
         "missing": [key for key in own if key not in found],

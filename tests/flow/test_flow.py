@@ -10,16 +10,19 @@ import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import get_args
 
 import cv2
 import numpy as np
 import pytest
 import torch
 
+import dwnet.flow
+from dwnet.cli import options
 from dwnet.flow import FLOW_NAMES, dis_flow, flow_function
 from dwnet.flow.dis import DIS_PRESETS
 from dwnet.flow.dis_estimator import DISFlow
-from dwnet.flow.registry import FLOWS, build_flow
+from dwnet.flow.registry import FLOWS, FlowName, build_flow
 from dwnet.ops.warp import warp
 from dwnet.street import StreetScene
 
@@ -81,6 +84,12 @@ def test_no_torch_for_the_flow_that_needs_none() -> None:
     code = "import sys; from dwnet.flow import flow_function; flow_function('dis'); print('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"
+
+
+def test_the_door_gives_every_name_it_lists() -> None:
+    assert set(dwnet.flow.__all__) <= set(dir(dwnet.flow))
+    for name in dwnet.flow.__all__:
+        assert getattr(dwnet.flow, name) is not None
 
 
 def test_a_networks_flow_of_arrays_is_that_of_tensors(tmp_path: Path) -> None:
@@ -180,7 +189,7 @@ def test_unknown_names_are_refused() -> None:
             ValueError, match="unknown flow 'pwcnet', allowed are dis, raft_small, raft_large, flownet2"
         ):
             build("pwcnet")
-    assert tuple(FLOWS) == FLOW_NAMES
+    assert tuple(FLOWS) == FLOW_NAMES == get_args(FlowName) == get_args(options.FlowName)
 
 
 def test_dis_takes_no_weights_and_is_not_trained() -> None:
@@ -188,7 +197,8 @@ def test_dis_takes_no_weights_and_is_not_trained() -> None:
         assert isinstance(build_flow("dis", weights=weights), DISFlow)
     for build in (build_flow, flow_function):
         with pytest.raises(
-            ValueError, match=r"flow 'dis' with weights 'raft.pth': it has no parameters; flows that have"
+            ValueError,
+            match=r"flow 'dis' with weights 'raft.pth': it has no parameters; flows with parameters are raft",
         ):
             build("dis", weights="raft.pth")
     with pytest.raises(ValueError, match="flow 'dis' to be trained: it has no parameters"):

@@ -420,14 +420,12 @@ def test_files_of_others_are_refused(tmp_path: Path) -> None:
     ):
         build_flow("flownet2", weights=tmp_path / "small.safetensors")
     torch.save({"epoch": 1, "state_dict": None}, tmp_path / "empty.pth")
-    with pytest.raises(ValueError, match=r"empty.pth: a PyTorch file, but no state dict"):
+    with pytest.raises(ValueError, match=r"empty.pth: a PyTorch file, but not a state dict"):
         build_flow("flownet2", weights=tmp_path / "empty.pth")
     (tmp_path / "broken.pth").write_bytes(b"no weights")
     with pytest.raises(ValueError, match=r"broken.pth: not a readable PyTorch or safetensors file"):
         build_flow("flownet2", weights=tmp_path / "broken.pth")
-    with pytest.raises(
-        ValueError, match=r"missing.pth': no such file; allowed are 'published', 'none' or a weight file"
-    ):
+    with pytest.raises(ValueError, match=r"missing.pth': no such file; allowed are 'none' or a weight file"):
         build_flow("flownet2", weights=tmp_path / "missing.pth")
 
 

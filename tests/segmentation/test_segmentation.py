@@ -328,7 +328,7 @@ def test_weights_that_do_not_fit_are_refused(tmp_path: Path) -> None:
         with pytest.raises(ValueError, match=f"{name}: not a readable PyTorch or safetensors file"):
             Backbone("mobilenetv2", weights=tmp_path / name)
     torch.save([torch.zeros(1)], tmp_path / "list.pth")
-    with pytest.raises(ValueError, match=r"list\.pth: a PyTorch file, but no state dict"):
+    with pytest.raises(ValueError, match=r"list\.pth: a PyTorch file, but not a state dict"):
         Backbone("mobilenetv2", weights=tmp_path / "list.pth")
     source = timm.create_model("mobilenetv2_100", features_only=True).state_dict()
     first = next(iter(source))

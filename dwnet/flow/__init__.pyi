@@ -1,0 +1,11 @@
+from .base import FlowEstimator as FlowEstimator
+from .dis import dis_flow as dis_flow
+from .dis_estimator import DISFlow as DISFlow
+from .flownet2 import FlowNet2Flow as FlowNet2Flow
+from .raft import RAFTFlow as RAFTFlow
+from .registry import FLOW_NAMES as FLOW_NAMES
+from .registry import NETWORK_FLOWS as NETWORK_FLOWS
+from .registry import FlowFunction as FlowFunction
+from .registry import FlowName as FlowName
+from .registry import build_flow as build_flow
+from .registry import flow_function as flow_function
