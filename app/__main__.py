@@ -13,7 +13,7 @@ import tyro
 os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
 
 from dwnet.cli.demo import PageOptions
-from dwnet.comparison.networks import load_networks
+from dwnet.comparison import load_networks
 from dwnet.core.bundled import models_folder, sample_clip
 from dwnet.core.errors import DWNetError
 

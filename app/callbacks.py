@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import gradio as gr
 
-from dwnet.comparison.compare import ComparedFrame, ComparisonFiles, Networks, compare
+from dwnet.comparison import ComparedFrame, ComparisonFiles, Networks, compare
 from dwnet.video import open_video
 
 from .curve import FlickerCurve

@@ -8,8 +8,7 @@ from html import escape
 import cv2
 import numpy as np
 
-from dwnet.comparison.compare import ComparedFrame, MethodSummary
-from dwnet.comparison.report import BASELINE, relative_percent
+from dwnet.comparison import BASELINE, ComparedFrame, MethodSummary, relative_percent
 from dwnet.viz import flow_legend, flow_to_rgb
 
 from .curve import FlickerCurve

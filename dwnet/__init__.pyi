@@ -1,6 +1,6 @@
 from . import metrics as metrics
 from .adapters import adapt as adapt
-from .comparison.compare import compare as compare
+from .comparison.stream import compare as compare
 from .comparison.networks import load_networks as load_networks
 from .core.classes import IGNORE_LABEL as IGNORE_LABEL
 from .core.classes import ClassSet as ClassSet

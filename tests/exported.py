@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 import onnx
-import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 CLASSES = ("Red", "Green", "Blue")
@@ -174,12 +173,6 @@ def write_models(folder: Path) -> Path:
     write_segmenter(folder / "dwnet.onnx", "dwnet", weight=np.zeros((3, 3)))
     write_flow_refinement(folder / "flow_refinement.onnx")
     return folder
-
-
-@pytest.fixture(scope="session")
-def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with the four tiny networks."""
-    return write_models(tmp_path_factory.mktemp("models"))
 
 
 def textured_frame(index: int = 0, size: tuple[int, int] = (64, 128), shift_px: int = 0) -> np.ndarray:

@@ -6,6 +6,7 @@ import tyro
 
 from dwnet.cli.options import FlowName
 from dwnet.core.progress import Progress
+from dwnet.core.tables import markdown_table, number_cell
 
 
 def compare(
@@ -19,21 +20,20 @@ def compare(
     flow: FlowName = "dis",
     flow_weights: str = "published",
 ) -> None:
-    """Compare exported networks on a clip, as the page does: side-by-side MP4, CSV a frame, JSON report.
+    """Compare exported networks on a clip, as the page does: side-by-side MP4, CSV per frame, JSON report.
 
     Args:
         clip: a video file, or a folder of images.
-        models: folder of exported networks, one a method, the baseline among them; default: the bundled ones.
+        models: folder of exported networks, one per method, the baseline among them; default: the bundled ones.
         output: folder for the files.
-        max_side: the frames' longer side is reduced to this, in pixels.
-        every: takes every n-th frame.
-        limit: at most so many frames.
-        flow: what flicker is measured along, and methods warp by.
-        flow_weights: of the flow: published, or a file.
+        max_side: reduce the longer side of the frames to this, in pixels.
+        every: take every n-th frame.
+        limit: compare at most so many frames.
+        flow: optical flow along which flicker is measured and methods warp.
+        flow_weights: weights of the flow: published, or a file.
     """
-    from dwnet.comparison.compare import compare as run
-    from dwnet.comparison.networks import load_networks
-    from dwnet.comparison.report import ComparisonFiles
+    from dwnet.comparison import ComparisonFiles, load_networks
+    from dwnet.comparison import compare as run
     from dwnet.core.bundled import models_folder
 
     progress, frame = Progress(clip.name), None
@@ -51,10 +51,12 @@ def compare(
         progress(frame.compared, frame.expected or frame.compared)
     progress.close()
     assert frame is not None  # `run` refuses a clip without frames
-    print("| method | flips % | temporal consistency % | median ms per frame | mean ms |\n|---|---|---|---|---|")
+    headings = ("method", "flips %", "temporal consistency %", "median ms per frame", "mean ms")
+    rows = []
     for method, summary in frame.summaries.items():
         cells = [summary.flips_percent, summary.temporal_consistency_percent]
         cells += [summary.latency_ms_median, summary.latency_ms_mean]
-        print(f"| {method} | {' | '.join('-' if cell is None else f'{cell:.2f}' for cell in cells)} |")
+        rows.append([method, *map(number_cell, cells)])
+    print(markdown_table(headings, rows))
     files = ComparisonFiles.beside(output, Path(clip.name))
     print(f"\n{frame.compared} frames; {files.video}, {files.csv}, {files.json}")

@@ -1,0 +1,23 @@
+"""Several exported networks on one clip: labels, flips and times side by side (`dwnet compare`, and the page)."""
+
+from dwnet.comparison.files import ComparisonFiles, ComparisonWriter
+from dwnet.comparison.frame import Comparator, ComparedFrame, MethodFrame
+from dwnet.comparison.networks import BASELINE, Networks, load_networks
+from dwnet.comparison.report import MethodSummary, relative_percent
+from dwnet.comparison.settings import ComparisonSettings
+from dwnet.comparison.stream import compare
+
+__all__ = [
+    "BASELINE",
+    "Comparator",
+    "ComparedFrame",
+    "ComparisonFiles",
+    "ComparisonSettings",
+    "ComparisonWriter",
+    "MethodFrame",
+    "MethodSummary",
+    "Networks",
+    "compare",
+    "load_networks",
+    "relative_percent",
+]

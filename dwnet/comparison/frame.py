@@ -1,19 +1,18 @@
-"""One frame of a comparison: every method's labels, time and flips, and the flow they are counted along."""
+"""One frame of a comparison: labels, time and flips of every method, and the flow along which flips are counted."""
 
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
-from dwnet.comparison.networks import Networks
-from dwnet.comparison.report import BASELINE, FrameTable, MethodSummary, Spread, report
+from dwnet.comparison.networks import BASELINE, Networks
+from dwnet.comparison.report import MethodSummary, Outcome
+from dwnet.comparison.spread import Spread
 from dwnet.deploy.runtime import OnnxNetwork, OnnxSegmenter
 from dwnet.flow.registry import FlowFunction
 from dwnet.metrics import FlickerMeter, occlusion_mask
-from dwnet.video import VideoFrame
-from dwnet.video import is_scene_cut
+from dwnet.video import VideoFrame, is_scene_cut
 from dwnet.viz import overlay
 
 
@@ -24,57 +23,72 @@ class MethodFrame:
     labels: np.ndarray
     """uint8 (H, W) class ids."""
     overlay: np.ndarray
-    """uint8 (H, W, 3): the classes' colours over the frame."""
+    """uint8 (H, W, 3): the colours of the classes over the frame."""
     latency_ms: float
-    """Image to labels, with the flow where the method needs it (`compare_report.LATENCY_CONTAINS`)."""
+    """Image to labels, with the flow where the method needs it (`report.LATENCY_CONTAINS`)."""
     flow_ms: float
-    """The flow's part of it; 0 where the method needs none."""
+    """The part of the latency that is flow; 0 where the method needs none."""
     flips_percent: float | None
     """Label flips since the previous compared frame, along the flow; None if nothing can be compared."""
 
 
 @dataclass(frozen=True)
 class ComparedFrame:
-    """One frame of the clip and what every method made of it."""
+    """One frame of the clip, and the results of every method on it."""
 
     index: int
     """In the clip, from 0."""
     pts_seconds: float
     compared: int
-    """How many frames have been compared, this one included."""
+    """Number of compared frames, including this one."""
     expected: int | None
-    """How many there will be, as far as the file tells; it can be wrong by a few."""
+    """Number of frames that will be compared, by the file's own count, which can be wrong by a few; None if unknown."""
     image: np.ndarray
     """uint8 (H, W, 3), at the working size."""
     methods: Mapping[str, MethodFrame]
     summaries: Mapping[str, MethodSummary]
     """Per method, over all frames so far."""
     scene_cut: bool
-    """Taken for the first frame of another shot: nothing is compared across it."""
+    """Whether this is the first frame of another shot: nothing is compared across a cut."""
     coarse_flow_px: np.ndarray | None
     """float32 (2, H, W) to the previous compared frame, in pixels; None for the first frame and at a scene cut."""
     refined_flow_px: np.ndarray | None
-    """The same after the flow-refinement network; None also without one."""
+    """The same after the flow-refinement network; None also without such a network."""
     comparable_percent: float | None
     """Share of pixels that have a match in the previous compared frame."""
 
 
+@dataclass(frozen=True)
+class _Motion:
+    """The motion to the previous compared frame."""
+
+    coarse_px: np.ndarray
+    """float32 (2, H, W)."""
+    refined_px: np.ndarray | None
+    visible: np.ndarray
+    """bool (H, W), pixels that the previous frame shows."""
+    coarse_ms: float
+
+
 class Comparator:
-    """Runs every method on frame after frame of one clip, and adds up what it finds.
+    """Runs every method on each frame of one clip, and adds up the results.
 
     Args:
-        networks: what to compare; several comparators may share them.
-        flow: the flow that methods warp by and flips are counted along.
+        networks: several comparators may share them.
+        flow: methods warp by it, and flips are counted along it.
         opacity: of the colours over the frame, 0..1.
+        expected: number of frames that will come, as far as it is known.
     """
 
-    def __init__(self, networks: Networks, flow: FlowFunction, opacity: float) -> None:
+    def __init__(
+        self, networks: Networks, flow: FlowFunction, *, opacity: float = 0.6, expected: int | None = None
+    ) -> None:
         self.networks = networks
-        self._segmenters = {method: network.fresh() for method, network in networks.segmenters.items()}
-        self.flow = flow
-        self.opacity = opacity
         self.compared = 0
-        self.scene_cuts = 0
+        """Frames so far."""
+        self._segmenters = {method: network.fresh() for method, network in networks.segmenters.items()}
+        self._flow, self._opacity, self._expected = flow, opacity, expected
+        self._scene_cuts = 0
         self._previous: ComparedFrame | None = None
         self._flicker = {method: FlickerMeter(len(networks.classes)) for method in networks.segmenters}
         self._latency, self._ratio, self._flow_latency = (
@@ -82,40 +96,15 @@ class Comparator:
         )
 
     def step(self, frame: VideoFrame) -> ComparedFrame:
-        """Run every method on the next frame and compare it with the one before."""
+        """Runs every method on the next frame and compares it with the frame before."""
         image = frame.image
         if self._previous is None:
             self._warm_up(image)
         scene_cut = self._previous is not None and is_scene_cut(self._previous.image, image)
-        self.scene_cuts += scene_cut
+        self._scene_cuts += scene_cut
         previous = None if scene_cut else self._previous
-        coarse_flow, refined_flow, visible, coarse_ms = None, None, None, 0.0
-        if previous is not None:
-            coarse_flow, coarse_ms = self._timed_flow(image, previous.image)
-            visible = occlusion_mask(coarse_flow, self.flow(previous.image, image))
-            if self.networks.flow_refinement is not None:
-                refined_flow = self.networks.flow_refinement.refine(image, previous.image, coarse_flow)
-        results = {}
-        for method in self._in_turn():
-            network = self._segmenters[method]
-            if previous is None:
-                network.reset()
-            flow_px, flow_ms = None, 0.0
-            if previous is not None and network.reference is previous.image:
-                flow_px, flow_ms = coarse_flow, coarse_ms
-            elif network.reference is not None:
-                flow_px, flow_ms = self._timed_flow(image, network.reference)
-            labels, latency_ms = self._segment(network, image, flow_px)
-            latency_ms += flow_ms
-            self._latency[method].update(latency_ms)
-            if flow_px is not None:
-                self._flow_latency[method].update(flow_ms)
-            flips_percent = None
-            if previous is not None and coarse_flow is not None:
-                before = previous.methods[method].labels
-                flips_percent = self._flicker[method].update(before, labels, coarse_flow, visible)
-            painted = overlay(image, labels, self.networks.palette, opacity=self.opacity)
-            results[method] = MethodFrame(labels, painted, latency_ms, flow_ms, flips_percent)
+        motion = None if previous is None else self._motion(image, previous.image)
+        results = {method: self._run(method, image, previous, motion) for method in self._in_turn()}
         for method, result in results.items():
             self._ratio[method].update(result.latency_ms / results[BASELINE].latency_ms)
         self.compared += 1
@@ -124,49 +113,67 @@ class Comparator:
             index=frame.index,
             pts_seconds=frame.pts_seconds,
             compared=self.compared,
-            expected=None,
+            expected=self._expected,
             image=image,
             methods=methods,
-            summaries={method: self._summary(method) for method in methods},
+            summaries=self._summaries(),
             scene_cut=scene_cut,
-            coarse_flow_px=coarse_flow,
-            refined_flow_px=refined_flow,
-            comparable_percent=None if visible is None else 100 * float(visible.mean()),
+            coarse_flow_px=None if motion is None else motion.coarse_px,
+            refined_flow_px=None if motion is None else motion.refined_px,
+            comparable_percent=None if motion is None else 100 * float(motion.visible.mean()),
         )
         return self._previous
 
-    def write_row(self, table: FrameTable, frame: ComparedFrame) -> None:
-        """Add a frame to the CSV table."""
-        table.write(
-            frame=frame.index,
-            pts_seconds=frame.pts_seconds,
-            scene_cut=frame.scene_cut,
-            comparable_percent=frame.comparable_percent,
-            measured={
-                method: (result.flips_percent, result.latency_ms, result.flow_ms)
-                for method, result in frame.methods.items()
-            },
-        )
-
-    def report(self, clip: Mapping[str, Any], settings: Mapping[str, Any], *, stopped_early: bool) -> dict[str, Any]:
-        """The JSON report of the frames so far."""
+    def outcome(self) -> Outcome:
+        """Returns the figures of the frames so far."""
         networks: list[OnnxNetwork] = list(self.networks.segmenters.values())
         if self.networks.flow_refinement is not None:
             networks.append(self.networks.flow_refinement)
-        return report(
-            clip=clip,
-            settings=settings,
+        return Outcome(
+            summaries=self._summaries(),
             classes=self.networks.classes,
-            summaries={method: self._summary(method) for method in self.networks.segmenters},
             networks=[network.info for network in networks],
             frames_compared=self.compared,
-            scene_cuts=self.scene_cuts,
-            stopped_early=stopped_early,
-            threads=networks[0].session.get_session_options().intra_op_num_threads,
+            scene_cuts=self._scene_cuts,
+            threads_per_network=networks[0].session.get_session_options().intra_op_num_threads,
         )
 
+    def _motion(self, image: np.ndarray, previous: np.ndarray) -> _Motion:
+        coarse, coarse_ms = self._timed_flow(image, previous)
+        visible = occlusion_mask(coarse, self._flow(previous, image))
+        refinement = self.networks.flow_refinement
+        refined = None if refinement is None else refinement.refine(image, previous, coarse)
+        return _Motion(coarse, refined, visible, coarse_ms)
+
+    def _run(
+        self, method: str, image: np.ndarray, previous: ComparedFrame | None, motion: _Motion | None
+    ) -> MethodFrame:
+        """Runs one method on a frame, and counts its time and its flips."""
+        network = self._segmenters[method]
+        if previous is None:
+            network.reset()
+        flow_px, flow_ms = None, 0.0
+        if previous is not None and motion is not None and network.reference is previous.image:
+            flow_px, flow_ms = motion.coarse_px, motion.coarse_ms
+        elif network.reference is not None:
+            flow_px, flow_ms = self._timed_flow(image, network.reference)
+        labels, network_ms = self._segment(network, image, flow_px)
+        latency_ms = network_ms + flow_ms
+        self._latency[method].update(latency_ms)
+        if flow_px is not None:
+            self._flow_latency[method].update(flow_ms)
+        flips_percent = None
+        if previous is not None and motion is not None:
+            before = previous.methods[method].labels
+            flips_percent = self._flicker[method].update(before, labels, motion.coarse_px, motion.visible)
+        painted = overlay(image, labels, self.networks.palette, opacity=self._opacity)
+        return MethodFrame(labels, painted, latency_ms, flow_ms, flips_percent)
+
     def _in_turn(self) -> list[str]:
-        """The methods, each frame another one first: what runs first finds the caches as the video reader left them."""
+        """Returns the methods in the order in which they run; another one runs first on each frame.
+
+        The first one finds the caches as the video reader left them.
+        """
         methods = list(self._segmenters)
         first = self.compared % len(methods)
         return methods[first:] + methods[:first]
@@ -174,24 +181,27 @@ class Comparator:
     def _segment(
         self, network: OnnxSegmenter, image: np.ndarray, flow_px: np.ndarray | None
     ) -> tuple[np.ndarray, float]:
-        """Labels, and the milliseconds from image to labels without the flow."""
+        """Returns the labels, and the milliseconds from image to labels without the flow."""
         start = time.perf_counter()
         labels = network.labels(image, flow_px)
         return labels, 1000 * (time.perf_counter() - start)
 
     def _timed_flow(self, image: np.ndarray, reference: np.ndarray) -> tuple[np.ndarray, float]:
-        """The flow from the frame to one before, and its milliseconds."""
+        """Returns the flow from the frame to an earlier one, and its milliseconds."""
         start = time.perf_counter()
-        flow_px = self.flow(image, reference)
+        flow_px = self._flow(image, reference)
         return flow_px, 1000 * (time.perf_counter() - start)
 
     def _warm_up(self, image: np.ndarray) -> None:
-        """Run everything once: the first run at a new size allocates, and would be measured as the method's time."""
-        still = self.flow(image, image)
+        """Runs everything once: the first run at a new size allocates, and must not count as time of the method."""
+        still = self._flow(image, image)
         for network in self._segmenters.values():
             network.labels(image)
             if network.reference is not None:
                 network.labels(image, still)
+
+    def _summaries(self) -> dict[str, MethodSummary]:
+        return {method: self._summary(method) for method in self._segmenters}
 
     def _summary(self, method: str) -> MethodSummary:
         flicker = self._flicker[method].compute()

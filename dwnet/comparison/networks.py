@@ -4,7 +4,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from dwnet.comparison.report import BASELINE
 from dwnet.core.errors import DWNetError
 from dwnet.deploy.runtime import (
     NetworkFileError,
@@ -14,8 +13,10 @@ from dwnet.deploy.runtime import (
     load,
 )
 
+BASELINE = "baseline"
+"""The method that all others are compared with."""
 METHOD_ORDER = ("baseline", "keyframe", "static_warp", "dwnet")
-"""How the known methods are shown; others follow."""
+"""The order in which known methods are shown; others follow."""
 
 
 @dataclass(frozen=True)
@@ -23,9 +24,9 @@ class Networks:
     """The networks of one comparison; `load_networks` reads them from a folder."""
 
     segmenters: Mapping[str, OnnxSegmenter]
-    """By method, the baseline among them, all with the same classes."""
+    """By method; includes the baseline; all have the same classes."""
     flow_refinement: OnnxFlowRefinement | None
-    """For the refined flow that is shown; no method uses it at inference."""
+    """Refines the flow that is shown; no method uses it at inference."""
 
     def __post_init__(self) -> None:
         if BASELINE not in self.segmenters:
@@ -34,25 +35,25 @@ class Networks:
 
     @property
     def classes(self) -> tuple[str, ...]:
-        """Names by class id."""
+        """Names of the classes by id."""
         return self.segmenters[BASELINE].info.classes
 
     @property
     def palette(self) -> tuple[tuple[int, int, int], ...]:
-        """RGB 0..255 by class id."""
+        """Colours of the classes by id, RGB 0..255."""
         return self.segmenters[BASELINE].info.palette
 
 
 def load_networks(folder: str | Path, *, threads: int | None = None) -> Networks:
-    """Open every `.onnx` file in a folder.
+    """Opens every `.onnx` file in a folder.
 
     Args:
-        folder: holds one network per method, the baseline among them, and at most one flow refinement.
+        folder: holds one network per method, also the baseline, and at most one flow refinement.
         threads: CPU threads of one run; None takes every CPU this process may use.
 
     Raises:
         NetworkFileError: no such folder, no baseline, two files of one method, differing classes, or a file that
-            is no exported network.
+            is not an exported network.
     """
     folder = Path(folder)
     paths = sorted(folder.glob("*.onnx"))

@@ -25,11 +25,9 @@ from app.main import build
 from app.render import curve_html, legend_html, note_html, panels_html, status_html, table_html
 from app.style import CSS, theme
 from dwnet.cli.demo import PageOptions
-from dwnet.comparison.compare import MethodSummary, load_networks
+from dwnet.comparison import MethodSummary, load_networks
 from dwnet.video import VideoWriter
-from tests.exported import CLASSES, PALETTE, models, textured_frame, write_clip
-
-__all__ = ["models"]
+from tests.exported import CLASSES, PALETTE, textured_frame, write_clip
 
 METHODS = ("baseline", "static_warp", "dwnet")
 PAGE = SimpleNamespace(session_hash="page")

@@ -7,9 +7,7 @@ from pathlib import Path
 import pytest
 
 from dwnet.cli.main import main
-from tests.exported import models, textured_frame, write_clip
-
-__all__ = ["models"]  # a fixture
+from tests.exported import textured_frame, write_clip
 
 
 def test_writes_the_video_the_table_and_the_report(models: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]):

@@ -1,6 +1,6 @@
 """The streaming comparison: what it yields is what the networks answer, flips and times are those of the definitions,
 files appear whole or not at all, and memory does not grow with the clip. The networks are the tiny ones of
-`app_fixtures`, whose labels are known from the frames alone.
+`tests/exported.py`, whose labels are known from the frames alone.
 """
 
 import csv
@@ -15,23 +15,32 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-import dwnet.comparison.compare as compare_module
-from dwnet.comparison.compare import ComparedFrame, ComparisonFiles, Networks, compare, load_networks
-from dwnet.comparison.report import FrameTable, Spread, relative_percent, write_json
+from dwnet.comparison import (
+    ComparedFrame,
+    ComparisonFiles,
+    ComparisonSettings,
+    MethodFrame,
+    Networks,
+    compare,
+    load_networks,
+    relative_percent,
+    stream,
+)
+from dwnet.comparison.files import frame_columns, frame_row, write_json
+from dwnet.comparison.spread import Spread
+from dwnet.core.errors import DWNetError
+from dwnet.core.tables import CsvTable
 from dwnet.deploy.runtime import NetworkFileError
 from dwnet.metrics import flip_rate
 from dwnet.video import VideoError, open_video
 from tests.exported import (
     metadata,
-    models,
     textured_frame,
     write_clip,
     write_keyframe,
     write_models,
     write_segmenter,
 )
-
-__all__ = ["models"]
 
 FRAMES = 6
 
@@ -111,7 +120,7 @@ def test_static_warp_pays_for_its_flow_and_the_others_do_not(
         threading.Event().wait(0.05)
         return np.zeros((2, *frame.shape[:2]), np.float32)
 
-    monkeypatch.setattr(compare_module, "flow_function", lambda name, *, weights: slow_flow)
+    monkeypatch.setattr(stream, "flow_function", lambda name, *, weights: slow_flow)
     frames = run(blinking, networks, tmp_path, limit=3)
     assert frames[0].methods["static_warp"].flow_ms == 0
     for frame in frames[1:]:
@@ -144,7 +153,7 @@ def test_key_frames_cost_no_flow_and_the_others_the_one_to_their_key_frame(
         threading.Event().wait(0.02)
         return np.zeros((2, *frame.shape[:2]), np.float32)
 
-    monkeypatch.setattr(compare_module, "flow_function", lambda name, *, weights: slow_flow)
+    monkeypatch.setattr(stream, "flow_function", lambda name, *, weights: slow_flow)
     networks = load_networks(folder, threads=1)
     assert list(networks.segmenters) == ["baseline", "keyframe", "static_warp", "dwnet"]
     for interval, expected in ((2, [False, True] * 3), (3, [False, True, True] * 2)):
@@ -176,7 +185,7 @@ def test_another_flow_is_used_and_named(
         asked.append((name, weights))
         return lambda frame, neighbour: np.full((2, *frame.shape[:2]), 0.25, np.float32)
 
-    monkeypatch.setattr(compare_module, "flow_function", record)
+    monkeypatch.setattr(stream, "flow_function", record)
     frames = run(blinking, networks, tmp_path, flow="flownet2", flow_weights=tmp_path / "flownet2.pth", limit=2)
     assert asked == [("flownet2", tmp_path / "flownet2.pth")]
     assert frames[1].coarse_flow_px is not None
@@ -326,7 +335,7 @@ def test_a_failure_midway_leaves_nothing_and_older_files_alone(
 ) -> None:
     older = ComparisonFiles.beside(tmp_path, blinking).csv
     older.write_text("from an earlier run")
-    monkeypatch.setattr(compare_module, "flow_function", lambda name, *, weights: failing(5))
+    monkeypatch.setattr(stream, "flow_function", lambda name, *, weights: failing(5))
     with pytest.raises(RuntimeError, match="no flow today"):
         run(blinking, networks, tmp_path)
     assert list(tmp_path.iterdir()) == [older]
@@ -396,7 +405,7 @@ def test_memory_does_not_grow_with_the_clip(
     thirtieth of a frame kept for each frame would show.
     """
     # How many frames wait in the queue differs from moment to moment; with one place it differs by one at most.
-    monkeypatch.setattr("dwnet.comparison.compare.PREFETCHED_FRAMES", 1)
+    monkeypatch.setattr(stream, "PREFETCHED_FRAMES", 1)
     clip = write_clip(tmp_path / "long.mp4", [textured_frame(index, shift_px=1) for index in range(90)])
     held, frame_bytes = [], 0
     tracemalloc.start()
@@ -475,12 +484,39 @@ def test_json_refuses_nan(tmp_path: Path) -> None:
         write_json(tmp_path / "bad.json", {"value": float("nan")})
 
 
-def test_frame_table_leaves_unknown_cells_empty(tmp_path: Path) -> None:
-    with FrameTable(tmp_path / "table.csv", ["baseline"]) as table:
-        table.write(
-            frame=3, pts_seconds=0.5, scene_cut=True, comparable_percent=None, measured={"baseline": (None, 1.5, 0.0)}
-        )
+def test_the_table_leaves_unknown_cells_empty(tmp_path: Path) -> None:
+    picture = np.zeros((2, 2, 3), np.uint8)
+    found = MethodFrame(picture[..., 0], picture, latency_ms=1.5, flow_ms=0.0, flips_percent=None)
+    frame = ComparedFrame(
+        index=3,
+        pts_seconds=0.5,
+        compared=1,
+        expected=None,
+        image=picture,
+        methods={"baseline": found},
+        summaries={},
+        scene_cut=True,
+        coarse_flow_px=None,
+        refined_flow_px=None,
+        comparable_percent=None,
+    )
+    with CsvTable(tmp_path / "table.csv", frame_columns(["baseline"])) as table:
+        table.write(frame_row(frame, ["baseline"]))
     assert (tmp_path / "table.csv").read_text().splitlines() == [
         "frame,pts_seconds,scene_cut,comparable_percent,baseline_flips_percent,baseline_latency_ms,baseline_flow_ms",
         "3,0.500000,1,,,1.500,0.000",
     ]
+
+
+def test_wrong_settings_are_an_error_before_the_first_frame(blinking: Path, networks: Networks, tmp_path: Path) -> None:
+    with pytest.raises(DWNetError, match="every is at least 1"):
+        compare(blinking, networks, output_dir=tmp_path / "out", every=0)
+    assert not (tmp_path / "out").exists()
+
+
+def test_frames_that_settings_expect() -> None:
+    settings = ComparisonSettings(every=3, limit=4)
+    assert [settings.expected_frames(frames) for frames in (None, 0, 1, 7, 100)] == [4, 4, 1, 3, 4]
+    assert settings.stop_index() == 10
+    assert ComparisonSettings(every=3).stop_index() is None
+    assert [settings.video_fps(fps) for fps in (30, 1e6, 0.1)] == [10, 120, 0.5]

@@ -21,9 +21,7 @@ from dwnet.deploy.runtime import (
     check_same_classes,
     load,
 )
-from tests.exported import CLASSES, PALETTE, metadata, models, write_keyframe, write_segmenter
-
-__all__ = ["models"]
+from tests.exported import CLASSES, PALETTE, metadata, write_keyframe, write_segmenter
 
 
 def random_image(height: int, width: int, seed: int = 0) -> np.ndarray:

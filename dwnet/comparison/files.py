@@ -1,0 +1,126 @@
+"""The files of a comparison: side-by-side MP4, a CSV row for each frame, and the JSON report."""
+
+import json
+import shutil
+import tempfile
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dwnet.comparison.frame import ComparedFrame
+from dwnet.core.tables import CsvTable
+from dwnet.video import VideoWriter
+from dwnet.viz import caption, grid
+
+
+@dataclass(frozen=True)
+class ComparisonFiles:
+    """Paths of the files of a finished comparison."""
+
+    video: Path
+    csv: Path
+    json: Path
+
+    @classmethod
+    def beside(cls, folder: Path, clip: Path) -> Self:
+        """Returns paths in `folder` named after the clip: ``street_comparison.mp4``, .csv and .json for street.mp4."""
+        stem = f"{clip.stem}_comparison"
+        return cls(folder / f"{stem}.mp4", folder / f"{stem}.csv", folder / f"{stem}.json")
+
+
+class ComparisonWriter:
+    """Writes the files of a comparison frame by frame, as a context manager.
+
+    The files grow in a temporary folder inside `folder`; `publish` moves them to their place. Without `publish`, or
+    after an exception, nothing is left, and older files of the same names stay as they are.
+
+    Args:
+        folder: where the files go; made if missing.
+        clip: name of the clip, for the names of the files.
+        methods: in the order of the columns.
+        fps: frame rate of the video.
+    """
+
+    def __init__(self, folder: Path, clip: str, methods: Sequence[str], fps: float) -> None:
+        self._folder, self._clip, self._methods, self._fps = folder, Path(clip), tuple(methods), fps
+
+    def __enter__(self) -> Self:
+        self._new_folder = not self._folder.exists()
+        self._folder.mkdir(parents=True, exist_ok=True)
+        self._scratch = Path(tempfile.mkdtemp(prefix=".comparison-", dir=self._folder))
+        self._written = ComparisonFiles.beside(self._scratch, self._clip)
+        self._open_files = ExitStack()
+        self._table = self._open_files.enter_context(CsvTable(self._written.csv, frame_columns(self._methods)))
+        self._video: VideoWriter | None = None
+        return self
+
+    def write(self, frame: ComparedFrame) -> None:
+        """Adds a frame to the video and to the table."""
+        picture = side_by_side(frame)
+        if self._video is None:
+            size = (picture.shape[1], picture.shape[0])
+            self._video = self._open_files.enter_context(VideoWriter(self._written.video, fps=self._fps, size=size))
+        self._video.write(picture)
+        self._table.write(frame_row(frame, self._methods))
+
+    def publish(self, report: Mapping[str, Any]) -> ComparisonFiles:
+        """Closes the files, writes the report, and moves all three to their place."""
+        self._open_files.close()
+        write_json(self._written.json, report)
+        final = ComparisonFiles.beside(self._folder, self._clip)
+        self._written.video.replace(final.video)
+        self._written.csv.replace(final.csv)
+        self._written.json.replace(final.json)
+        return final
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            self._open_files.close()
+        finally:
+            shutil.rmtree(self._scratch, ignore_errors=True)
+            if self._new_folder and not any(self._folder.iterdir()):
+                self._folder.rmdir()
+
+
+def frame_columns(methods: Sequence[str]) -> list[str]:
+    """Returns the headings of the CSV file."""
+    columns = ["frame", "pts_seconds", "scene_cut", "comparable_percent"]
+    for method in methods:
+        columns += [f"{method}_flips_percent", f"{method}_latency_ms", f"{method}_flow_ms"]
+    return columns
+
+
+def frame_row(frame: ComparedFrame, methods: Sequence[str]) -> list[object]:
+    """Returns the CSV row of a frame. Cells are empty where there is no frame to compare with."""
+    row: list[object] = [frame.index, f"{frame.pts_seconds:.6f}", int(frame.scene_cut)]
+    row.append(_percent_cell(frame.comparable_percent))
+    for method in methods:
+        found = frame.methods[method]
+        row += [_percent_cell(found.flips_percent), f"{found.latency_ms:.3f}", f"{found.flow_ms:.3f}"]
+    return row
+
+
+def side_by_side(frame: ComparedFrame) -> NDArray[np.uint8]:
+    """Returns uint8 (H', W', 3): the input and the overlay of each method in two columns, with names and flips."""
+    tiles = [caption(frame.image, f"input  {frame.pts_seconds:.2f} s")]
+    for method, found in frame.methods.items():
+        flips = "" if found.flips_percent is None else f"  {found.flips_percent:.2f} % flipped"
+        tiles.append(caption(found.overlay, method.replace("_", " ") + flips))
+    return grid(tiles, columns=2)
+
+
+def write_json(path: Path, content: Mapping[str, Any]) -> None:
+    """Writes strict JSON. Raises ValueError for a NaN, which other programs refuse to read."""
+    path.write_text(json.dumps(content, indent=2, allow_nan=False, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def _percent_cell(value: float | None) -> str:
+    return "" if value is None else f"{value:.4f}"

@@ -1,0 +1,124 @@
+"""The streaming comparison: a clip in; labels, times and flips of every method out, frame by frame, in constant memory.
+
+Frames are decoded in the background while one is segmented. The side-by-side video and the table are written while
+the comparison runs; only a comparison that ends well leaves files.
+"""
+
+from collections.abc import Callable, Generator
+from contextlib import closing
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from dwnet.comparison.files import ComparisonWriter
+from dwnet.comparison.frame import Comparator, ComparedFrame
+from dwnet.comparison.networks import Networks
+from dwnet.comparison.report import report
+from dwnet.comparison.settings import ComparisonSettings
+from dwnet.core.errors import DWNetError
+from dwnet.flow.registry import flow_function
+from dwnet.video import VideoReader, open_video, prefetch
+
+PREFETCHED_FRAMES = 8
+"""At most so many frames are decoded ahead."""
+
+
+def compare(
+    clip: str | Path,
+    networks: Networks,
+    *,
+    output_dir: str | Path,
+    flow: str = "dis",
+    flow_weights: str | Path = "published",
+    max_side: int = 480,
+    every: int = 1,
+    limit: int | None = None,
+    opacity: float = 0.6,
+    clip_name: str | None = None,
+    stop: Callable[[], bool] | None = None,
+) -> Generator[ComparedFrame, None, None]:
+    """Compares the networks on a clip, one yielded frame at a time.
+
+    The files of `ComparisonFiles.beside(output_dir, clip_name)` are there when the generator has ended: the
+    side-by-side MP4, the CSV with a row per frame, and the JSON report. A comparison that was stopped (`stop`) after
+    two or more frames keeps the files of these frames, marked `stopped_early`. One that fails, or whose generator is
+    closed, leaves nothing.
+
+    Args:
+        clip: a video file, or a folder of images.
+        networks: several comparisons may share them.
+        output_dir: where the files go; made if missing.
+        flow: see `ComparisonSettings.flow`, as for the next five arguments.
+        flow_weights: "published" or a file.
+        max_side: the longer side of the frames is reduced to this, in pixels.
+        every: takes every n-th frame of the clip.
+        limit: at most so many frames are compared; None takes all.
+        opacity: of the colours over the frame, 0..1.
+        clip_name: name of the clip in files and messages; None takes the name of the file.
+        stop: called before every frame; True ends the comparison.
+
+    Raises:
+        DWNetError: an argument out of range, or fewer than two frames to compare (flicker needs two).
+        VideoError: the file is not a video that can be read.
+    """
+    settings = ComparisonSettings(flow, flow_weights, max_side, every, limit, opacity)
+    clip = Path(clip)
+    return _frames(clip, clip_name or clip.name, networks, Path(output_dir), settings, stop or (lambda: False))
+
+
+def _frames(
+    clip: Path,
+    name: str,
+    networks: Networks,
+    output_dir: Path,
+    settings: ComparisonSettings,
+    stop: Callable[[], bool],
+) -> Generator[ComparedFrame, None, None]:
+    with open_video(clip, max_side=settings.max_side) as reader:
+        comparison = Comparator(
+            networks,
+            flow_function(settings.flow, weights=settings.flow_weights),
+            opacity=settings.opacity,
+            expected=settings.expected_frames(reader.info.frames),
+        )
+        fps = settings.video_fps(reader.info.fps)
+        with ComparisonWriter(output_dir, name, tuple(networks.segmenters), fps) as writer:
+            stopped = False
+            with closing(prefetch(reader, PREFETCHED_FRAMES)) as frames:
+                for frame in islice(frames, 0, settings.stop_index(), settings.every):
+                    if stop():
+                        stopped = True
+                        break
+                    compared = comparison.step(frame)
+                    writer.write(compared)
+                    yield compared
+            facts = _clip_facts(reader, name)
+            if comparison.compared >= 2:
+                writer.publish(report(facts, settings.as_json(), comparison.outcome(), stopped_early=stopped))
+            elif not stopped:
+                raise _too_short(name, comparison.compared, settings, facts["warning"])
+
+
+def _clip_facts(reader: VideoReader, name: str) -> dict[str, Any]:
+    info = reader.info
+    return {
+        "name": name,
+        "width_px": info.source_width,
+        "height_px": info.source_height,
+        "compared_width_px": info.width,
+        "compared_height_px": info.height,
+        "fps": info.fps,
+        "frames": info.frames,
+        "duration_seconds": info.duration_seconds,
+        "codec": info.codec,
+        "reader": info.reader,
+        "warning": reader.warning and reader.warning.replace(str(reader.path), name),
+    }
+
+
+def _too_short(name: str, compared: int, settings: ComparisonSettings, warning: str | None) -> DWNetError:
+    frames = f"{compared or 'no'} frame{'' if compared == 1 else 's'}"
+    return DWNetError(
+        f"{name} has {frames} to compare (every: {settings.every}, limit: {settings.limit or 'none'}); "
+        f"flicker needs two or more{f'. {warning}' if warning else ''}"
+    )
