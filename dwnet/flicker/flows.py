@@ -1,38 +1,42 @@
-"""What a pair of frames shares: its flow in both directions, what both frames show, and the warps along it."""
+"""Motion between two successive frames: flow in both directions, visible pixels, and the warps along the flow."""
 
+import zlib
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from pathlib import Path
+from zipfile import BadZipFile
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from dwnet.core.arrays import as_flow, as_mask
 from dwnet.core.errors import DWNetError
 from dwnet.core.files import natural_order
+from dwnet.core.truth_folder import TruthFolder
 from dwnet.flow import FLOW_NAMES, FlowFunction, dis_flow, flow_function
+from dwnet.flow.flow_files import read_flo
 from dwnet.metrics.counting import NearestWarp, occlusion_mask
 from dwnet.metrics.published import ETCWarp, VSPWWarp
 from dwnet.video import is_scene_cut
 
 FLOW_CHOICES = (*FLOW_NAMES, "dis_fast")
-"""Every flow that can be named; a folder of exact flow is the other choice."""
+"""Names of the estimated flows. A folder of exact flow is allowed beside them."""
 
 DESCRIPTIONS = {
     "dis": "DIS, OpenCV's medium preset, on frames as they are",
     "dis_fast": "DIS, OpenCV's fast preset: quicker than medium, less exact at edges",
 }
-FLO_MAGIC = b"PIEH"
 
 
 @dataclass(frozen=True)
 class PairMotion:
-    """One pair of frames: everything that does not depend on the predictions, found once for all sets."""
+    """Motion of one pair of frames, independent of the predictions and computed once for all sets."""
 
     to_previous_px: NDArray[np.float32]
-    """(2, H, W), from the current frame to the previous one."""
+    """(2, H, W) in pixels, from the current frame to the previous one."""
     visible: NDArray[np.bool_]
-    """(H, W), pixels of the current frame that the previous one shows."""
+    """(H, W), True for pixels of the current frame that are visible in the previous one."""
     warp: NearestWarp
     """Brings the previous labels to the current frame."""
     etc: ETCWarp | None
@@ -48,9 +52,13 @@ class PairMotion:
         *,
         published: bool = True,
     ) -> "PairMotion":
-        """From the flows; without `visible` the forward-backward check finds it, and needs both.
+        """Returns the motion of a pair of frames.
 
-        `published` False leaves out what only the published definitions of temporal consistency need.
+        Args:
+            to_previous_px: (2, H, W) in pixels, from the current frame to the previous one.
+            from_previous_px: (2, H, W) in pixels, in the other direction; needed without `visible`.
+            visible: (H, W); None computes it by the forward-backward check.
+            published: also prepare the published definitions of temporal consistency.
         """
         if visible is None:
             assert from_previous_px is not None
@@ -72,18 +80,18 @@ class FlowSource(ABC):
 
     name: str
     description: str
-    """For people, in every output."""
+    """The flow in words, for the reports."""
 
     @abstractmethod
     def pair(self, index: int, image: NDArray[np.uint8], previous: NDArray[np.uint8]) -> PairMotion | None:
-        """The motion between frame `index` (from 1) and the one before; None at a scene cut. Any thread may call."""
+        """Returns the motion between frame `index`, from 1, and the one before; None at a scene cut. Thread-safe."""
 
     def finish(self, frames: int) -> None:  # noqa: B027
-        """Says how many frames the clip had; raises ValueError if the flow was made for another number."""
+        """Raises DWNetError if the flow is for another number of frames than the clip had."""
 
 
 class EstimatedFlow(FlowSource):
-    """A flow computed from the frames, in both directions; across a scene cut there is none.
+    """A flow estimated from the frames in both directions; None across a scene cut.
 
     Args:
         name: one of `FLOW_CHOICES`.
@@ -110,65 +118,155 @@ def _dis_fast(frame: NDArray[np.uint8], neighbour: NDArray[np.uint8]) -> NDArray
 
 
 class ExactFlow(FlowSource):
-    """Flow from files, one for each frame but the first, in the order of their names.
+    """Flow from files, one for each frame but the first.
 
-    Either ``.npz`` files with ``to_previous`` (2, H, W), and ``visible`` (H, W) bool or ``from_previous`` (2, H, W), or
-    both; or two folders ``to_previous/`` and ``from_previous/`` of ``.flo`` or ``.npy`` files. ``to_previous`` leads
-    from a frame to the one before it, in pixels.
+    Layouts, all in pixels:
+
+    - a folder that `dwnet street --truth` wrote (`dwnet.core.truth_folder.TruthFolder`): flow and occlusion;
+    - ``.npz`` files with ``to_previous`` (2, H, W), and ``visible`` (H, W) bool or ``from_previous`` (2, H, W) or both,
+      in the order of their names;
+    - two folders ``to_previous/`` and ``from_previous/`` of ``.flo`` or ``.npy`` files, in the order of their names.
+
+    ``to_previous`` leads from a frame to the one before it, ``from_previous`` from that one to the frame.
 
     Args:
-        folder: holds them.
+        folder: the folder.
         published: also prepare the published definitions of temporal consistency.
+
+    Raises:
+        DWNetError: for a folder of none of these layouts, or one that lacks files. On reading a pair: for a file that
+            is damaged or has another size than the frames.
     """
 
     def __init__(self, folder: str | Path, *, published: bool = True) -> None:
         self.folder, self.published = Path(folder), published
         self.name = f"files in {self.folder.name}"
         self.description = "flow read from files; no scene cut is looked for"
-        split = self.folder / "to_previous"
-        self._to = _flow_files(
-            split if split.is_dir() else self.folder, (".flo", ".npy") if split.is_dir() else (".npz",)
-        )
-        self._from = _flow_files(self.folder / "from_previous", (".flo", ".npy")) if split.is_dir() else None
-        if self._from is not None and len(self._from) != len(self._to):
-            raise DWNetError(
-                f"{self.folder}: holds {len(self._to)} flows to_previous and {len(self._from)} from_previous; "
-                "allowed is one of each per pair of frames"
-            )
+        self._flows: _FlowFiles
+        if TruthFolder(self.folder).has_flow:
+            self._flows = _TruthFlows(TruthFolder(self.folder))
+        elif (self.folder / "to_previous").is_dir():
+            self._flows = _SplitFlows(self.folder)
+        else:
+            self._flows = _NpzFlows(self.folder)
 
     def pair(self, index: int, image: NDArray[np.uint8], previous: NDArray[np.uint8]) -> PairMotion | None:  # noqa: D102
-        shape = (image.shape[0], image.shape[1])
-        if index > len(self._to):
-            raise DWNetError(f"{self.folder}: holds {len(self._to)} flows; allowed is one for each frame but the first")
-        path = self._to[index - 1]
-        if self._from is not None:
-            back = as_flow(_read_flow(self._from[index - 1]), shape, str(self._from[index - 1]))
-            return PairMotion.of(as_flow(_read_flow(path), shape, str(path)), back, published=self.published)
-        try:
-            with np.load(path) as arrays:
-                found = {key: arrays[key] for key in ("to_previous", "from_previous", "visible") if key in arrays}
-        except (ValueError, OSError, EOFError) as error:
-            raise DWNetError(f"{path}: is no .npz file that can be read ({error})") from error
-        if "to_previous" not in found or len(found) < 2:
+        if index > len(self._flows):
             raise DWNetError(
-                f"{path}: holds {', '.join(found) or 'none of the arrays'}; needed are to_previous, and visible or "
-                "from_previous: without one of them nobody knows what is hidden"
+                f"{self.folder}: holds {len(self._flows)} flows; allowed is one for each frame but the first"
             )
-        back_px = as_flow(found["from_previous"], shape, f"{path}: from_previous") if "from_previous" in found else None
-        visible = as_mask(found["visible"], shape, f"{path}: visible") if "visible" in found else None
-        to_previous = as_flow(found["to_previous"], shape, f"{path}: to_previous")
-        return PairMotion.of(to_previous, back_px, visible, published=self.published)
+        to_previous, from_previous, visible = self._flows.read(index - 1, (image.shape[0], image.shape[1]))
+        return PairMotion.of(to_previous, from_previous, visible, published=self.published)
 
     def finish(self, frames: int) -> None:  # noqa: D102
-        if len(self._to) != frames - 1:
+        if len(self._flows) != frames - 1:
             raise DWNetError(
-                f"{self.folder}: holds {len(self._to)} flows for a clip of {frames} frames; allowed is one for each "
+                f"{self.folder}: holds {len(self._flows)} flows for a clip of {frames} frames; allowed is one for each "
                 "frame but the first"
             )
 
 
+_Motion = tuple[NDArray[np.float32], NDArray[np.float32] | None, NDArray[np.bool_] | None]
+"""to_previous (2, H, W); from_previous (2, H, W) and visible (H, W), of which one may be None."""
+
+
+class _FlowFiles(ABC):
+    """The flows of one layout, one for each frame but the first."""
+
+    @abstractmethod
+    def __len__(self) -> int: ...
+
+    @abstractmethod
+    def read(self, index: int, shape: tuple[int, int]) -> _Motion:
+        """Returns flow `index`, from 0, of frames of `shape` = (H, W)."""
+
+
+class _TruthFlows(_FlowFiles):
+    """Of a folder that `dwnet street --truth` wrote. Frame t's flow backward leads to frame t - 1, the previous one."""
+
+    def __init__(self, files: TruthFolder) -> None:
+        self._files, self._frames = files, files.frames()
+        needed = [path for t in self._frames[1:] for path in self._paths(t)]
+        missing = [path for path in needed if not path.is_file()]
+        if missing:
+            raise DWNetError(
+                f"{missing[0]}: missing ({len(missing)} of {len(needed)} files of flow and occlusion); allowed is a "
+                "folder as `dwnet street --truth` writes it"
+            )
+
+    def _paths(self, t: int) -> tuple[Path, Path, Path]:
+        """Files of the pair of frames `t` and `t - 1`: to_previous, from_previous, and what hides pixels of `t`."""
+        files = self._files
+        return files.flow(t, "backward"), files.flow(t - 1, "forward"), files.occluded(t, "backward")
+
+    def __len__(self) -> int:
+        return len(self._frames) - 1
+
+    def read(self, index: int, shape: tuple[int, int]) -> _Motion:
+        to_previous, from_previous, occluded = self._paths(self._frames[index + 1])
+        return (
+            as_flow(read_flo(to_previous), shape, str(to_previous)),
+            as_flow(read_flo(from_previous), shape, str(from_previous)),
+            as_mask(_read_occluded(occluded) == 0, shape, str(occluded)),
+        )
+
+
+class _SplitFlows(_FlowFiles):
+    """Two folders of .flo or .npy files, to_previous/ and from_previous/."""
+
+    def __init__(self, folder: Path) -> None:
+        self._to = _flow_files(folder / "to_previous", (".flo", ".npy"))
+        self._from = _flow_files(folder / "from_previous", (".flo", ".npy"))
+        if len(self._from) != len(self._to):
+            raise DWNetError(
+                f"{folder}: holds {len(self._to)} flows to_previous and {len(self._from)} from_previous; "
+                "allowed is one of each per pair of frames"
+            )
+
+    def __len__(self) -> int:
+        return len(self._to)
+
+    def read(self, index: int, shape: tuple[int, int]) -> _Motion:
+        to_previous, from_previous = (
+            as_flow(_read_flow(path), shape, str(path)) for path in (self._to[index], self._from[index])
+        )
+        return to_previous, from_previous, None
+
+
+class _NpzFlows(_FlowFiles):
+    """A folder of .npz files."""
+
+    def __init__(self, folder: Path) -> None:
+        self._files = _flow_files(folder, (".npz",))
+
+    def __len__(self) -> int:
+        return len(self._files)
+
+    def read(self, index: int, shape: tuple[int, int]) -> _Motion:
+        path = self._files[index]
+        try:
+            with np.load(path) as arrays:
+                found = {key: arrays[key] for key in ("to_previous", "from_previous", "visible") if key in arrays}
+        except (ValueError, OSError, EOFError, BadZipFile, zlib.error) as error:
+            raise DWNetError(f"{path}: is no .npz file that can be read ({error})") from error
+        if "to_previous" not in found or len(found) < 2:
+            raise DWNetError(
+                f"{path}: holds {', '.join(found) or 'none of the arrays'}; needed are to_previous, and visible or "
+                "from_previous: hidden pixels are not known without one of them"
+            )
+        return (
+            as_flow(found["to_previous"], shape, f"{path}: to_previous"),
+            as_flow(found["from_previous"], shape, f"{path}: from_previous") if "from_previous" in found else None,
+            as_mask(found["visible"], shape, f"{path}: visible") if "visible" in found else None,
+        )
+
+
 def open_flow(name: str, *, weights: str | Path = "published", published: bool = True) -> FlowSource:
-    """A flow by its name in `FLOW_CHOICES`, or the folder that holds it; ValueError for anything else."""
+    """Returns a flow by its name in `FLOW_CHOICES`, or the flow of a folder.
+
+    Raises:
+        DWNetError: for anything else.
+    """
     if name not in FLOW_CHOICES and Path(name).is_dir():
         return ExactFlow(name, published=published)
     return EstimatedFlow(name, weights=weights, published=published)
@@ -178,23 +276,31 @@ def _flow_files(folder: Path, suffixes: tuple[str, ...]) -> list[Path]:
     files = natural_order(file for file in folder.iterdir() if file.suffix in suffixes) if folder.is_dir() else []
     if not files:
         raise DWNetError(
-            f"{folder}: holds no flow; allowed are .npz files, or folders to_previous/ and from_previous/ of .flo or "
-            ".npy files"
+            f"{folder}: holds no flow; allowed are .npz files, folders to_previous/ and from_previous/ of .flo or .npy "
+            "files, or a folder that `dwnet street --truth` wrote"
         )
     return files
 
 
 def _read_flow(path: Path) -> NDArray[np.float32]:
-    """A .flo file (Middlebury) or a .npy file as (2, H, W)."""
-    if path.suffix == ".npy":
-        try:
-            return np.load(path)
-        except (ValueError, OSError, EOFError) as error:
-            raise DWNetError(f"{path}: is no .npy file that can be read ({error})") from error
-    data = path.read_bytes()
-    width, height = np.frombuffer(data, "<i4", 2, 4).tolist() if len(data) >= 12 else (0, 0)
-    if data[:4] != FLO_MAGIC or len(data) != 12 + 8 * width * height:
+    """Returns the flow of a .flo or .npy file, (2, H, W)."""
+    if path.suffix == ".flo":
+        return read_flo(path)
+    try:
+        return np.load(path)
+    except (ValueError, OSError, EOFError) as error:
+        raise DWNetError(f"{path}: is no .npy file that can be read ({error})") from error
+
+
+def _read_occluded(path: Path) -> NDArray[np.uint8]:
+    """Returns an occlusion map, (H, W) uint8 of 0 and 255."""
+    data = np.frombuffer(path.read_bytes(), np.uint8)
+    occluded = cv2.imdecode(data, cv2.IMREAD_UNCHANGED) if data.size else None
+    if occluded is None:
+        raise DWNetError(f"{path}: is no image that can be read ({data.size} bytes); allowed is an intact PNG")
+    if occluded.ndim != 2 or occluded.dtype != np.uint8 or not np.isin(occluded, (0, 255)).all():
         raise DWNetError(
-            f"{path}: is no .flo file ({len(data)} bytes); allowed are the magic number, the size, and u, v"
+            f"{path}: is {occluded.dtype} of shape {occluded.shape}; allowed is one channel of 8 bits that holds 0 "
+            "(visible) and 255 (hidden)"
         )
-    return np.ascontiguousarray(np.frombuffer(data, "<f4", offset=12).reshape(height, width, 2).transpose(2, 0, 1))
+    return occluded.astype(np.uint8, copy=False)

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from dwnet.core.classes import IGNORE_LABEL
 from dwnet.core.errors import DWNetError
 from dwnet.core.files import natural_order
+from dwnet.core.truth_folder import TruthFolder
 from dwnet.deploy.runtime import argmax_labels
 from dwnet.video import ExactVideo, VideoError
 
@@ -289,12 +290,17 @@ def open_label_maps(
 ) -> LabelMaps:
     """Returns the label maps or scores of a path: a folder, a video, .npy or .npz.
 
+    A folder that `dwnet street --truth` wrote stands for its labels/.
+
     Raises:
         PredictionError: for a path that does not exist or holds no predictions.
     """
     if not path.exists():
         raise PredictionError(f"{path}: there is no such file or folder; allowed is {READABLE}")
     if path.is_dir():
+        labels = TruthFolder(path).label_folder
+        if labels.is_dir() and not any(path.glob("*.png")):
+            path = labels
         return LabelFolder(path, frame_names, ignore=ignore, sparse=sparse)
     if path.suffix in (".npy", ".npz"):
         return ArrayFile(path, ignore=ignore)

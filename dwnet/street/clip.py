@@ -18,10 +18,21 @@ def write_clip(
     crf: int = 23,
     preset: str = "slow",
 ) -> int:
-    """Render `seconds` of `scene`, from `start_seconds` on, into an MP4 (H.264, yuv420p, playable while it loads).
+    """Renders a part of a drive into an MP4 file: H.264, 4:2:0, playable while it loads.
 
-    Returns the number of frames. `crf` is x264's quality, 0 (lossless) .. 51. Raises ValueError if the scene is shorter
-    than that, if its size is odd (4:2:0 halves it), or if the file is not called .mp4.
+    Args:
+        scene: the street; its width and height must be even.
+        path: ends in ``.mp4``.
+        seconds: length of the clip.
+        start_seconds: start of the clip within the drive.
+        crf: quality of libx264, 0 (lossless) to 51.
+        preset: of libx264.
+
+    Returns:
+        The number of frames.
+
+    Raises:
+        DWNetError: for an argument that is not allowed, or a part that the drive does not have.
     """
     path = Path(path)
     if path.suffix.lower() != ".mp4":
