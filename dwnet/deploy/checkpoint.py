@@ -1,4 +1,4 @@
-"""Checkpoints: one file that holds a method's weights and what it takes to rebuild, resume, evaluate and export it."""
+"""Checkpoints: one file with a method's weights and all that rebuilding, resuming, evaluating and exporting need."""
 
 import dataclasses
 import zipfile
@@ -12,7 +12,8 @@ from torch import Tensor, nn
 from dwnet.core.classes import ClassSet
 from dwnet.core.errors import DWNetError, first_line
 from dwnet.core.files import atomic_write, code_commit
-from dwnet.method.training import Method, MethodSpec
+from dwnet.method.specs import MethodSpec, from_dict
+from dwnet.method.training import Method
 from dwnet.ops.weights import state_dict_mismatch
 from dwnet.segmentation import NetworkSpec
 
@@ -25,7 +26,7 @@ class CheckpointError(DWNetError):
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """What a checkpoint file says.
+    """The content of a checkpoint file.
 
     Attributes:
         network: which segmenter.
@@ -54,7 +55,7 @@ class Checkpoint:
     source: str = "checkpoint"
 
     def save(self, path: str | Path) -> None:
-        """Writes the file whole or not at all."""
+        """Writes the file atomically."""
         content = {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if f.name != "source"}
         for name in ("network", "method", "classes"):
             content[name] = dataclasses.asdict(content[name])
@@ -62,7 +63,7 @@ class Checkpoint:
             torch.save({"format": FORMAT, **content}, temporary)
 
     def build(self) -> Method:
-        """The trained method, on the CPU, in evaluation mode. Nothing is downloaded: all weights are the checkpoint's.
+        """Returns the trained method, on the CPU, in evaluation mode. All weights are the checkpoint's; no download.
 
         Raises:
             CheckpointError: if the weights belong to another architecture.
@@ -73,20 +74,20 @@ class Checkpoint:
 
 
 def load_checkpoint(path: str | Path) -> Checkpoint:
-    """Reads a checkpoint file, executing nothing in it.
+    """Reads a checkpoint file. No code in it is executed.
 
     Raises:
-        CheckpointError: if the file is missing, unreadable, or no checkpoint of this library.
+        CheckpointError: if the file is missing, unreadable, or not a checkpoint of this library.
     """
     path = Path(path)
     if not path.is_file():
         raise CheckpointError(f"checkpoint {path}: no such file")
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
-        with zipfile.ZipFile(path) as archive:  # PyTorch writes check sums, and does not look at them
+        with zipfile.ZipFile(path) as archive:  # PyTorch writes check sums, but does not verify them
             damaged = archive.testzip()
         if damaged is not None:
-            raise DWNetError(f"{damaged} is damaged: its check sum is another")
+            raise DWNetError(f"{damaged} is damaged: its check sum differs")
     except Exception as error:
         reason = first_line(error).partition(". ")[0]
         raise CheckpointError(f"checkpoint {path}: not a readable PyTorch file ({reason})") from error
@@ -99,7 +100,7 @@ def load_checkpoint(path: str | Path) -> Checkpoint:
         classes = content.pop("classes")
         return Checkpoint(
             network=NetworkSpec(**content.pop("network")),
-            method=MethodSpec(**content.pop("method")),
+            method=from_dict(content.pop("method"), ignore_unused=True),
             classes=ClassSet(classes["name"], tuple(classes["classes"]), tuple(tuple(c) for c in classes["palette"])),
             **content,
             source=f"checkpoint {path}",
@@ -109,10 +110,11 @@ def load_checkpoint(path: str | Path) -> Checkpoint:
 
 
 def load_weights(module: nn.Module, weights: dict[str, Tensor], *, source: str) -> None:
-    """Loads a state dict strictly, and says what differs where it does not fit.
+    """Loads a state dict strictly.
 
     Raises:
-        CheckpointError: naming the number of missing, unexpected and differently shaped tensors, and the first of them.
+        CheckpointError: if it does not fit; the message has the number of missing, unexpected and differently shaped
+            tensors, and the first of each.
     """
     differences = state_dict_mismatch(module.state_dict(), weights)
     if differences:

@@ -20,7 +20,8 @@ from dwnet.core.classes import ClassSet
 from dwnet.core.errors import DWNetError, first_line
 from dwnet.core.files import atomic_folder
 from dwnet.deploy.checkpoint import Checkpoint, load_weights
-from dwnet.method.training import METHODS, Method, MethodSpec
+from dwnet.method.specs import MethodSpec, from_dict
+from dwnet.method.training import Method
 from dwnet.ops.normalise import IMAGENET_MEAN, IMAGENET_STD
 from dwnet.segmentation import NetworkSpec, Segmenter
 
@@ -181,10 +182,11 @@ class PretrainedSegmenter:
         config = _read_config(folder, source=source)
         try:
             classes = config.pop("classes")
-            network, method = NetworkSpec(**config.pop("network")), MethodSpec(**config.pop("method"))
+            network = NetworkSpec(**config.pop("network"))
+            method = from_dict(config.pop("method"), ignore_unused=True)
             class_set = ClassSet(classes["name"], tuple(classes["names"]), tuple(tuple(c) for c in classes["palette"]))
             segmenter = network.build(len(class_set))
-            whole = METHODS[method.name].needs_neighbour_to_predict
+            whole = method.needs_neighbour_to_predict
             module = method.build(segmenter, load_flow=False) if whole else segmenter
             rest = {name: config[name] for name in ("recipe", "iteration", "metrics", "commit", "library_version")}
         except (KeyError, TypeError, ValueError) as error:

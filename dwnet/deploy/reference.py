@@ -1,47 +1,50 @@
-"""The frame before that a network draws on at inference: the same bookkeeping for PyTorch and ONNX Runtime."""
+"""Reference frame: the frame whose features the next frames use. PyTorch and ONNX predictors share it."""
 
 from typing import Generic, TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
+
+from dwnet.method.reference import ReferencePolicy
 
 Features = TypeVar("Features")
 
 
 class ReferenceFrame(Generic[Features]):
-    """The frame whose features the next ones draw on.
+    """The reference frame of a clip and its features, kept as long as a policy says.
 
     Args:
-        span: for how many frames after it; 0 for a network that sees each frame alone.
+        policy: of the network; its `span` is the number of frames that use one reference.
     """
 
-    def __init__(self, span: int) -> None:
-        self.span = span
+    def __init__(self, policy: ReferencePolicy) -> None:
+        self.policy = policy
         self.clear()
 
     def clear(self) -> None:
-        """The next frame has none."""
-        self._image: np.ndarray | None = None
+        """Removes the reference: the next frame has none."""
+        self._image: NDArray[np.uint8] | None = None
         self._features: Features | None = None
         self._left = 0
 
-    def keep(self, image: np.ndarray, features: Features) -> None:
-        """This frame is the one, from now on."""
-        if self.span:
-            self._image, self._features, self._left = image, features, self.span
+    def keep(self, image: NDArray[np.uint8], features: Features) -> None:
+        """Makes a frame (H, W, 3) uint8 the reference of the next ones; does nothing if the span is 0."""
+        if self.policy.span:
+            self._image, self._features, self._left = image, features, self.policy.span
 
     def used(self) -> None:
-        """A frame has drawn on it."""
+        """Counts a frame that used the reference; removes the reference after `span` of them."""
         self._left -= 1
         if not self._left:
             self.clear()
 
     @property
-    def image(self) -> np.ndarray | None:
-        """The frame, (H, W, 3) uint8; None if the next frame has to do without."""
+    def image(self) -> NDArray[np.uint8] | None:
+        """The reference frame, (H, W, 3) uint8; None if there is none."""
         return self._image
 
     @property
     def features(self) -> Features:
-        """Of that frame; only while there is one."""
+        """Features of the reference frame; only while there is one."""
         assert self._features is not None
         return self._features

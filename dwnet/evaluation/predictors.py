@@ -1,4 +1,4 @@
-"""Models as predictors: exported networks and checkpoints, those that see each frame alone and those with a memory."""
+"""Predictors: exported networks and checkpoints that label the frames of a clip one after another."""
 
 from pathlib import Path
 from typing import Protocol
@@ -10,9 +10,10 @@ from numpy.typing import NDArray
 from dwnet.core.errors import DWNetError
 from dwnet.deploy.checkpoint import load_checkpoint
 from dwnet.deploy.reference import ReferenceFrame
-from dwnet.deploy.runtime import OnnxKeyframe, OnnxSegmenter, OnnxStaticWarp, load
+from dwnet.deploy.runtime import OnnxSegmenter, load
 from dwnet.evaluation.inference import WHOLE, Inference, Logits
-from dwnet.method.training import KeyframeMethod, Method, StaticWarpMethod
+from dwnet.method.reference import PER_FRAME, ReferencePolicy
+from dwnet.method.training import Method, ReferenceMethod
 from dwnet.ops.resize import resize
 from dwnet.segmentation import Segmenter, pad_to_multiple
 
@@ -21,36 +22,57 @@ class Predictor(Protocol):
     """Labels the frames of a clip one after another."""
 
     def reset(self) -> None:
-        """The next frame starts another clip."""
+        """Starts another clip with the next frame."""
 
     @property
     def reference(self) -> NDArray[np.uint8] | None:
-        """The frame, as it was given, that the next frame's flow must lead to; None if the next one needs no flow."""
+        """The frame, as it was given, that the next frame's flow must point to; None if the next one needs no flow."""
 
     def labels(self, image: NDArray[np.uint8], flow_px: NDArray[np.float32] | None) -> NDArray[np.uint8]:
-        """(H, W, 3) uint8 RGB, and the flow (2, H, W) to `reference` or None, to (H, W) uint8 class ids."""
+        """Returns the class ids of the next frame, (H, W) uint8.
+
+        Args:
+            image: (H, W, 3) uint8 RGB.
+            flow_px: (2, H, W), from the frame to `reference`, in pixels; None where that is None.
+        """
 
     def warmup_frames(self, index: int) -> int:
-        """How many raw frames lead up to the split's `index`-th frame, if that follows none of the split's.
+        """Returns how many raw frames to run before the `index`-th frame of a split, if it follows none of the split's.
 
-        Key frames are so far before such frames as they are before those of a clip: by turns.
+        Key frames cycle through 0..n-1, so that frames fall at every distance from a key frame equally often.
         """
 
     def memory(self, position: int) -> int:
-        """How many of the `position` frames since a reset have to be run again for the same labels of the next one."""
+        """Returns how many of the `position` frames since a reset to run again for the same labels of the next one."""
 
 
-class FramePredictor:
+class _PolicyPredictor:
+    """What every predictor takes from the reference policy of its network."""
+
+    def __init__(self, policy: ReferencePolicy) -> None:
+        self.policy = policy
+
+    def warmup_frames(self, index: int) -> int:
+        """As `Predictor.warmup_frames`."""
+        return self.policy.warmup_frames(index)
+
+    def memory(self, position: int) -> int:
+        """As `Predictor.memory`."""
+        return self.policy.memory(position)
+
+
+class FramePredictor(_PolicyPredictor):
     """A network that sees each frame alone.
 
     Args:
         logits: the network.
-        inference: how frames are put to it.
+        inference: how it is run on a frame: whole or in windows, at which scales, mirrored.
     """
 
     reference: None = None
 
     def __init__(self, logits: Logits, inference: Inference = WHOLE) -> None:
+        super().__init__(PER_FRAME)
         self._logits, self.inference = logits, inference
 
     def reset(self) -> None:  # noqa: D102
@@ -60,20 +82,14 @@ class FramePredictor:
         scores = self.inference.scores(self._logits, image)
         return scores.argmax(dim=0).to(torch.uint8).cpu().numpy()
 
-    def warmup_frames(self, index: int) -> int:  # noqa: D102
-        return 0
 
-    def memory(self, position: int) -> int:  # noqa: D102
-        return 0
+class TorchPredictor(_PolicyPredictor):
+    """A trained method that uses the features of a frame before, on the device of its weights."""
 
-
-class TorchPredictor:
-    """A trained method that draws on frames before, on the device its weights are on."""
-
-    def __init__(self, method: StaticWarpMethod | KeyframeMethod) -> None:
+    def __init__(self, method: ReferenceMethod) -> None:
+        super().__init__(method.spec.reference_policy)
         self.method = method.eval()
-        span = method.spec.key_interval - 1 if isinstance(method, KeyframeMethod) else 1
-        self._reference = ReferenceFrame[torch.Tensor](span)
+        self._reference = ReferenceFrame[torch.Tensor](self.policy)
 
     def reset(self) -> None:  # noqa: D102
         self._reference.clear()
@@ -94,37 +110,27 @@ class TorchPredictor:
         logits = resize(logits, (tensor.shape[-2], tensor.shape[-1]))[0, :, :height, :width]
         return logits.argmax(dim=0).to(torch.uint8).cpu().numpy()
 
-    def warmup_frames(self, index: int) -> int:  # noqa: D102
-        return index % self.method.spec.key_interval if isinstance(self.method, KeyframeMethod) else 1
-
-    def memory(self, position: int) -> int:  # noqa: D102
-        spec = self.method.spec
-        return position % spec.key_interval if isinstance(self.method, KeyframeMethod) else min(position, 1)
-
     def _logits(self, tensor: torch.Tensor, image: NDArray[np.uint8], flow_px: torch.Tensor | None) -> torch.Tensor:
-        """Logits (1, K, h, w) of the next frame, padded."""
-        method, reference = self.method, self._reference
-        if isinstance(method, KeyframeMethod) and reference.image is not None:
-            assert flow_px is not None
-            logits = method.network.classify(reference.features, flow_px)
-            reference.used()
-            return logits
-        features = method.segmenter.features(tensor)
-        if isinstance(method, KeyframeMethod):
-            logits = method.segmenter.classify(features)
-        elif reference.image is None:
-            logits = method.network.classify_first(features)
+        """Returns the logits (1, K, h, w) of the next frame, padded."""
+        reference = self._reference
+        features: torch.Tensor | None
+        if reference.image is None:
+            logits, features = self.method.predict_first(tensor)
         else:
             assert flow_px is not None
-            logits = method.network.fuse(features, reference.features, flow_px)
-        reference.keep(image, features)
+            logits, features = self.method.predict_next(tensor, reference.features, flow_px)
+        if features is None:
+            reference.used()
+        else:
+            reference.keep(image, features)
         return logits
 
 
-class OnnxPredictor:
-    """An exported network that draws on frames before."""
+class OnnxPredictor(_PolicyPredictor):
+    """An exported network that uses the features of a frame before."""
 
-    def __init__(self, network: OnnxStaticWarp | OnnxKeyframe) -> None:
+    def __init__(self, network: OnnxSegmenter) -> None:
+        super().__init__(network.policy)
         self.network = network
 
     def reset(self) -> None:  # noqa: D102
@@ -137,14 +143,6 @@ class OnnxPredictor:
     def labels(self, image: NDArray[np.uint8], flow_px: NDArray[np.float32] | None) -> NDArray[np.uint8]:  # noqa: D102
         return self.network.labels(image, flow_px)
 
-    def warmup_frames(self, index: int) -> int:  # noqa: D102
-        network = self.network
-        return index % network.info.key_interval if isinstance(network, OnnxKeyframe) else 1
-
-    def memory(self, position: int) -> int:  # noqa: D102
-        network = self.network
-        return position % network.info.key_interval if isinstance(network, OnnxKeyframe) else min(position, 1)
-
 
 def load_predictor(
     path: str | Path,
@@ -153,17 +151,17 @@ def load_predictor(
     device: torch.device | str = "cpu",
     threads: int | None = None,
 ) -> tuple[Predictor, tuple[str, ...]]:
-    """A model file as a predictor, and its classes.
+    """Returns the predictor of a model file, and its classes.
 
     Args:
         path: an exported network (.onnx) or a checkpoint of train/main.py.
-        inference: how frames are put to it.
-        device: of a checkpoint's network; exported ones run on the CPU.
+        inference: how the network is run on a frame.
+        device: of a checkpoint's network; exported networks run on the CPU.
         threads: of an exported network; None takes every CPU this process may use.
 
     Raises:
-        ValueError: for a file that is neither, a network that labels nothing (flow_refinement), or one with a memory
-            under anything but whole images.
+        DWNetError: for a file that is neither, for a network that labels nothing (flow_refinement), and for a network
+            with a reference frame under anything but whole images.
     """
     if Path(path).suffix != ".onnx":
         checkpoint = load_checkpoint(path)
@@ -172,24 +170,24 @@ def load_predictor(
     network = load(path, threads=threads)
     if not isinstance(network, OnnxSegmenter):
         raise DWNetError(f"{path} is a {network.info.kind} network, allowed are segmenter, static_warp and keyframe")
-    if isinstance(network, OnnxStaticWarp | OnnxKeyframe):
+    if network.info.kind != "segmenter":
         _require_whole(path, network.info.kind, inference)
         return OnnxPredictor(network), network.info.classes
     return FramePredictor(lambda image: torch.from_numpy(network.logits(image)), inference), network.info.classes
 
 
 def method_predictor(method: Method, inference: Inference = WHOLE, *, source: str | Path = "this method") -> Predictor:
-    """A trained method as a predictor, on the device its weights are on.
+    """Returns the predictor of a trained method, on the device of its weights.
 
     Args:
-        method: left in evaluation mode.
-        inference: how frames are put to it.
-        source: what an error calls it.
+        method: put into evaluation mode.
+        inference: how the network is run on a frame.
+        source: names the method in errors.
 
     Raises:
-        ValueError: a method with a memory under anything but whole images.
+        DWNetError: for a method with a reference frame under anything but whole images.
     """
-    if isinstance(method, StaticWarpMethod | KeyframeMethod):
+    if isinstance(method, ReferenceMethod):
         _require_whole(source, method.spec.name, inference)
         return TorchPredictor(method)
     segmenter = method.eval().segmenter
@@ -204,13 +202,13 @@ def method_predictor(method: Method, inference: Inference = WHOLE, *, source: st
 def _require_whole(path: str | Path, kind: str, inference: Inference) -> None:
     if inference != WHOLE:
         raise DWNetError(
-            f"{path} is a {kind} network, found {inference.short}: it takes features of a frame before over to the "
-            "next one, from one whole image to another; allowed for it are whole images, and windows, scales and flip "
-            "for networks that see each frame alone"
+            f"{path} is a {kind} network, found {inference.short}: it takes features of a frame before, and "
+            "they are of whole images; allowed for it are whole images. Windows, scales and flip are for networks that "
+            "see each frame alone"
         )
 
 
 def _tensor(image: NDArray[np.uint8], segmenter: Segmenter) -> torch.Tensor:
-    """(H, W, 3) uint8 as (1, 3, H, W) float 0..1 on the segmenter's device."""
+    """Converts (H, W, 3) uint8 to (1, 3, H, W) float 0..1 on the segmenter's device."""
     device = next(segmenter.parameters()).device
     return torch.from_numpy(image).to(device).permute(2, 0, 1)[None].float() / 255

@@ -1,4 +1,4 @@
-"""DWNet (section 3.1, Fig. 2): the training graph around any per-frame segmenter. Nothing of it runs at inference."""
+"""DWNet (section 3.1, Fig. 2): the training graph around a per-frame segmenter. Inference runs the segmenter alone."""
 
 from dataclasses import dataclass
 
@@ -15,17 +15,17 @@ from dwnet.segmentation import Segmenter
 
 @dataclass(frozen=True)
 class DWNetOutput:
-    """What one pair of frames gives. h x w is the segmenter's feature map.
+    """Features, logits and flows of one pair of frames. h x w is the size of the segmenter's feature map.
 
     Attributes:
         features: F_t, (B, C, h, w).
         warped_features: F^_t, (B, C, h, w), the neighbour's features warped onto frame t.
-        logits: of P_t, (B, K, h, w).
-        warped_logits: of P^_t, (B, K, h, w).
+        logits: P_t before softmax, (B, K, h, w).
+        warped_logits: P^_t before softmax, (B, K, h, w).
         valid: (B, 1, h, w) bool, False where the flow leaves the map.
-        flow_px: the flow(s) the features were warped by, (B, 2 or 2 s^2, h, w), in pixels of the map.
-        refined_flow_px: of the FRM, before that: (B, 2 s^2, ceil(H / 8), ceil(W / 8)), in pixels of this stride-8 map;
-            None without FRM.
+        flow_px: flow(s) that the features were warped by, (B, 2 or 2 s^2, h, w), in pixels of the map.
+        refined_flow_px: the FRM's output before it was resized to the map, (B, 2 s^2, ceil(H / 8), ceil(W / 8)), in
+            pixels of this stride-8 map; None without FRM.
         auxiliary_logits: of the segmenter's auxiliary heads on frame t, each (B, K, h', w').
     """
 
@@ -43,12 +43,12 @@ class DWNet(nn.Module):
     """Section 3.1: shared segmenter on both frames, refined flow, flow-guided warp, shared classifier.
 
     Args:
-        segmenter: any `Segmenter`; after training it is used alone.
+        segmenter: any `Segmenter`; at inference it is used alone.
         refinement: the FRM; None warps by the coarse flow (Table 1, rows without FRM).
         fg_conv: the flow-guided convolution; None is the plain warp of Eq. 1 (Table 1, "Warp").
 
     Raises:
-        ValueError: if the parts do not fit each other.
+        DWNetError: if the parts do not fit each other.
     """
 
     def __init__(
@@ -65,14 +65,14 @@ class DWNet(nn.Module):
         self.fg_conv = fg_conv
 
     def forward(self, frame: Tensor, neighbour: Tensor, flow_px: Tensor) -> DWNetOutput:
-        """Both frames through the segmenter, and the neighbour's features onto frame t.
+        """Runs the segmenter on both frames and warps the neighbour's features onto frame t.
 
         Args:
             frame: I_t, (B, 3, H, W) float, RGB, 0..1, H and W multiples of the segmenter's `multiple`.
             neighbour: I_{t+k}, the same.
             flow_px: coarse flow from t to t+k, (B, 2, H, W), in pixels of the image.
         """
-        # One pass over both frames: the network is shared, and so are its batch statistics.
+        # One pass over both frames, so that they share the batch statistics.
         both, auxiliary = self.segmenter.features_and_auxiliary(torch.cat((frame, neighbour)), labelled=frame.shape[0])
         features, neighbour_features = both.chunk(2)
         size = (features.shape[-2], features.shape[-1])

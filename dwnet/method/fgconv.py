@@ -36,14 +36,14 @@ class FlowGuidedConv2d(nn.Module):
         Args:
             features: (B, C, H, W) float, F_{t+k}.
             flow_px: (B, 2 s^2, H, W), a flow (dx, dy) per tap, or (B, 2, H, W), one flow for all taps; in pixels of
-            the map.
+                the map.
 
         Returns:
-            F^_t (B, C, H, W), and the validity mask (B, 1, H, W) bool of the centre tap. Taps that leave the map read
-            0, as a zero-padded convolution does.
+            F^_t (B, C, H, W), and the validity mask (B, 1, H, W) bool of the centre tap. Taps outside the map read 0,
+            as in a zero-padded convolution.
 
         Raises:
-            ValueError: if the shapes do not fit.
+            DWNetError: if the shapes do not fit.
         """
         batch, channels, height, width = features.shape
         taps = self.kernel_size**2
@@ -55,12 +55,12 @@ class FlowGuidedConv2d(nn.Module):
                 f"need ({batch}, 2 or {2 * taps}, {height}, {width})"
             )
         reach = self.kernel_size // 2
-        # p of Eq. 3, a row (x, y) a tap, from (-reach, -reach) on.
+        # p of Eq. 3: a row (x, y) for each tap, starting at (-reach, -reach).
         p = pixel_grid(self.kernel_size, self.kernel_size, device=features.device).flatten(1).T - reach
         flows = flow_px.reshape(batch, -1, 2, height, width)
         i = pixel_grid(height, width, device=features.device)
         positions = i + p[:, :, None, None] + flows  # (B, s^2, 2, H, W)
-        # All taps in one sampling and one matrix product.
+        # One sampling and one matrix product for all taps.
         stacked = positions.transpose(1, 2).reshape(batch, 2, taps * height, width)
         sampled = sample(features, stacked).reshape(batch, channels * taps, height * width)
         warped = self.weight.flatten(1).to(sampled.dtype) @ sampled
@@ -68,5 +68,5 @@ class FlowGuidedConv2d(nn.Module):
         return warped.reshape(batch, channels, height, width), valid
 
     def extra_repr(self) -> str:
-        """The numbers that `print(module)` shows."""
+        """Returns the numbers that `print(module)` shows."""
         return f"{self.channels}, kernel_size={self.kernel_size}"

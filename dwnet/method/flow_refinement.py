@@ -14,14 +14,14 @@ STRIDE = 8
 class FlowRefinement(nn.Module):
     """Section 3.2: four 3x3 convolutions that turn the coarse flow into one flow per tap of the FG-Conv, at stride 8.
 
-    The input is the paper's: both frames, their difference and the coarse flow (3 + 3 + 3 + 2 = 11 channels). Open in
-    the paper, decided here: the frames enter normalised (ImageNet), and the flow in pixels of the stride-8 output
+    The input is the paper's: both frames, their difference and the coarse flow (3 + 3 + 3 + 2 = 11 channels). The paper
+    leaves the scales open. Here the frames are normalised (ImageNet) and the flow is in pixels of the stride-8 output
     map, so that all channels are of order 1.
 
     Args:
         kernel_size: s of the FG-Conv; the output has 2 s^2 channels.
-        residual: True adds the output to the coarse flow, and the last layer starts at zero: training starts from the
-            coarse flow. False regresses the flow outright, the paper's wording.
+        residual: True adds the output to the coarse flow; the last layer starts at zero, so that training starts from
+            the coarse flow. False regresses the flow outright, as the paper words it.
     """
 
     def __init__(self, *, kernel_size: int = 3, residual: bool = True) -> None:
@@ -67,6 +67,6 @@ class FlowRefinement(nn.Module):
 
 
 def centre_tap(flow_px: Tensor) -> Tensor:
-    """The middle tap of (B, 2 s^2, H, W) per-tap flows: (B, 2, H, W), what overlays and end-point errors use."""
+    """Returns the middle tap (B, 2, H, W) of per-tap flows (B, 2 s^2, H, W), for overlays and end-point errors."""
     middle = flow_px.shape[1] // 4  # s^2 // 2
     return flow_px[:, 2 * middle : 2 * middle + 2]

@@ -1,8 +1,8 @@
 """Key-frame propagation (Deep Feature Flow, Zhu et al., CVPR 2017; Table 7's DFF): the network runs on key frames only.
 
-Every other frame gets the features of the last key frame, warped by the flow from it to that key frame in one step:
-flows are not chained, so their errors do not add up. Deviation: DFF's scale field, which its own flow network predicts
-beside the flow, is left out; no other flow estimator has one.
+Every other frame gets the features of the last key frame, warped by the flow from the frame to that key frame. Flows
+are not chained, so their errors do not add up. Deviation: DFF's scale field is left out. DFF's own flow network
+predicts it beside the flow; other flow estimators do not.
 """
 
 import torch
@@ -14,9 +14,9 @@ from dwnet.segmentation import Segmenter
 
 
 def propagate(key_map: Tensor, flow_px: Tensor) -> Tensor:
-    """A key frame's map, warped onto the current frame.
+    """Warps a key frame's map onto the current frame.
 
-    Where the flow leaves the key frame, the nearest pixel of its border stands in: a label has to be given there too.
+    Where the flow leaves the key frame, the nearest pixel of its border is used: these pixels need a label too.
 
     Args:
         key_map: (B, C, h, w) float.
@@ -43,10 +43,20 @@ class KeyframeSegmenter(nn.Module):
         self.segmenter = segmenter
 
     def classify(self, key_features: Tensor, flow_px: Tensor) -> Tensor:
-        """Logits (B, K, h, w) of a frame from the features (B, C, h, w) of its key frame and the flow to that."""
+        """Returns the logits (B, K, h, w) of a frame.
+
+        Args:
+            key_features: of its key frame, (B, C, h, w).
+            flow_px: from the frame to the key frame, (B, 2, H, W), in pixels of the image.
+        """
         return self.segmenter.classify(propagate(key_features, flow_px))
 
     def forward(self, key_frame: Tensor, flow_px: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
-        """Training: the key frame (B, 3, H, W) to the current frame's logits (B, K, h, w), and the auxiliary heads'."""
+        """Training: returns the logits (B, K, h, w) of the current frame, and those of the auxiliary heads.
+
+        Args:
+            key_frame: (B, 3, H, W) float, RGB, 0..1.
+            flow_px: from the current frame to the key frame, (B, 2, H, W), in pixels of the image.
+        """
         features, auxiliary = self.segmenter.features_and_auxiliary(key_frame)
         return self.classify(features, flow_px), tuple(propagate(logits, flow_px) for logits in auxiliary)

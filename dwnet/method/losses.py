@@ -1,12 +1,12 @@
-"""Eq. 4-8: the losses, and three for the refined flow that are not the paper's. Plain functions of tensors, in float32
-whatever the surrounding precision.
+"""Eq. 4-8: the losses, and three losses on the refined flow that are not the paper's.
 
-In a training of several processes each is a mean over the pixels of all of them (`_shared_count`): while gradients are
-recorded, all processes have to call it.
+Plain functions of tensors. They compute in float32 under any autocast. With several processes each loss is a mean over
+the pixels of all processes (`_shared_count`), and a collective call while gradients are recorded: every process must
+call it.
 """
 
 from collections.abc import Sequence
-from typing import Literal, get_args
+from typing import get_args
 
 import torch
 import torch.distributed as dist
@@ -15,16 +15,15 @@ from torch import Tensor
 
 from dwnet.core.classes import IGNORE_LABEL
 from dwnet.core.errors import DWNetError
+from dwnet.method.specs import Space
 from dwnet.ops.normalise import IMAGENET_STD
 from dwnet.ops.resize import resize
 from dwnet.ops.warp import warp
 
-Space = Literal["logits", "softmax"]
-
 CHARBONNIER = 1e-3
-"""Where the penalty sqrt(x^2 + c^2) - c of the flow's losses turns from a square into a length; 0 at x = 0."""
+"""c of the penalty sqrt(x^2 + c^2) - c in the losses on the flow: quadratic below c, linear above, 0 at x = 0."""
 EDGE = 1.0
-"""Edge-aware smoothness: an edge of this height, on the scale of Eq. 7's E, weighs exp(-1)."""
+"""Edge-aware smoothness: an edge of this height, on the scale of Eq. 7's E, has the weight exp(-1)."""
 
 
 def segmentation_loss(
@@ -35,8 +34,8 @@ def segmentation_loss(
     Args:
         logits: (B, K, h, w) float; resized to the labels where they are smaller.
         labels: (B, H, W) uint8 or int64, 0..K-1 or `IGNORE_LABEL`.
-        class_weights: of each class's pixels in the sum, K numbers; None is the paper's, 1 each. The mean stays one
-            over pixels, whatever their weights.
+        class_weights: weight of each class's pixels in the sum, K numbers; None is 1 each, as in the paper. The sum is
+            divided by the number of labelled pixels, not by the sum of their weights.
 
     Returns:
         A scalar; 0 where no pixel is labelled.
@@ -50,7 +49,7 @@ def segmentation_loss(
 def feature_consistency(features: Tensor, warped: Tensor, valid: Tensor | None = None) -> Tensor:
     """Eq. 4-5: mean squared difference of the two cosine self-similarity maps A_t and A^_t.
 
-    Exact, yet it forms no difference of two nearly equal sums. With the unit rows of Eq. 4 as X and Y, S = X + Y and
+    Exact, and without a difference of two nearly equal sums. With the unit rows of Eq. 4 as X and Y, S = X + Y and
     D = X - Y, the difference of the maps is A - A^ = 1/2 (S D' + D S'). For few pixels that N x N map is built; for
     many, its squared norm is 1/2 [tr(S'S D'D) + tr(S'D S'D)], of C x C matrices only: O(C^2 + N C) memory, no N x N
     map.
@@ -58,7 +57,7 @@ def feature_consistency(features: Tensor, warped: Tensor, valid: Tensor | None =
     Args:
         features: F_t, (B, C, H, W) float.
         warped: F^_t, the same.
-        valid: (B, 1, H, W) bool; pixels that are False take part in no pair, and N counts the others. Default: all.
+        valid: (B, 1, H, W) bool; pixels that are False are in no pair and do not count in N. Default: all are valid.
 
     Returns:
         A scalar: the mean of Eq. 5 over the images of the batch that have valid pixels; 0 where none has.
@@ -88,23 +87,23 @@ def feature_consistency(features: Tensor, warped: Tensor, valid: Tensor | None =
 
 
 def _unit_columns(x: Tensor) -> Tensor:
-    """(B, C, N) to columns of length 1. A zero column stays zero, and gets no gradient: it has no direction to turn."""
+    """Scales the columns of (B, C, N) to length 1. A zero column stays zero and gets no gradient."""
     length = x.norm(dim=1, keepdim=True)
     return torch.where(length > 1e-12, x / length.clamp(min=1e-12), 0)
 
 
 def at_least_float32(x: Tensor) -> Tensor:
-    """The same in float32, or in float64 where it is that."""
+    """Returns the tensor in float32, or in float64 if it is float64."""
     return x.to(torch.promote_types(x.dtype, torch.float32))
 
 
 def _shared_count(count: Tensor) -> Tensor:
-    """What a sum is divided by to be a mean: `count`, in several processes the mean of all their counts, at least 1.
+    """Returns the divisor of a mean: `count`, or the mean of the counts of all processes; at least 1.
 
-    Without gradients it is this process's own: nobody has to wait for the others.
+    Collective while gradients are recorded: every process must call it. Without gradients it is this process's own.
 
-    Processes average their gradients. With one divisor for all, that average is the gradient of one process with the
-    whole batch; with a divisor for each, the pixels of a process with few labels would weigh more.
+    Processes average their gradients. With one common divisor, that average is the gradient of one process with the
+    whole batch. With a divisor for each process, the pixels of a process with few labels would weigh more.
     """
     count = count.detach().to(torch.float64 if count.dtype == torch.float64 else torch.float32)
     processes = 1
@@ -117,15 +116,15 @@ def _shared_count(count: Tensor) -> Tensor:
 def occlusion_weight(frame: Tensor, neighbour: Tensor, flow_px: Tensor, *, delta: float = 2.0) -> tuple[Tensor, Tensor]:
     """Eq. 7: M = exp(-E / delta), with E = |I_t - I^_t| the error of warping the neighbour's image by the coarse flow.
 
-    E sums the absolute differences over the channels of the *normalised* images: delta = 1, 2, 5 tell good from bad
-    flow on that scale only. M is a weight, so no gradient passes through it: a jointly trained flow would learn to be
-    wrong.
+    E sums the absolute differences over the channels of the *normalised* images: delta = 1, 2, 5 separate good from bad
+    flow on that scale only. No gradient passes through M: otherwise a jointly trained flow could lower the loss by
+    becoming worse.
 
     Args:
         frame: I_t, (B, 3, H, W) float, RGB, 0..1.
         neighbour: I_{t+k}, the same.
         flow_px: the coarse flow from t to t+k, (B, 2, H, W), in pixels of the image.
-        delta: larger is more forgiving.
+        delta: above 0; a larger one keeps more weight on pixels with an error.
 
     Returns:
         M (B, 1, H, W) float32 in 0..1, and the validity mask (B, 1, H, W) bool of the warp.
@@ -188,18 +187,18 @@ def total_loss(
 
 
 def warping_error(frame: Tensor, neighbour: Tensor, flow_px: Tensor, *, counted: Tensor) -> Tensor:
-    """How far the neighbour's image, warped by a flow, is from the frame: trains a flow without truth. Not the paper's.
+    """Difference between the frame and the neighbour's image, warped by a flow: needs no true flow. Not the paper's.
 
     l_w = 1 / 3N sum_i sum_c [sqrt((e_ic / sigma_c)^2 + c^2) - c] over the N pixels that count, with e = I_t - I^_t, the
-    sigma of the normalised images and c = `CHARBONNIER`. What is hidden in the neighbour cannot be told from a wrong
-    flow without truth: it counts, with the bounded pull of an absolute difference.
+    sigma of the normalised images and c = `CHARBONNIER`. Without a true flow a pixel that the neighbour hides
+    cannot be separated from a wrong flow: it counts, with the bounded gradient of an absolute difference.
 
     Args:
         frame: I_t, (B, 3, H, W) float, RGB, 0..1.
         neighbour: I_{t+k}, the same. Outside it is black.
         flow_px: from t to t+k, (B, 2, H, W) float, in pixels of the image.
-        counted: (B, 1, H, W) bool; pixels that are False do not count. It must not follow from `flow_px`: were the
-            pixels left out that leave the neighbour, the flow would learn to leave.
+        counted: (B, 1, H, W) bool; pixels that are False do not count. It must not depend on `flow_px`: if pixels that
+            leave the neighbour did not count, the flow would learn to leave it.
 
     Returns:
         A scalar; 0 where nothing counts.
@@ -214,7 +213,7 @@ def warping_error(frame: Tensor, neighbour: Tensor, flow_px: Tensor, *, counted:
 
 
 def edge_aware_smoothness(flow_px: Tensor, frame: Tensor, *, counted: Tensor) -> Tensor:
-    """First differences of a flow, cheap where the image has an edge: motion may change there. Not the paper's.
+    """First differences of a flow, with less weight at the image's edges, where motion may change. Not the paper's.
 
     l_s = 1 / N sum_(i,j) exp(-E_ij / d) sum_(dx,dy) [sqrt((f_i - f_j)^2 + c^2) - c] over the N pairs of pixels side by
     side or one above the other, with E_ij = sum_c |I_ic - I_jc| / sigma_c, d = `EDGE` and c = `CHARBONNIER`.
@@ -247,7 +246,7 @@ def edge_aware_smoothness(flow_px: Tensor, frame: Tensor, *, counted: Tensor) ->
 
 
 def end_point_error(flow_px: Tensor, true_flow_px: Tensor, *, counted: Tensor) -> Tensor:
-    """Mean length of the difference to the exact flow: supervises a flow where truth is known. Not the paper's.
+    """Mean length of the difference to the exact flow, for data whose flow is known. Not the paper's.
 
     Args:
         flow_px: (B, 2, H, W) float.
@@ -255,7 +254,7 @@ def end_point_error(flow_px: Tensor, true_flow_px: Tensor, *, counted: Tensor) -
         counted: (B, 1, H, W) bool; pixels that are False do not count.
 
     Returns:
-        A scalar, in pixels (the length is softened below `CHARBONNIER`); 0 where nothing counts.
+        A scalar, in pixels (quadratic below `CHARBONNIER`); 0 where nothing counts.
 
     Raises:
         ValueError: for a mask that does not lie on the flow.
@@ -266,9 +265,9 @@ def end_point_error(flow_px: Tensor, true_flow_px: Tensor, *, counted: Tensor) -
 
 
 def _over_std(difference: Tensor) -> Tensor:
-    """A difference of images (B, 3, H, W) on the scale of normalised ones; their means cancel in it.
+    """Divides a difference of images (B, 3, H, W) by the ImageNet deviations; the means cancel in a difference.
 
-    By plain numbers: a tensor of them would be copied to the GPU in every step, which waits for it.
+    The divisors are plain numbers: a tensor of them would be copied to the GPU in every step, and the step would wait.
     """
     return torch.cat([difference[:, c : c + 1] / std for c, std in enumerate(IMAGENET_STD)], dim=1)
 
@@ -278,7 +277,7 @@ def _charbonnier(x: Tensor) -> Tensor:
 
 
 def _mean(values: Tensor, counted: Tensor) -> Tensor:
-    """Over the pixels of (B, 1, H, W) that are counted; 0 where none is."""
+    """Returns the mean over the counted pixels of (B, 1, H, W); 0 where none is counted."""
     _require_mask(counted, values)
     return torch.where(counted, values, 0).sum() / _shared_count(counted.sum())
 

@@ -1,26 +1,24 @@
 """Static warp at inference (Table 4): the previous features, warped by the plain flow, fused into F_t.
 
-All three fusions start at half F_t and half F^_t, so that they differ in what they can learn, and in nothing else.
-Where the flow leaves the previous frame nothing was warped, and F_t stands in for F^_t, as if nothing had moved.
+All three fusions start at half F_t and half F^_t, so that they differ only in what they can learn. Where the flow
+leaves the previous frame, F_t replaces F^_t.
 """
 
 from collections.abc import Callable
-from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
+from dwnet.method.specs import FusionName
 from dwnet.ops.resize import resize_flow
 from dwnet.ops.warp import warp
 from dwnet.segmentation import Segmenter
-
-FusionName = Literal["weighted_sum", "concatenation", "per_channel"]
 
 
 class WeightedSum(nn.Module):
     """Table 4, "sum": (1 - a) F_t + a F^_t, with one learned a = sigmoid(weight).
 
-    Convex, where NetWarp's two weights are free: their common scale is the classifier's.
+    The weights are convex. NetWarp has two free weights; their common scale is redundant with the classifier.
     """
 
     def __init__(self) -> None:
@@ -28,15 +26,15 @@ class WeightedSum(nn.Module):
         self.weight = nn.Parameter(torch.zeros(()))
 
     def forward(self, features: Tensor, warped: Tensor) -> Tensor:
-        """(B, C, h, w) F_t and F^_t to the fused (B, C, h, w)."""
+        """Fuses F_t and F^_t, both (B, C, h, w), into (B, C, h, w)."""
         return features + torch.sigmoid(self.weight) * (warped - features)
 
 
 class Concatenation(nn.Module):
     """Table 4, "concatenate": a convolution of the 2C concatenated channels back to C.
 
-    The paper gives no kernel size. 1x1 here: it joins what the warp has brought to the same place, and no more. It has
-    no bias, which the classifier's would only repeat.
+    The paper gives no kernel size. Here it is 1x1: the warp has already aligned the features. It has no bias, because
+    the classifier has one.
 
     Args:
         channels: C.
@@ -50,15 +48,15 @@ class Concatenation(nn.Module):
             self.mix.weight.copy_(torch.cat((half, half), dim=1)[:, :, None, None])
 
     def forward(self, features: Tensor, warped: Tensor) -> Tensor:
-        """(B, C, h, w) F_t and F^_t to the fused (B, C, h, w)."""
+        """Fuses F_t and F^_t, both (B, C, h, w), into (B, C, h, w)."""
         return self.mix(torch.cat((features, warped), dim=1))
 
 
 class PerChannel(nn.Module):
     """NetWarp's combination (Gadde et al., ICCV 2017): w1 F_t + w2 F^_t, two learned weights for each channel.
 
-    Deviation: w1 = w2 = 1/2 at first. Users of the published network found w1 near 1 and w2 near 0, the warp unused.
-    NetWarp's own transformation of the flow is left out: refining the flow is the FRM's part.
+    Deviation: w1 = w2 = 1/2 at the start. Users of the published network found w1 near 1 and w2 near 0, which leaves
+    the warp unused. NetWarp's own transformation of the flow is left out: here the FRM refines flows.
 
     Args:
         channels: C.
@@ -70,7 +68,7 @@ class PerChannel(nn.Module):
         self.warped_weight = nn.Parameter(torch.full((channels,), 0.5))
 
     def forward(self, features: Tensor, warped: Tensor) -> Tensor:
-        """(B, C, h, w) F_t and F^_t to the fused (B, C, h, w)."""
+        """Fuses F_t and F^_t, both (B, C, h, w), into (B, C, h, w)."""
         own, theirs = (w.to(features.dtype)[:, None, None] for w in (self.own_weight, self.warped_weight))
         return own * features + theirs * warped
 
@@ -80,11 +78,11 @@ FUSIONS: dict[FusionName, Callable[[int], nn.Module]] = {
     "concatenation": Concatenation,
     "per_channel": PerChannel,
 }
-"""Name, and how to build the fusion for C channels."""
+"""Builds a fusion for C channels, by its name."""
 
 
 class StaticWarpSegmenter(nn.Module):
-    """The method DWNet is compared with: it needs the flow and the previous features at inference too.
+    """The method that DWNet is compared with. It needs the flow and the previous features at inference too.
 
     Args:
         segmenter: any `Segmenter`.
@@ -97,12 +95,12 @@ class StaticWarpSegmenter(nn.Module):
         self.fusion = fusion
 
     def fuse(self, features: Tensor, previous_features: Tensor, flow_px: Tensor) -> Tensor:
-        """Logits of the current frame.
+        """Returns the logits of the current frame.
 
         Args:
             features: F_t, (B, C, h, w).
-            previous_features: of the previous frame, unfused, (B, C, h, w). Zeros with a flow that points out of the
-                frame everywhere mean "no previous frame".
+            previous_features: of the previous frame, unfused, (B, C, h, w). Where the flow points out of the frame
+                they are not read; a flow that does so everywhere means "no previous frame".
             flow_px: from the current frame to the previous one, (B, 2, H, W), in pixels of the image.
 
         Returns:
@@ -113,11 +111,17 @@ class StaticWarpSegmenter(nn.Module):
         return self.segmenter.classify(self.fusion(features, torch.where(valid, warped, features)))
 
     def classify_first(self, features: Tensor) -> Tensor:
-        """Logits (B, K, h, w) of a frame without a previous one: F_t (B, C, h, w) stands in for all of F^_t."""
+        """Returns the logits (B, K, h, w) of a frame without a previous one: F_t (B, C, h, w) replaces F^_t."""
         return self.segmenter.classify(self.fusion(features, features))
 
     def forward(self, frame: Tensor, previous: Tensor, flow_px: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
-        """Training: both frames (B, 3, H, W) to the logits (B, K, h, w) of the first, and those of auxiliary heads."""
+        """Training: returns the logits (B, K, h, w) of `frame`, and those of the auxiliary heads.
+
+        Args:
+            frame: I_t, (B, 3, H, W) float, RGB, 0..1.
+            previous: the frame before, the same.
+            flow_px: from `frame` to `previous`, (B, 2, H, W), in pixels of the image.
+        """
         frames = torch.cat((frame, previous))
         both, auxiliary = self.segmenter.features_and_auxiliary(frames, labelled=frame.shape[0])
         features, previous_features = both.chunk(2)

@@ -20,7 +20,7 @@ from dwnet.adapters import ADAPTERS, Adapter, CallableAdapter, adapt
 from dwnet.data import CAMVID_11, ClassSet
 from dwnet.deploy.export import export_segmenter
 from dwnet.deploy.runtime import OnnxSegmenter, load
-from dwnet.method.training import MethodSpec
+from dwnet.method.specs import method_spec
 
 MEAN, STD = (0.2, 0.4, 0.7), (0.5, 0.25, 0.3)  # not ImageNet's, so that a test sees whose are used
 K = 5
@@ -176,7 +176,7 @@ def test_dwnet_trains_the_model_itself(name: str) -> None:
     torch.manual_seed(0)
     model = MODELS[name][0]()
     keys = list(model.state_dict())
-    method = MethodSpec(name="dwnet", kernel_size=1).build(adapt(model)).train()
+    method = method_spec("dwnet", kernel_size=1).build(adapt(model)).train()
     batch = {
         "frame": image(64, 96, batch=2),
         "neighbour": image(64, 96, batch=2).roll(2, dims=-1),
@@ -207,7 +207,7 @@ def test_dwnet_trains_the_model_itself(name: str) -> None:
 def test_saved_by_transformers_and_loaded_again(tmp_path: Any) -> None:
     transformers = pytest.importorskip("transformers")
     model = segformer()
-    method = MethodSpec(name="dwnet", kernel_size=1).build(adapt(model)).train()
+    method = method_spec("dwnet", kernel_size=1).build(adapt(model)).train()
     frame = image(32, 48, batch=2)
     labels = torch.zeros(2, 32, 48, dtype=torch.int64)
     method({"frame": frame, "neighbour": frame.roll(1, dims=-1), "labels": labels})["total"].backward()
@@ -249,7 +249,7 @@ def test_two_functions_make_any_network_a_segmenter() -> None:
         assert torch.allclose(adapter(frame), model(normalised(frame)), atol=1e-6)
         assert adapter(image(37, 50)).shape == (1, K, 37, 50)
     losses = (
-        MethodSpec(name="dwnet")
+        method_spec("dwnet")
         .build(adapter)
         .train()(
             {"frame": frame, "neighbour": frame.roll(1, dims=-1), "labels": torch.zeros(1, 36, 52, dtype=torch.int64)}

@@ -25,7 +25,8 @@ from dwnet.data.street_pairs import StreetPairs, first_seed
 from dwnet.evaluation.flow_error import FlowError, FlowOf, flows_to_judge, judge_flow, markdown
 from dwnet.flow import dis_flow
 from dwnet.method.flow_refinement import FlowRefinement, centre_tap
-from dwnet.method.training import DWNetMethod, Method, MethodSpec
+from dwnet.method.specs import DWNetSpec, method_spec
+from dwnet.method.training import DWNetMethod, Method
 from dwnet.ops.resize import resize_flow
 from dwnet.ops.warp import warp
 from dwnet.segmentation import NetworkSpec, Segmenter
@@ -35,7 +36,7 @@ from tests.benchmarks.measure import described
 CROP = (192, 224)
 BATCH = 4
 KEYS = ("frame", "neighbour", "labels", "flow", "visible")
-BASE = MethodSpec(prediction_space="softmax", prediction_weight=1.0)  # as the recipes have it
+BASE = DWNetSpec(prediction_space="softmax", prediction_weight=1.0)  # as the recipes have it
 WARPING, SMOOTHNESS, EXACT = 0.03, 0.003, 0.003  # for a rate of 0.01: ten times as much throws the flow far off
 ALONE: dict[str, Any] = {"feature_weight": 0.0, "prediction_weight": 0.0}
 """No consistency losses."""
@@ -98,7 +99,7 @@ def frozen_segmenter(pairs: Sequence[Any], steps: int) -> Segmenter:
     """A small PSPNet that has seen the streets for a while."""
     torch.manual_seed(0)
     network = NetworkSpec(backbone="mobilenetv2", channels=64, auxiliary=False).build(11)
-    train(MethodSpec(name="baseline").build(network).train(), list(network.parameters()), pairs, steps, seed=0)
+    train(method_spec("baseline").build(network).train(), list(network.parameters()), pairs, steps, seed=0)
     return network.requires_grad_(False).eval()
 
 

@@ -17,7 +17,7 @@ import time
 import torch
 import tyro
 
-from dwnet.method.training import MethodSpec
+from dwnet.method.specs import method_spec
 from dwnet.segmentation import NetworkSpec
 from train.engine.build import _keep_freed_memory
 
@@ -27,7 +27,7 @@ def steps(kept: bool, count: int, batch_size: int, side: int) -> dict[str, float
     if kept:
         _keep_freed_memory()
     torch.manual_seed(0)
-    method = MethodSpec(name="dwnet").build(NetworkSpec(channels=256).build(11)).train()
+    method = method_spec("dwnet").build(NetworkSpec(channels=256).build(11)).train()
     method.to(memory_format=torch.channels_last)
     optimiser = torch.optim.SGD(method.parameters(), lr=1e-4, momentum=0.9)
     batch = {

@@ -16,7 +16,8 @@ from torch import Tensor, nn
 
 from dwnet.flow.base import FlowEstimator
 from dwnet.method.losses import feature_consistency, occlusion_weight, prediction_consistency
-from dwnet.method.training import DWNetMethod, MethodSpec
+from dwnet.method.specs import method_spec
+from dwnet.method.training import DWNetMethod
 from dwnet.ops.resize import resize, resize_flow
 from dwnet.segmentation import NetworkSpec
 from tests.benchmarks.measure import described, devices, markdown, side_by_side
@@ -61,8 +62,8 @@ def steps(network: NetworkSpec, crop: int, batch: int, device: torch.device, rou
     flow = resize(torch.randn(batch, 2, 6, 6, generator=generator) * 8, (crop, crop)).to(device)
 
     segmenter = network.build(classes)
-    baseline = MethodSpec(name="baseline").build(segmenter)
-    method = MethodSpec(name="dwnet").build(segmenter)
+    baseline = method_spec("baseline").build(segmenter)
+    method = method_spec("dwnet").build(segmenter)
     assert isinstance(method, DWNetMethod)
     method.flow = GivenFlow(flow)
     for module in (baseline, method):

@@ -24,7 +24,8 @@ import tyro
 from accelerate import Accelerator
 from torch.utils.flop_counter import FlopCounterMode
 
-from dwnet.method.training import DWNetMethod, MethodSpec
+from dwnet.method.specs import method_spec
+from dwnet.method.training import DWNetMethod
 from dwnet.segmentation import NetworkSpec
 from tests.benchmarks.measure import described, devices, markdown, side_by_side
 from tests.benchmarks.plain_loop import Plain, plain_loss
@@ -101,7 +102,7 @@ class Ours:
 def recipe_of(root: Path, size: Size, workers: int) -> Recipe:
     """What is trained, by both."""
     data = DataSpec(root=root, neighbours="labelled", crop=(size.crop, size.crop), workers=workers)
-    recipe = Recipe(name="benchmark", data=data, network=size.network, method=MethodSpec(name="dwnet"))
+    recipe = Recipe(name="benchmark", data=data, network=size.network, method=method_spec("dwnet"))
     return replace(
         recipe, backbone_weights="none", batch_size=size.batch, epochs=10_000, precision=size.precision, pictures=0
     )  # type: ignore[arg-type]
@@ -110,7 +111,7 @@ def recipe_of(root: Path, size: Size, workers: int) -> Recipe:
 def loops(root: Path, size: Size, device: torch.device, workers: int, rounds: int) -> str:
     """Images per second of both, side by side, and the share of ours that waits for data."""
     ours = Ours(recipe_of(root, size, workers))
-    method = MethodSpec(name="dwnet").build(size.network.build(11))
+    method = method_spec("dwnet").build(size.network.build(11))
     assert isinstance(method, DWNetMethod)
     plain = Plain(root, crop=size.crop, batch_size=size.batch, method=method, device=device, workers=workers)
     difference = loss_difference(ours.trainer, plain)
@@ -206,7 +207,7 @@ def loader_alone(root: Path, size: Size, workers: int) -> str:
 def utilisation(size: Size, device: torch.device, peak_tflops: float | None) -> str:
     """Model FLOP utilisation of plain training (cross-entropy, one frame) of the network, in bf16 on a GPU."""
     cuda = device.type == "cuda"
-    method = MethodSpec(name="baseline").build(size.network.build(19)).to(device, memory_format=torch.channels_last)
+    method = method_spec("baseline").build(size.network.build(19)).to(device, memory_format=torch.channels_last)
     optimiser = torch.optim.SGD(method.train().parameters(), lr=1e-4, momentum=0.9)
     frame = torch.rand(size.batch, 3, size.crop, size.crop, device=device).contiguous(memory_format=torch.channels_last)
     batch = {"frame": frame, "labels": torch.randint(19, (size.batch, size.crop, size.crop), device=device)}

@@ -15,7 +15,7 @@ from dwnet.data.with_flow import WithFlow
 from dwnet.flow.dis import dis_flow
 from dwnet.flow.dis_estimator import DISFlow
 from dwnet.flow.registry import build_flow
-from dwnet.method.training import METHODS, MethodSpec
+from dwnet.method.specs import SPECS, method_spec
 from tests.references import TinySegmenter
 from tests.train.fixtures import camvid, fresh_accelerate, tiny_recipe
 from train.engine.batches import loader_of
@@ -24,7 +24,7 @@ from train.engine.loop import Trainer
 
 __all__ = ["camvid", "fresh_accelerate"]  # fixtures
 
-PAIRED = [name for name, method in METHODS.items() if method.needs_neighbour]
+PAIRED = [name for name, spec in SPECS.items() if spec.needs_neighbour]
 
 
 @pytest.mark.parametrize("name", PAIRED)
@@ -32,7 +32,7 @@ def test_losses_are_the_same_with_it(camvid: Path, tmp_path: Path, name: str) ->
     data = training_data(tiny_recipe(camvid, tmp_path, name))
     assert isinstance(data, WithFlow)
     batch = default_collate([data[0], data[1]])
-    method = MethodSpec(name=name).build(TinySegmenter(num_classes=11)).eval()  # type: ignore[arg-type]
+    method = method_spec(name).build(TinySegmenter(num_classes=11)).eval()
     assert method.flow is not None
     found = method.flow(batch["frame"], batch["neighbour"])
     assert torch.equal(batch["coarse_flow"], found)
@@ -88,7 +88,7 @@ def test_the_trainer_does_not_estimate_it_again(camvid: Path, tmp_path: Path, mo
 
 def test_only_where_it_is_needed(camvid: Path, tmp_path: Path) -> None:
     assert not isinstance(training_data(tiny_recipe(camvid, tmp_path, "baseline")), WithFlow)
-    recipe = replace(tiny_recipe(camvid, tmp_path), method=MethodSpec(name="dwnet", flow="raft_small"))
+    recipe = replace(tiny_recipe(camvid, tmp_path), method=method_spec("dwnet", flow="raft_small"))
     assert "coarse_flow" not in training_data(recipe)[0]
 
 

@@ -12,9 +12,10 @@ import torch
 from dwnet.data import CAMVID_11
 from dwnet.deploy import checkpoint as module
 from dwnet.deploy.checkpoint import Checkpoint, CheckpointError, load_checkpoint, load_weights
-from dwnet.method.training import MethodSpec
+from dwnet.method.specs import SPECS, DWNetSpec, MethodName, method_spec
 from dwnet.metrics import SegmentationMeter
 from dwnet.segmentation import NetworkSpec
+from tests.method.test_specs import FORMAT_1
 
 NETWORK = NetworkSpec(backbone="mobilenetv2", channels=16)
 
@@ -22,7 +23,7 @@ NETWORK = NetworkSpec(backbone="mobilenetv2", channels=16)
 @pytest.fixture(scope="module")
 def saved() -> Checkpoint:
     torch.manual_seed(0)
-    spec = MethodSpec(name="dwnet", kernel_size=1, delta=5.0)
+    spec = method_spec("dwnet", kernel_size=1, delta=5.0)
     meter = SegmentationMeter(11)
     meter.update(np.array([[0, 1]]), np.array([[0, 2]]))
     result = meter.compute()
@@ -71,10 +72,22 @@ def test_the_method_comes_back_ready_to_predict(saved: Checkpoint, tmp_path: Pat
 
 def test_a_checkpoint_from_before_an_option_existed_loads_with_its_default(saved: Checkpoint, tmp_path: Path) -> None:
     old = content(saved, tmp_path / "old.pt")
-    for option in ("fusion", "key_interval", "flow_weights", "train_flow"):
+    for option in ("flow_weights", "train_flow"):
         del old["method"][option]
     torch.save(old, tmp_path / "old.pt")
     assert load_checkpoint(tmp_path / "old.pt").method == saved.method
+
+
+@pytest.mark.parametrize("name", SPECS)
+def test_a_checkpoint_that_holds_the_fields_of_all_methods_loads(
+    saved: Checkpoint, tmp_path: Path, name: MethodName
+) -> None:
+    """As the code before `dwnet.method.specs` wrote it: a baseline of a recipe kept the settings of its dwnet."""
+    old = content(replace(saved, weights={}), tmp_path / "old.pt")
+    old["method"] = {**FORMAT_1, "name": name, "prediction_space": "softmax", "prediction_weight": 1.0}
+    torch.save(old, tmp_path / "old.pt")
+    expected = SPECS[name]() if name != "dwnet" else DWNetSpec(prediction_space="softmax", prediction_weight=1.0)
+    assert load_checkpoint(tmp_path / "old.pt").method == expected
 
 
 def test_a_commit_is_filled_in(saved: Checkpoint, monkeypatch: pytest.MonkeyPatch) -> None:

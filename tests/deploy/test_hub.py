@@ -27,7 +27,8 @@ from dwnet.data import CAMVID_11
 from dwnet.deploy import hub as module
 from dwnet.deploy.checkpoint import Checkpoint, CheckpointError
 from dwnet.deploy.hub import CARD, CONFIG, FILES, WEIGHTS, HubError, PretrainedSegmenter, model_card
-from dwnet.method.training import Method, MethodName, MethodSpec
+from dwnet.method.specs import MethodName, method_spec
+from dwnet.method.training import Method
 from dwnet.segmentation import NetworkSpec, Segmenter
 
 NETWORK = NetworkSpec(backbone="mobilenetv2", channels=16)
@@ -35,7 +36,7 @@ NETWORK = NetworkSpec(backbone="mobilenetv2", channels=16)
 
 def checkpoint(name: MethodName) -> Checkpoint:
     torch.manual_seed(0)
-    method = MethodSpec(name=name, kernel_size=1, delta=5.0)
+    method = method_spec(name, **({"kernel_size": 1, "delta": 5.0} if name == "dwnet" else {}))
     return Checkpoint(
         network=NETWORK,
         method=method,

@@ -19,7 +19,7 @@ from torch import Tensor
 from dwnet.cli.main import main
 from dwnet.evaluation.inference import WHOLE, Inference, sliding_window, window_starts
 from dwnet.evaluation.predictors import FramePredictor, load_predictor, method_predictor
-from dwnet.method.training import MethodSpec
+from dwnet.method.specs import method_spec
 from tests.evaluation.test_evaluate import write_bright_is_road, write_camvid
 from tests.exported import write_keyframe, write_segmenter, write_static_warp
 from tests.references import TinySegmenter, resize_loop
@@ -204,7 +204,7 @@ def test_an_exported_network_and_a_method_go_through_every_mode(inference: Infer
     image = picture(21, 33)
     onnx_predictor, _ = load_predictor(write_segmenter(tmp_path / "colour.onnx"), inference)
     torch.manual_seed(0)
-    method_at_stride_1 = MethodSpec(name="baseline").build(TinySegmenter(stride=1))
+    method_at_stride_1 = method_spec("baseline").build(TinySegmenter(stride=1))
     torch_predictor = method_predictor(method_at_stride_1, inference)
     for predictor in (onnx_predictor, torch_predictor):
         assert isinstance(predictor, FramePredictor)
@@ -225,7 +225,7 @@ def test_networks_with_a_memory_refuse_all_but_whole_images(tmp_path: Path) -> N
             with pytest.raises(ValueError, match=rf"{path.name} is a \w+ network, found .*takes features of a frame"):
                 load_predictor(path, inference)
         for name in ("static_warp", "keyframe"):
-            method = MethodSpec(name=name).build(TinySegmenter())  # type: ignore[arg-type]
+            method = method_spec(name).build(TinySegmenter())
             with pytest.raises(ValueError, match=f"last.pt is a {name} network, found .*; allowed for it are whole"):
                 method_predictor(method, inference, source="last.pt")
     assert [load_predictor(path)[1] for path in files] == [("Red", "Green", "Blue")] * 2

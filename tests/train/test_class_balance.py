@@ -11,7 +11,7 @@ from accelerate import Accelerator
 
 from dwnet.data import CAMVID_11
 from dwnet.deploy.checkpoint import load_checkpoint
-from dwnet.method.training import MethodSpec
+from dwnet.method.specs import DWNetSpec
 from dwnet.segmentation import NetworkSpec
 from tests.train.fixtures import Command, camvid, fails, fresh_accelerate, tiny_recipe, train, write_camvid
 from train.config.recipes import RECIPES
@@ -93,7 +93,7 @@ def test_what_is_not_allowed(train: Command, capsys: pytest.CaptureFixture[str])
     few = fails(train, capsys, "--class-balance", "0", "--method.class-weights", "1", "2")
     assert "class_weights has 2 numbers, allowed are 11, one a class" in few
     with pytest.raises(ValueError, match="class_weights has 2 numbers, allowed are 3, one a class"):
-        MethodSpec(class_weights=(1.0, 2.0)).build(NetworkSpec(backbone="mobilenetv2", channels=16).build(3))
+        DWNetSpec(class_weights=(1.0, 2.0)).build(NetworkSpec(backbone="mobilenetv2", channels=16).build(3))
 
 
 def test_a_run_of_before_they_existed_is_not_resumed_with_them(

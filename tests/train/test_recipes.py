@@ -9,7 +9,8 @@ import pytest
 import torch
 from torch import nn
 
-from dwnet.method.training import METHODS, MethodSpec
+from dwnet.method.specs import DWNetSpec, method_spec
+from dwnet.method.training import METHODS
 from dwnet.segmentation import NetworkSpec
 from train.config.options import Request, parse
 from train.config.recipes import BASES, RECIPES, VARIANTS
@@ -217,7 +218,7 @@ def test_poly_rate() -> None:
 @pytest.mark.parametrize("method", METHODS)
 def test_parameter_groups(method: str) -> None:
     network = NetworkSpec(backbone="mobilenetv2", channels=16)
-    built = MethodSpec(name=method).build(network.build(3))  # type: ignore[arg-type]
+    built = method_spec(method).build(network.build(3))
     built.flow = nn.Conv2d(6, 2, 1)  # type: ignore[assignment]  # a trainable flow network
     names = {id(parameter): name for name, parameter in built.named_parameters()}
     spec = OptimiserSpec(rate=0.02, head_rate_factor=10.0, flow_rate=1e-5, weight_decay=1e-4, decay_norms=False)
@@ -253,7 +254,7 @@ def test_parameter_groups(method: str) -> None:
 def test_a_flow_network_has_its_own_rate_when_it_trains_and_none_when_it_does_not() -> None:
     network = NetworkSpec(backbone="mobilenetv2", channels=16).build(3)
     for trained in (True, False):
-        spec = MethodSpec(flow="raft_small", flow_weights="none", train_flow=trained)
+        spec = DWNetSpec(flow="raft_small", flow_weights="none", train_flow=trained)
         built = spec.build(network)
         freeze_unused(built)
         assert built.flow is not None
@@ -263,7 +264,7 @@ def test_a_flow_network_has_its_own_rate_when_it_trains_and_none_when_it_does_no
 
 
 def test_flow_losses_alone_train_the_refinement_and_not_fg_conv() -> None:
-    spec = MethodSpec(feature_weight=0, prediction_weight=0, warping_weight=1)
+    spec = DWNetSpec(feature_weight=0, prediction_weight=0, warping_weight=1)
     built = spec.build(NetworkSpec(backbone="mobilenetv2", channels=16).build(3))
     freeze_unused(built)
     for name, parameter in built.named_parameters():
@@ -273,12 +274,12 @@ def test_flow_losses_alone_train_the_refinement_and_not_fg_conv() -> None:
 def test_unused_auxiliary_head_is_frozen() -> None:
     network = NetworkSpec(backbone="mobilenetv2", channels=16)
     for weight, frozen in ((0.4, False), (0.0, True)):
-        built = MethodSpec(name="dwnet", auxiliary_weight=weight).build(network.build(3))
+        built = method_spec("dwnet", auxiliary_weight=weight).build(network.build(3))
         freeze_unused(built)
         for name, parameter in built.named_parameters():
             assert parameter.requires_grad == (not (frozen and ".auxiliary." in name)), name
         grouped = {id(p) for group in parameter_groups(built, OptimiserSpec()) for p in group["params"]}
         assert len(grouped) == sum(parameter.requires_grad for parameter in built.parameters())
-    without = MethodSpec(auxiliary_weight=0.0).build(NetworkSpec(backbone="mobilenetv2", auxiliary=False).build(3))
+    without = DWNetSpec(auxiliary_weight=0.0).build(NetworkSpec(backbone="mobilenetv2", auxiliary=False).build(3))
     freeze_unused(without)
     assert all(parameter.requires_grad for parameter in without.parameters())

@@ -8,7 +8,7 @@ from accelerate import Accelerator
 
 from dwnet.core.classes import CAMVID_11, ClassSet
 from dwnet.deploy.checkpoint import Checkpoint, load_checkpoint
-from dwnet.method.training import MethodSpec
+from dwnet.method.specs import method_spec
 from dwnet.segmentation import NetworkSpec
 from tests.train.fixtures import (
     METHODS,
@@ -30,7 +30,7 @@ YARD = ClassSet("yard", ("grass", "path", "wall"), ((0, 128, 0), (128, 128, 128)
 
 def checkpoint(network: NetworkSpec = NETWORK, classes: ClassSet = CAMVID_11) -> Checkpoint:
     torch.manual_seed(5)
-    method = MethodSpec(name="dwnet").build(network.build(len(classes.classes)))
+    method = method_spec("dwnet").build(network.build(len(classes.classes)))
     return Checkpoint(
         network=network, method=method.spec, classes=classes, weights=method.state_dict(), source="checkpoint old.pt"
     )

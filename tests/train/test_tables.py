@@ -10,7 +10,8 @@ from dataclasses import replace
 import pytest
 import torch
 
-from dwnet.method.training import DWNetMethod, Method, MethodSpec, StaticWarpMethod
+from dwnet.method.specs import DWNetSpec
+from dwnet.method.training import DWNetMethod, Method, StaticWarpMethod
 from dwnet.segmentation import DANet, DeepLabV3Plus, PSPNet, Segmenter
 from tests.method.test_training import batch
 from tests.references import TinySegmenter
@@ -265,7 +266,7 @@ def test_changes_reach_what_they_name() -> None:
         method=replace(base.method, delta=1.0, fg_conv=False),
         data=replace(base.data, crop=(64, 64)),
     )
-    assert found.method == MethodSpec(prediction_space="softmax", prediction_weight=1.0, delta=1.0, fg_conv=False)
+    assert found.method == DWNetSpec(prediction_space="softmax", prediction_weight=1.0, delta=1.0, fg_conv=False)
     with pytest.raises(TypeError, match="detla"):
         changed(base, {"method.detla": 1.0})
     with pytest.raises(ValueError, match="delta is 0"):

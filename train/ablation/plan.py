@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from dwnet.core.files import atomic_write
-from dwnet.method.training import METHODS
+from dwnet.method.specs import SPECS
 from train.ablation.summary import FIGURES
 from train.ablation.tables import TABLES, Row, Table
 from train.config.options import did_you_mean, parse
@@ -175,7 +175,7 @@ def _arguments(request: Request, row: Row, seed: int) -> list[str]:
         options += ["--data.coarse-ratio", str(BASES[row.base].data.coarse_ratio)]
     if "data.neighbours" in changes:  # `--data NAME` sets them too
         options += ["--data.neighbours", changes["data.neighbours"]]
-    if request.flownet2 is not None and METHODS[changes["method.name"]].needs_neighbour:
+    if request.flownet2 is not None and SPECS[changes["method.name"]].needs_neighbour:
         options += ["--method.flow", "flownet2", "--method.flow-weights", str(request.flownet2), "--method.train-flow"]
     run_name = f"{name}_{row.variant}_seed{seed}"
     own = ["--name", run_name, "--seed", str(seed), "--output", str(request.output)]

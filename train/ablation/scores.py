@@ -9,7 +9,7 @@ import torch
 from dwnet.core.launch import ALONE
 from dwnet.evaluation.measure import Progress, evaluate
 from dwnet.evaluation.predictors import load_predictor
-from dwnet.method.training import MethodSpec
+from dwnet.method.specs import to_method
 from dwnet.ops.device import device
 from train.config.spec import Recipe
 from train.engine.data import validation_data
@@ -27,7 +27,7 @@ def score(checkpoint: Path, recipe: Recipe, *, progress: Progress | None = None)
         ValueError: if the checkpoint, the data or its labels cannot be used.
     """
     # Every frame of val, as without a neighbour: a method that needs frames before gets them by itself.
-    data = validation_data(replace(recipe, method=MethodSpec(name="baseline")))
+    data = validation_data(replace(recipe, method=to_method(recipe.method, "baseline")))
     predictor, _ = load_predictor(checkpoint, device=device(ALONE))
     try:
         found = evaluate(recipe.name, predictor, data, progress=progress)

@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from dwnet.method.training import MethodSpec
+from dwnet.method.specs import DWNetSpec, to_method
 from dwnet.segmentation import NetworkSpec
 from train.config.spec import DataSpec, OptimiserSpec, Recipe
 
@@ -30,6 +30,8 @@ def changed(recipe: Recipe, changes: Changes) -> Recipe:
         TypeError: for a setting that a recipe does not have.
         ValueError: for a value that is not allowed.
     """
+    if "method.name" in changes:
+        recipe = replace(recipe, method=to_method(recipe.method, changes["method.name"]))
     own = {name: value for name, value in changes.items() if "." not in name}
     parts: dict[str, dict[str, Any]] = {}
     for name, value in changes.items():
@@ -91,7 +93,7 @@ camvid_lite0 = Recipe(
     optimiser=OptimiserSpec(head_rate_factor=10.0),
     # Deviation: Eq. 6 on probabilities. With logits and 0.1, the paper's, a run of that network had 45.8 mIoU on val
     # after 6 of 18 epochs, its baseline 52.5; it was stopped there (one run each).
-    method=MethodSpec(prediction_space="softmax", prediction_weight=1.0),
+    method=DWNetSpec(prediction_space="softmax", prediction_weight=1.0),
     # After 18 (and the steadied recipe's 8) not even the training frames were learnt: 65.6 mIoU on them, 62.9 on val.
     epochs=60,
 )

@@ -8,7 +8,7 @@ from typing import Literal
 
 from dwnet.core.launch import available_cpus
 from dwnet.data.open import Kind
-from dwnet.method.training import MethodSpec
+from dwnet.method.specs import DWNetSpec, MethodSpec
 from dwnet.segmentation import NetworkSpec
 
 
@@ -92,7 +92,7 @@ class Recipe:
     """Names the run's folder."""
     data: DataSpec = field(default_factory=DataSpec)
     network: NetworkSpec = field(default_factory=NetworkSpec)
-    method: MethodSpec = field(default_factory=MethodSpec)
+    method: MethodSpec = field(default_factory=DWNetSpec)
     optimiser: OptimiserSpec = field(default_factory=OptimiserSpec)
     backbone_weights: str = "imagenet"
     """imagenet, none, or a weight file."""

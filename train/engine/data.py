@@ -5,7 +5,7 @@ from dwnet.data.frames import Neighbours
 from dwnet.data.open import FrameData, open_data
 from dwnet.data.with_flow import WithFlow
 from dwnet.flow.registry import build_flow
-from dwnet.method.training import METHODS
+from dwnet.method.specs import BaselineSpec
 from train.config.spec import Recipe
 
 
@@ -18,9 +18,11 @@ def training_data(recipe: Recipe) -> FrameData | MixedIn | WithFlow:
         DataError: files are missing or wrong.
         ValueError: an option that is not allowed.
     """
-    paired = METHODS[recipe.method.name].needs_neighbour
-    data = _frames(recipe, recipe.data.neighbours if paired else "none")
-    return WithFlow(data, build_flow("dis")) if paired and recipe.method.flow == "dis" else data
+    method = recipe.method
+    if isinstance(method, BaselineSpec):
+        return _frames(recipe, "none")
+    data = _frames(recipe, recipe.data.neighbours)
+    return WithFlow(data, build_flow("dis")) if method.flow == "dis" else data
 
 
 def _frames(recipe: Recipe, neighbours: Neighbours) -> FrameData | MixedIn:
@@ -57,7 +59,7 @@ def validation_data(recipe: Recipe) -> FrameData:
     """
     spec = recipe.data
     real: Neighbours = "labelled" if spec.kind == "camvid" else "previous"
-    neighbours = real if METHODS[recipe.method.name].needs_neighbour_to_predict else "none"
+    neighbours = real if recipe.method.needs_neighbour_to_predict else "none"
     return open_data(
         spec.kind,
         spec.root,

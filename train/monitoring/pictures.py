@@ -16,7 +16,7 @@ from dwnet.data.open import FrameData, open_data
 from dwnet.data.pairs import DataError
 from dwnet.method.flow_refinement import centre_tap
 from dwnet.method.losses import occlusion_weight
-from dwnet.method.training import METHODS, DWNetMethod, Method
+from dwnet.method.training import DWNetMethod, Method
 from dwnet.ops.resize import resize, resize_flow
 from dwnet.segmentation import pad_to_multiple
 from dwnet.viz import Image, caption, colour_labels, flow_to_rgb, grid
@@ -98,7 +98,7 @@ def _val_pairs(recipe: Recipe) -> FrameData:
         "street_size": spec.street_size,
         "street_cache_gb": spec.street_cache_gb,
     }
-    neighbours: Neighbours = spec.neighbours if METHODS[recipe.method.name].needs_neighbour else "none"
+    neighbours: Neighbours = spec.neighbours if recipe.method.needs_neighbour else "none"
     try:
         return open_data(spec.kind, spec.root, "val", neighbours=neighbours, **options)
     except DataError:

@@ -1,0 +1,298 @@
+"""Method specifications: one frozen dataclass for each method, with the fields that this method uses and no others.
+
+The module imports no PyTorch; only `build` does.
+"""
+
+import dataclasses
+import difflib
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, get_args
+
+from dwnet.core.errors import DWNetError
+from dwnet.method.reference import PER_FRAME, PREVIOUS_FRAME, ReferencePolicy, key_frames
+
+if TYPE_CHECKING:
+    from dwnet.method.training import Method
+    from dwnet.segmentation import Segmenter
+
+MethodName = Literal["baseline", "static_warp", "keyframe", "dwnet"]
+FusionName = Literal["weighted_sum", "concatenation", "per_channel"]
+Space = Literal["logits", "softmax"]
+
+FLOW_WEIGHTS = ("warping_weight", "smoothness_weight", "flow_supervision_weight")
+"""Fields of `DWNetSpec`: weights of the losses on the refined flow. None of these losses is the paper's."""
+
+
+@dataclass(frozen=True)
+class _Spec:
+    """Fields and behaviour of all methods."""
+
+    needs_neighbour: ClassVar[bool] = False
+    """Whether training batches must hold "neighbour", and the method a flow to it."""
+    needs_neighbour_to_predict: ClassVar[bool] = False
+    """Whether inference needs a frame before, and the flow to it."""
+
+    name: MethodName
+    """baseline: single frames. static_warp: fusion with the warped previous features. keyframe: the features of the
+    last key frame, warped. dwnet: the paper's method."""
+    auxiliary_weight: float = 0.4
+    """Weight of the auxiliary heads' cross-entropy."""
+    class_weights: tuple[float, ...] = ()
+    """Weight of each class's pixels in the cross-entropy, in the order of the classes. Empty: 1 each, as in the
+    paper."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "class_weights", tuple(self.class_weights))  # JSON holds a list
+        own = type(self).__dataclass_fields__["name"].default
+        if self.name != own:
+            raise DWNetError(f"name is {self.name!r}, allowed in {type(self).__name__} is {own!r}")
+        self._require_not_negative("auxiliary_weight")
+        if not all(0 < weight < math.inf for weight in self.class_weights):
+            raise DWNetError(f"class_weights is {self.class_weights}, allowed are numbers above 0")
+
+    @property
+    def reference_policy(self) -> ReferencePolicy:
+        """Which frames before a frame the method uses at inference."""
+        return PER_FRAME
+
+    def build(self, segmenter: "Segmenter", *, load_flow: bool = True) -> "Method":
+        """Returns the training module of this method around a segmenter.
+
+        Args:
+            segmenter: any `Segmenter`.
+            load_flow: False leaves the flow estimator's weights random, for a checkpoint that brings them.
+
+        Raises:
+            DWNetError: for a name or number that is not allowed.
+        """
+        from dwnet.method.training import build_method
+
+        return build_method(self, segmenter, load_flow=load_flow)  # type: ignore[arg-type]
+
+    def _require_not_negative(self, *names: str) -> None:
+        for name in names:
+            if not 0 <= getattr(self, name) < math.inf:
+                raise DWNetError(f"{name} is {getattr(self, name)}, allowed are numbers of at least 0")
+
+
+@dataclass(frozen=True)
+class _FlowSpec(_Spec):
+    """Fields of the methods that use a flow."""
+
+    needs_neighbour: ClassVar[bool] = True
+
+    flow: str = "dis"
+    """Flow estimator: dis, raft_small, raft_large or flownet2."""
+    flow_weights: str = "published"
+    """Weights of the flow estimator: published, none (random), or a file. dis has none to load."""
+    train_flow: bool = False
+    """Train the flow estimator jointly, with a learning rate of its own (section 4.1.3). dis has no parameters."""
+
+
+@dataclass(frozen=True)
+class BaselineSpec(_Spec):
+    """Single frames, cross-entropy."""
+
+    name: MethodName = "baseline"
+
+
+@dataclass(frozen=True)
+class StaticWarpSpec(_FlowSpec):
+    """Static warp at inference (Table 4): the warped features of the previous frame are fused into F_t.
+
+    "Static warp" has two meanings in the paper. In training (Tables 1 to 3) it is `DWNetSpec` without FG-Conv: the
+    plainly warped features supervise through the losses. At inference (Table 4) it is this method.
+    """
+
+    needs_neighbour_to_predict: ClassVar[bool] = True
+
+    name: MethodName = "static_warp"
+    fusion: FusionName = "weighted_sum"
+    """How F_t and the warped features become one (Table 4; per_channel is NetWarp's)."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.fusion not in get_args(FusionName):
+            raise DWNetError(f"unknown fusion {self.fusion!r}, allowed are {', '.join(get_args(FusionName))}")
+
+    @property
+    def reference_policy(self) -> ReferencePolicy:  # noqa: D102
+        return PREVIOUS_FRAME
+
+
+@dataclass(frozen=True)
+class KeyframeSpec(_FlowSpec):
+    """Key-frame propagation (Deep Feature Flow; Table 7's DFF)."""
+
+    needs_neighbour_to_predict: ClassVar[bool] = True
+
+    name: MethodName = "keyframe"
+    key_interval: int = 5
+    """Every n-th frame is a key frame."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.key_interval < 1:
+            raise DWNetError(f"key_interval is {self.key_interval}, allowed are whole numbers of at least 1")
+
+    @property
+    def reference_policy(self) -> ReferencePolicy:  # noqa: D102
+        return key_frames(self.key_interval)
+
+
+@dataclass(frozen=True)
+class DWNetSpec(_FlowSpec):
+    """The paper's method with its switches (Tables 1 to 3)."""
+
+    name: MethodName = "dwnet"
+    fg_conv: bool = True
+    """Flow-guided convolution; False is the plain warp of Eq. 1."""
+    kernel_size: int = 3
+    """s of the FG-Conv (Table 2): 1, 3 or 5."""
+    refinement: bool = True
+    """Flow refinement module (FRM)."""
+    residual_refinement: bool = True
+    """The FRM adds to the coarse flow; False regresses the flow outright."""
+    feature_weight: float = 10.0
+    """lambda_1 of Eq. 8; 0 leaves the feature consistency loss out."""
+    prediction_weight: float = 0.1
+    """lambda_2 of Eq. 8; 0 leaves the prediction consistency loss out."""
+    occlusion_mask: bool = True
+    """Weight Eq. 6 by Eq. 7 (Table 3)."""
+    delta: float = 2.0
+    """delta of Eq. 7 (Table 3)."""
+    prediction_space: Space = "logits"
+    """What Eq. 6 compares: logits or softmax."""
+    detach_target: bool = False
+    """No gradient into F_t and P_t from the consistency losses."""
+    warping_weight: float = 0.0
+    """Weight of the error of the neighbour's image, warped by the refined flow (`losses.warping_error`); needs the
+    FRM. The paper has 0."""
+    smoothness_weight: float = 0.0
+    """Weight of the refined flow's differences away from the image's edges (`losses.edge_aware_smoothness`); needs the
+    FRM. The paper has 0."""
+    flow_supervision_weight: float = 0.0
+    """Weight of the refined flow's end-point error; needs the FRM, and data whose flow is known exactly (the street,
+    and CamVid's synthetic neighbours). The paper has 0."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.prediction_space not in get_args(Space):
+            allowed = ", ".join(get_args(Space))
+            raise DWNetError(f"unknown prediction space {self.prediction_space!r}, allowed are {allowed}")
+        self._require_not_negative("feature_weight", "prediction_weight", *FLOW_WEIGHTS)
+        if not 0 < self.delta < math.inf:
+            raise DWNetError(f"delta is {self.delta}, allowed are numbers above 0")
+        if self.kernel_size < 1 or self.kernel_size % 2 == 0:
+            raise DWNetError(f"kernel_size is {self.kernel_size}, allowed are odd numbers from 1")
+        if not self.refinement:
+            for name in FLOW_WEIGHTS:
+                if getattr(self, name) > 0:
+                    raise DWNetError(f"{name} is {getattr(self, name)}, allowed without refinement is 0")
+        if self.train_flow and not self.trains_refinement:
+            raise DWNetError(
+                "train_flow: feature_weight and prediction_weight are 0, and no other loss reaches the flow"
+            )
+
+    @property
+    def trains_fg_conv(self) -> bool:
+        """Whether a loss reaches the FG-Conv: a consistency loss does."""
+        return self.feature_weight > 0 or self.prediction_weight > 0
+
+    @property
+    def trains_refinement(self) -> bool:
+        """Whether a loss reaches the refined flow: a consistency loss, or one of the flow's own."""
+        return self.trains_fg_conv or any(getattr(self, name) > 0 for name in FLOW_WEIGHTS)
+
+
+MethodSpec = BaselineSpec | StaticWarpSpec | KeyframeSpec | DWNetSpec
+"""The specification of any method."""
+
+SPECS: dict[MethodName, type[MethodSpec]] = {
+    "baseline": BaselineSpec,
+    "static_warp": StaticWarpSpec,
+    "keyframe": KeyframeSpec,
+    "dwnet": DWNetSpec,
+}
+"""Every specification by the name of its method."""
+
+
+def field_names(name: MethodName) -> tuple[str, ...]:
+    """Returns the fields of a method's specification, `name` among them."""
+    return tuple(field.name for field in dataclasses.fields(SPECS[name]))
+
+
+def methods_with(field: str) -> tuple[MethodName, ...]:
+    """Returns the methods whose specification has a field."""
+    return tuple(name for name in SPECS if field in field_names(name))
+
+
+def method_spec(name: str = "dwnet", **fields: Any) -> MethodSpec:
+    """Returns the specification of a method by its name.
+
+    Args:
+        name: a key of `SPECS`.
+        fields: of that specification. A field of another method is dropped if it holds that method's default.
+
+    Raises:
+        DWNetError: for an unknown method or field, a value that is not allowed, or a field of another method that does
+            not hold its default.
+    """
+    own, foreign = _split(name, fields)
+    changed = [field for field, value in foreign.items() if value != _default(field)]
+    if changed:
+        found = ", ".join(f"{field} = {fields[field]!r} (of {', '.join(methods_with(field))})" for field in changed)
+        raise DWNetError(f"method {name!r} does not use {found}; allowed are {_allowed(name)}")
+    return SPECS[name](**own)  # type: ignore[index]
+
+
+def from_dict(values: Mapping[str, Any], *, ignore_unused: bool = False) -> MethodSpec:
+    """Returns the specification that a JSON object or a checkpoint holds.
+
+    Args:
+        values: "name" (default dwnet) and any of the fields. Missing fields hold their defaults.
+        ignore_unused: drop fields of other methods whatever they hold. Checkpoints of format 1 store the fields of all
+            methods, and a recipe's baseline kept the settings of its dwnet there; nothing read them.
+
+    Raises:
+        DWNetError: as `method_spec`.
+    """
+    fields = dict(values)
+    name = fields.pop("name", "dwnet")
+    return method_spec(name, **(_split(name, fields)[0] if ignore_unused else fields))
+
+
+def to_method(spec: MethodSpec, name: str) -> MethodSpec:
+    """Returns the specification of another method, with the fields that both methods have."""
+    kept = {field.name: getattr(spec, field.name) for field in dataclasses.fields(spec) if field.name != "name"}
+    return method_spec(name, **_split(name, kept)[0])
+
+
+def _split(name: str, fields: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Splits fields into those of a method and those of the other methods."""
+    if name not in SPECS:
+        raise DWNetError(f"unknown method {name!r}{_nearest(name, SPECS)}, allowed are {', '.join(SPECS)}")
+    own = {field: value for field, value in fields.items() if field in field_names(name)}
+    foreign = {field: value for field, value in fields.items() if field not in own}
+    unknown = [field for field in foreign if not methods_with(field)]
+    if unknown:
+        raise DWNetError(
+            f"method {name!r}: unknown field {unknown[0]!r}{_nearest(unknown[0], field_names(name))}, "
+            f"allowed are {_allowed(name)}"
+        )
+    return own, foreign
+
+
+def _default(field: str) -> Any:
+    return SPECS[methods_with(field)[0]].__dataclass_fields__[field].default
+
+
+def _allowed(name: str) -> str:
+    return ", ".join(field_names(name))  # type: ignore[arg-type]
+
+
+def _nearest(word: str, allowed: Iterable[str]) -> str:
+    near = difflib.get_close_matches(word, list(allowed), n=1, cutoff=0.6)
+    return f" (did you mean {near[0]}?)" if near else ""

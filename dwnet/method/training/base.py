@@ -1,0 +1,107 @@
+"""Method: what the trainer and the predictors see of every method."""
+
+from abc import ABC, abstractmethod
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from dwnet.flow.base import FlowEstimator
+from dwnet.method.losses import segmentation_loss
+from dwnet.method.specs import MethodSpec
+from dwnet.segmentation import Segmenter
+
+Losses = dict[str, Tensor]
+"""Scalars by name; "total" is what is minimised."""
+
+
+class Method(nn.Module, ABC):
+    """A segmenter and what trains it.
+
+    A batch is a collated `dwnet.data.PairSample`: "frame" and "neighbour" (B, 3, H, W) float, RGB, 0..1, and "labels"
+    (B, H, W). Optional entries: "paired" (B,) bool, False where "neighbour" is only the frame itself; "coarse_flow"
+    (B, 2, H, W) in pixels, which replaces the estimate of `flow`; "flow" (B, 2, H, W) in pixels and "visible" (B, H, W)
+    bool, the exact flow and where it is known.
+
+    Args:
+        segmenter: any `Segmenter`.
+        spec: the method and its switches.
+    """
+
+    def __init__(self, segmenter: Segmenter, spec: MethodSpec) -> None:
+        super().__init__()
+        self.spec = spec
+        self.flow: FlowEstimator | None = None
+        """From the frame to the neighbour; `build_method` sets it where the method needs one."""
+        # A buffer moves to the GPU with the module. The checkpoint keeps the numbers in the specification.
+        self._class_weights: Tensor | None
+        weights = torch.tensor(spec.class_weights) if spec.class_weights else None
+        self.register_buffer("_class_weights", weights, persistent=False)
+
+    @property
+    def needs_neighbour(self) -> bool:
+        """Whether training batches must hold "neighbour"."""
+        return self.spec.needs_neighbour
+
+    @property
+    def needs_neighbour_to_predict(self) -> bool:
+        """Whether inference needs a frame before, and the flow to it."""
+        return self.spec.needs_neighbour_to_predict
+
+    @property
+    @abstractmethod
+    def segmenter(self) -> Segmenter:
+        """The per-frame segmenter inside."""
+
+    @abstractmethod
+    def forward(self, batch: dict[str, Any]) -> Losses:
+        """Returns the losses of a training batch, "total" among them."""
+
+    def predict(self, batch: dict[str, Any]) -> Tensor:
+        """Returns the logits (B, K, H, W) of the batch's frames, of any size."""
+        return self.segmenter(batch["frame"])
+
+    def _flow_px(self, frame: Tensor, neighbour: Tensor) -> Tensor:
+        assert self.flow is not None
+        return self.flow(frame, neighbour)
+
+    def _coarse_flow_px(self, batch: dict[str, Any]) -> Tensor:
+        """Returns the flow of a training batch. A loader's worker may have estimated it (`dwnet.data.with_flow`)."""
+        if "coarse_flow" in batch:
+            return batch["coarse_flow"]
+        return self._flow_px(batch["frame"], batch["neighbour"])
+
+    def _cross_entropy(self, logits: Tensor, auxiliary: tuple[Tensor, ...], labels: Tensor) -> Losses:
+        weights = self._class_weights
+        main = segmentation_loss(logits, labels, class_weights=weights)
+        losses = {"segmentation": main, "total": main}
+        if auxiliary and self.spec.auxiliary_weight > 0:
+            losses["auxiliary"] = torch.stack(
+                [segmentation_loss(a, labels, class_weights=weights) for a in auxiliary]
+            ).sum()
+            losses["total"] = main + self.spec.auxiliary_weight * losses["auxiliary"]
+        return losses
+
+
+class ReferenceMethod(Method):
+    """A method that uses the features of a frame before at inference; `spec.reference_policy` says which frame.
+
+    Images are (1, 3, H, W) float, RGB, 0..1, sides multiples of the segmenter's `multiple`; logits are (1, K, h, w).
+    """
+
+    @abstractmethod
+    def predict_first(self, image: Tensor) -> tuple[Tensor, Tensor]:
+        """Returns logits and features of a frame without a reference. The frame becomes the reference."""
+
+    @abstractmethod
+    def predict_next(self, image: Tensor, features: Tensor, flow_px: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Returns logits of a frame with a reference, and its own features.
+
+        Args:
+            image: the frame.
+            features: of the reference, (1, C, h, w).
+            flow_px: from the frame to the reference, (1, 2, H, W), in pixels of the image.
+
+        Returns:
+            The features are None where the reference stays what it is; otherwise the frame is the new reference.
+        """
