@@ -5,7 +5,9 @@ from .comparison.networks import load_networks as load_networks
 from .core.classes import IGNORE_LABEL as IGNORE_LABEL
 from .core.classes import ClassSet as ClassSet
 from .core.errors import DWNetError as DWNetError
+from .deploy.hub import from_pretrained as from_pretrained
 from .deploy.runtime import load as load
+from .flicker.api import measure_flicker as measure_flicker
 from .flow.registry import build_flow as build_flow
 from .flow.registry import flow_function as flow_function
 from .method.dwnet import DWNet as DWNet

@@ -1,7 +1,6 @@
-"""Measuring one clip: frames in, every set's tally, curve, heat map and worst moments out, in constant memory.
+"""Measures one clip: frames in; tally, curve, heat map and worst moments of every set out, in constant memory.
 
-Flow and everything else that the sets share is computed ahead, in threads; reading runs in others; the sets are counted
-in the caller's.
+Threads compute ahead what the sets share (the flow); other threads read. The caller's thread counts.
 """
 
 from collections import deque
@@ -29,19 +28,19 @@ Progress = Callable[[int, int | None], None]
 """Called with (frames done, frames in all, None if unknown)."""
 
 PAIRS_AHEAD = 4
-"""Pairs of frames whose flow is computed ahead, at most."""
+"""The flow of at most so many pairs of frames is computed ahead."""
 
 
 class RowSink(Protocol):
-    """Takes a row per frame: its facts, and per set what the pair that it ends adds (None for a first frame)."""
+    """Receives every frame, with the counts of each set for the pair that ends at it (None for a first frame)."""
 
     def __call__(self, frame: VideoFrame, motion: PairMotion | None, counts: Sequence[PairCount | None]) -> None:
-        """Take it."""
+        """Receives a frame."""
 
 
 @dataclass
 class SetResult:
-    """What was found of one set on one clip."""
+    """The result of one set on one clip."""
 
     tally: SetTally
     curve: Curve
@@ -50,13 +49,13 @@ class SetResult:
 
     @property
     def moments(self) -> list[Moment]:
-        """The worst ones, the worst first."""
+        """The worst moments, the worst first."""
         return self.worst.moments
 
 
 @dataclass
 class ClipResult:
-    """What was found on one clip."""
+    """The result of one clip."""
 
     frames: int
     width: int
@@ -64,15 +63,15 @@ class ClipResult:
     scene_cuts: int
     classes: ClassSet
     warning: str | None
-    """What is wrong with the clip's file, where something is."""
+    """What is wrong with the file of the clip; None if nothing is."""
     mean_frame: NDArray[np.uint8]
-    """(H, W, 3) uint8 RGB."""
+    """(H, W, 3) uint8 RGB, the mean of all frames."""
     sets: dict[str, SetResult] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class _Step:
-    """A frame, and the motion from it to the one before as it is being computed."""
+    """A frame, and the motion to the previous frame, which is still being computed."""
 
     frame: VideoFrame
     motion: "Future[PairMotion | None] | None"
@@ -91,22 +90,22 @@ def measure_clip(
     on_row: RowSink | None = None,
     progress: Progress | None = None,
 ) -> ClipResult:
-    """Measure every set on a clip.
+    """Measures every set on a clip.
 
     Args:
         clip: the frames.
-        sets: the predictions; read once, from the start, and closed.
-        flow: along which flips are counted.
-        second_flow: computed as well on some pairs, to see how far the result depends on the flow.
-        second_every: takes every n-th pair for that, from 1.
-        truth: the true labels; closed too.
-        classes: names and colours; None takes a network's, or makes them up for the ids that occur.
-        on_row: told after each frame.
-        progress: told after each frame.
+        sets: the predictions; read once from the start, then closed.
+        flow: flips are counted along it.
+        second_flow: measured on some pairs, to see how far the result depends on the flow.
+        second_every: the second flow is measured on every n-th pair, from 1.
+        truth: the true labels; read and closed like the sets.
+        classes: names and colours; None takes those of a network, or makes them up for the ids that occur.
+        on_row: called after each frame.
+        progress: called after each frame.
 
     Raises:
-        ValueError: fewer than two frames, or predictions, truth, flow or classes that do not fit the clip or each
-            other; the message names which.
+        DWNetError: fewer than two frames, or predictions, truth, flow or classes that do not fit the clip or each
+            other; the message names the file.
     """
     if second_every < 1:
         raise DWNetError(f"second_every is {second_every}; allowed are whole numbers from 1")
@@ -150,7 +149,7 @@ def _ahead(
 
 
 def _agreed_classes(sets: Sequence[PredictionSet], given: ClassSet | None) -> ClassSet | None:
-    """The classes that were given or that the networks name; PredictionError where two disagree."""
+    """Returns the given classes, or those of the networks. Raises PredictionError if two of them differ."""
     for one in sets:
         if given is not None and one.classes is not None and one.classes.classes != given.classes:
             raise PredictionError(
@@ -168,7 +167,7 @@ def _agreed_classes(sets: Sequence[PredictionSet], given: ClassSet | None) -> Cl
 
 
 class _Run:
-    """The state of one measurement: what the frame before was, and everything counted so far."""
+    """The state of one measurement: the previous frame, and everything counted so far."""
 
     def __init__(
         self,
@@ -192,14 +191,14 @@ class _Run:
         self.frames = 0
         self.scene_cuts = 0
         self.motion: PairMotion | None = None
-        """Between the last two frames."""
+        """Between the last two frames; None across a scene cut."""
         self._mean = np.zeros((height, width, 3), np.float64)
         self._image: NDArray[np.uint8] | None = None
         self._predictions: list[Prediction] = []
         self._true: NDArray[np.uint8] | None = None
 
     def step(self, step: _Step) -> list[PairCount | None]:
-        """Count the next frame; what it adds per set, None without a frame before it in its shot."""
+        """Counts the next frame. Returns the counts of each set, None without a previous frame in the same shot."""
         frame = step.frame
         self.motion = step.motion.result() if step.motion is not None else None
         second = step.second.result() if step.second is not None else None
@@ -230,7 +229,7 @@ class _Run:
 
     def _prediction_of(self, one: PredictionSet, frame: VideoFrame, *, follows: bool) -> Prediction:
         prediction = one.predict(self.frames, frame.image, follows=follows)
-        assert prediction is not None  # only truth may leave frames out
+        assert prediction is not None  # only truth can leave frames out
         tally = self.results[one.name].tally
         needed = classes_needed(prediction.labels)
         if needed > tally.num_classes:
@@ -271,7 +270,7 @@ class _Run:
         result.worst.offer(frame.index, frame.pts_seconds, count.flips_percent, count.flipped, images, labels)
 
     def finish(self, flow: FlowSource) -> ClipResult:
-        """Check that nothing is left over, and put the result together."""
+        """Checks that no prediction and no flow is left over, and returns the result."""
         if self.frames < 2:
             raise DWNetError(f"{self.clip.path}: has {self.frames} frame(s); flicker needs two or more")
         for one in (*self.sets, *([self.truth] if self.truth is not None else [])):
@@ -294,7 +293,7 @@ class _Run:
 
 
 def clip_facts(clip: VideoReader) -> dict[str, Any]:
-    """What the clip is, for the reports."""
+    """Returns facts about the clip, for the reports."""
     info = clip.info
     return {
         "width_px": info.width,

@@ -1,4 +1,4 @@
-"""What a report shows of a clip, gathered in constant memory: the curve, the heat map, the worst moments."""
+"""Pictures of a clip for the report, collected in constant memory: curve, heat map, worst moments."""
 
 import base64
 from dataclasses import dataclass
@@ -14,20 +14,21 @@ from dwnet.viz import overlay
 Image = NDArray[np.uint8]
 
 CURVE_POINTS = 4000
-"""Longer clips are shown in so many steps at most: a mean and a maximum each."""
+"""Most steps of a curve; each step of a longer clip is a mean and a maximum of several frames."""
 WORST = 10
-"""Moments that are shown for each set."""
+"""Number of moments shown for each set."""
 MOMENT_GAP_SECONDS = 0.2
-"""Of moments nearer than this to each other only the worst is shown."""
+"""Only the worst of moments that are closer together than this is shown."""
 TILE_PX = 320
-"""Longest side of a moment's pictures."""
+"""Longer side of the pictures of a moment, in pixels."""
 HEAT_PX = 640
-"""Longest side of a heat map."""
+"""Longer side of a heat map, in pixels."""
 FLIP_COLOUR = (255, 40, 90)
+"""Of flipped pixels, RGB."""
 
 
 class Curve:
-    """A value a frame over time, in at most `CURVE_POINTS` steps of equal length: their sums, counts, and maxima."""
+    """A value per frame over time, in at most `CURVE_POINTS` steps of equal length: sums, counts and maxima."""
 
     def __init__(self) -> None:
         self.frames_per_step = 1
@@ -38,7 +39,7 @@ class Curve:
         self._frames = 0
 
     def add(self, value: float | None, pts_seconds: float) -> None:
-        """Append the next frame's value; None where it has none."""
+        """Adds the value of the next frame; None if it has no value."""
         if self._frames % self.frames_per_step == 0:
             if len(self._sums) == CURVE_POINTS:
                 self._halve()
@@ -60,7 +61,7 @@ class Curve:
         self._times = self._times[::2]
 
     def points(self) -> dict[str, list[Any]]:
-        """Times in seconds, means and maxima; None where a step has no value."""
+        """Returns times in seconds, means and maxima; None for a step without values."""
         steps = list(zip(self._sums, self._counts, self._highest, strict=True))
         return {
             "pts_seconds": [round(time, 4) for time in self._times],
@@ -70,25 +71,25 @@ class Curve:
 
 
 class HeatMap:
-    """How often each pixel flips: counts, and the clip's mean frame behind them."""
+    """How often each pixel flips: flips and comparisons per pixel."""
 
     def __init__(self, height: int, width: int) -> None:
         self.flips = np.zeros((height, width), np.int32)
         self.compared = np.zeros((height, width), np.int32)
 
     def add(self, flipped: NDArray[np.bool_], compared: NDArray[np.bool_]) -> None:
-        """Count one pair of frames."""
+        """Counts one pair of frames, from two (H, W) bool maps."""
         self.flips += flipped
         self.compared += compared
 
     def percent(self) -> NDArray[np.float32]:
-        """(H, W), share of the compared pairs in which the pixel flipped, 0..100."""
+        """Returns (H, W): the share of the compared pairs in which the pixel flipped, 0..100."""
         rate: NDArray[np.float32] = (100 * self.flips / np.maximum(self.compared, 1)).astype(np.float32)
         return rate
 
 
 def heat_picture(percent: NDArray[np.float32], mean_frame: Image, top_percent: float) -> Image:
-    """The heat map over the greyed mean frame: transparent at 0, opaque at `top_percent` and above."""
+    """Returns the heat map over the grey mean frame: transparent at 0, opaque at `top_percent` and above."""
     height, width = percent.shape
     factor = min(1.0, HEAT_PX / max(height, width))
     size = (max(round(width * factor), 1), max(round(height * factor), 1))
@@ -110,16 +111,16 @@ class Moment:
     flips_percent: float
     flipped_pixels: int
     share_percent: float
-    """Flipped pixels, in percent of the frame: what the moments are ranked by."""
+    """Flipped pixels in percent of the frame; moments are ranked by it."""
     pictures: tuple[str, ...]
     """Data URIs: the frame before, the frame, their labels, the flipped pixels."""
 
 
 class WorstMoments:
-    """The moments with the most flipped pixels, at least `MOMENT_GAP_SECONDS` apart; pictures of no others are kept.
+    """The moments with the most flipped pixels, at least `MOMENT_GAP_SECONDS` apart, with their pictures.
 
     Args:
-        palette: RGB colours of the first classes; others get made-up ones.
+        palette: RGB colours of the first classes; other classes get made-up colours.
     """
 
     def __init__(self, palette: tuple[tuple[int, int, int], ...]) -> None:
@@ -137,7 +138,7 @@ class WorstMoments:
         images: tuple[Image, Image],
         labels: tuple[NDArray[np.uint8], NDArray[np.uint8]],
     ) -> None:
-        """Keep this moment if it is one of the worst so far.
+        """Keeps this moment if it is one of the worst so far.
 
         Args:
             frame: its index.
@@ -180,7 +181,7 @@ class WorstMoments:
 
 
 def reduced(picture: Image, max_side: int) -> Image:
-    """The picture with its longer side reduced to `max_side`; a smaller one as it is."""
+    """Returns the picture with its longer side reduced to `max_side` pixels; a smaller picture as it is."""
     factor = max_side / max(picture.shape[:2])
     if factor >= 1:
         return picture
@@ -188,7 +189,7 @@ def reduced(picture: Image, max_side: int) -> Image:
 
 
 def data_uri(picture: Image, max_side: int) -> str:
-    """A picture as a JPEG inside a ``data:`` address, its longer side reduced to `max_side`."""
+    """Returns a picture as a JPEG in a ``data:`` address, its longer side reduced to `max_side` pixels."""
     done, data = cv2.imencode(
         ".jpg", cv2.cvtColor(reduced(picture, max_side), cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, 82]
     )

@@ -1,5 +1,7 @@
-"""The report's interactive plots, as pieces of HTML. The plotting library itself goes into the page once."""
+"""The interactive plots of the report, as pieces of HTML. The plotting library is in the page once."""
 
+import re
+from collections.abc import Mapping
 from typing import Any
 
 import plotly.graph_objects as go
@@ -12,44 +14,52 @@ HEIGHT_PX = 380
 
 
 def plotly_script() -> str:
-    """Plotly, to be put into the page's head."""
+    """Returns Plotly as a script element, for the head of the page."""
     return f'<script type="text/javascript">{get_plotlyjs()}</script>'
 
 
 def curve_plot(record: Record) -> str:
-    """Flips over time, a line for each set."""
+    """Returns the flips over time, a line for each set."""
     figure = go.Figure()
     for position, (name, found) in enumerate(record["sets"].items()):
         colour, curve = SET_COLOURS[position % len(SET_COLOURS)], found["curve"]
         line = {"color": colour, "width": 1.6}
-        figure.add_scatter(x=curve["pts_seconds"], y=curve["mean"], name=name, mode="lines", line=line)
+        figure.add_scatter(x=curve["pts_seconds"], y=curve["mean"], name=_text(name), mode="lines", line=line)
         if found["frames_per_step"] > 1:
             thin = {"color": colour, "width": 0.5}
             figure.add_scatter(
-                x=curve["pts_seconds"], y=curve["highest"], name=f"{name}, highest", mode="lines", line=thin
+                x=curve["pts_seconds"], y=curve["highest"], name=f"{_text(name)}, highest", mode="lines", line=thin
             )
     return _html(figure, x="seconds", y="flips, % of the compared pixels")
 
 
-def class_bars(document: dict[str, Any]) -> str:
-    """Flips of each class, a bar for each set."""
+def class_bars(document: Mapping[str, Any]) -> str:
+    """Returns the flips of each class, a bar for each set."""
     figure = go.Figure()
     for position, (name, found) in enumerate(document["sets"].items()):
         rates = {label: figures["flip_rate_percent"] for label, figures in found["per_class"].items()}
         colour = SET_COLOURS[position % len(SET_COLOURS)]
-        figure.add_bar(x=list(rates), y=list(rates.values()), name=name, marker_color=colour)
+        figure.add_bar(
+            x=[_text(label) for label in rates], y=list(rates.values()), name=_text(name), marker_color=colour
+        )
     return _html(figure, x="", y="flips, % of the class's pixels")
 
 
-def clip_bars(document: dict[str, Any]) -> str:
-    """Flips of each clip, a bar for each set."""
+def clip_bars(document: Mapping[str, Any]) -> str:
+    """Returns the flips of each clip, a bar for each set."""
     figure = go.Figure()
     clips = document["clips"]
     for position, name in enumerate(document["sets"]):
         rates = [clip["sets"][name]["flip_rate_percent"] for clip in clips]
         colour = SET_COLOURS[position % len(SET_COLOURS)]
-        figure.add_bar(x=[clip["name"] for clip in clips], y=rates, name=name, marker_color=colour)
+        labels = [_text(clip["name"]) for clip in clips]
+        figure.add_bar(x=labels, y=rates, name=_text(name), marker_color=colour)
     return _html(figure, x="", y="flips, % of the compared pixels")
+
+
+def _text(name: str) -> str:
+    """Returns a name so that Plotly, which reads some HTML tags and entities in labels, shows it as it is."""
+    return re.sub(r"&(?=#?\w+;)", "&amp;", name).replace("<", "&lt;")
 
 
 def _html(figure: go.Figure, *, x: str, y: str) -> str:

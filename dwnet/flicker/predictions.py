@@ -15,43 +15,34 @@ from dwnet.flicker.label_maps import ArrayFile, LabelMaps, Prediction, Predictio
 from dwnet.flow import dis_flow
 from dwnet.video import prefetch
 
-__all__ = [
-    "FilePredictions",
-    "NetworkPredictions",
-    "Prediction",
-    "PredictionError",
-    "PredictionSet",
-    "open_predictions",
-]
-
 READ_AHEAD = 4
-"""Label maps read ahead of the frame they belong to, at most."""
+"""At most so many label maps are read ahead."""
 
 
 class PredictionSet(ABC):
-    """One set of predictions for one clip, asked for frame after frame."""
+    """One set of predictions for one clip, read frame by frame."""
 
     name: str
     path: Path
     kind: str
-    """For people, in every output."""
+    """The kind of the predictions in words, for the reports."""
     classes: ClassSet | None = None
-    """None where only ids are known."""
+    """None if only ids are known."""
     num_classes: int | None = None
-    """How many classes there are for certain; None where only the ids that occur are known."""
+    """Number of classes; None if only the ids that occur are known."""
 
     @abstractmethod
     def predict(self, index: int, image: NDArray[np.uint8], *, follows: bool) -> Prediction | None:
-        """The prediction for a frame; None where there is none (ground truth may leave frames out).
+        """Returns the prediction for a frame; None if there is none (truth may leave frames out).
 
         Args:
-            index: of the frame, from 0; every frame is asked for, in order.
+            index: of the frame, from 0; called for every frame, in order.
             image: (H, W, 3) uint8 RGB.
-            follows: whether the frame before belongs to the same shot.
+            follows: whether the previous frame belongs to the same shot.
         """
 
     def finish(self, frames: int) -> None:  # noqa: B027
-        """Says how many frames the clip had; raises PredictionError if there are more predictions."""
+        """Raises PredictionError if there are predictions for more than `frames` frames."""
 
     def close(self) -> None:  # noqa: B027
         """Stops reading."""
@@ -93,15 +84,15 @@ class FilePredictions(PredictionSet):
 
 
 class NetworkPredictions(PredictionSet):
-    """What an exported network says of the clip's frames.
+    """Predictions of an exported network that runs on the frames.
 
-    A method that draws on earlier frames gets the DIS flow (medium) to them, whatever the flicker is measured along.
+    A method that uses earlier frames gets the DIS flow (medium) to them, independent of the flow of the measurement.
     """
 
     def __init__(self, name: str, path: Path, *, threads: int | None = None) -> None:
         network = load(path, threads=threads)
         if not isinstance(network, OnnxSegmenter):
-            raise PredictionError(f"{path}: is a {network.info.kind}; allowed are networks that label frames")
+            raise PredictionError(f"{path}: is a {network.info.kind} network; allowed are networks that label frames")
         self.name, self.path, self._network = name, path, network
         self.kind = f"exported network, {network.info.method}"
         self.classes = ClassSet(network.info.path.stem, network.info.classes, network.info.palette)
@@ -116,12 +107,16 @@ class NetworkPredictions(PredictionSet):
 
 
 def named_path(text: str) -> tuple[str, Path]:
-    """``NAME=PATH`` or ``PATH`` as a name and a path; a path's own name is its file name without the suffix."""
+    """Returns name and path of ``NAME=PATH`` or ``PATH``; without NAME the name of the folder, or of the file."""
     match = re.fullmatch(r"([^=/\\]+)=(.+)", text)
     if match is not None and not Path(text).exists():
         return match[1].strip(), Path(match[2])
-    path = Path(text)
-    return path.name if path.is_dir() else path.stem, path
+    return own_name(Path(text)), Path(text)
+
+
+def own_name(path: Path) -> str:
+    """Returns the name of a folder, or the name of a file without its suffix."""
+    return path.name if path.is_dir() else path.stem
 
 
 def open_predictions(
@@ -130,20 +125,22 @@ def open_predictions(
     *,
     ignore: int | None = None,
 ) -> list[PredictionSet]:
-    """Open every set of a clip.
+    """Opens every set of a clip.
 
     Args:
         named: name and path of each set.
         frame_names: of the clip's images, without suffix; None for a video.
-        ignore: an id in label maps that means nothing is known; 255 always does.
+        ignore: an id in label maps for unknown pixels; 255 always is one.
 
     Raises:
-        PredictionError: no set, two of one name, or one that cannot be read.
-        NetworkFileError: an .onnx file that is no exported network.
+        PredictionError: no set, one without a name, two of one name, or one that cannot be read.
+        NetworkFileError: an .onnx file that is not an exported network.
     """
     if not named:
         raise PredictionError("no predictions named; allowed is one set or more")
     names = [name for name, _ in named]
+    if "" in names:
+        raise PredictionError(f"{named[names.index('')][1]}: the set has an empty name; allowed is a name for each set")
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
         raise PredictionError(f"two sets are called {twice[0]!r}; allowed is one of each name (give NAME=PATH)")

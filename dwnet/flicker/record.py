@@ -1,81 +1,33 @@
-"""One measured clip as a record that JSON can hold, and records put together to what the reports show."""
+"""The record of one measured clip, ready for JSON, and the JSON report of one or several records."""
 
-import csv
 import platform
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
-from importlib import metadata
+from dataclasses import asdict
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 
-from dwnet import __version__
-from dwnet.core.classes import ClassSet
 from dwnet.core.errors import DWNetError
 from dwnet.core.files import code_commit
+from dwnet.core.versions import installed_versions
 from dwnet.flicker.definitions import DEFINITIONS, HEADLINE
-from dwnet.flicker.flows import FlowSource, PairMotion
+from dwnet.flicker.flows import FlowSource
 from dwnet.flicker.measure import ClipResult, clip_facts
 from dwnet.flicker.pictures import HEAT_PX, Moment, data_uri, heat_picture
 from dwnet.flicker.predictions import PredictionSet
-from dwnet.flicker.tally import PairCount, SetTally
-from dwnet.video import VideoFrame, VideoReader, image_files
+from dwnet.flicker.settings import Settings
+from dwnet.flicker.tally import SetTally
+from dwnet.video import VideoReader, image_files
 
 FORMAT = 2
 """Of the JSON report."""
 RECORD_FORMAT = 3
 """Of a clip's record; a record of another format is measured again."""
 LIBRARIES = ("dwnet", "numpy", "opencv-python-headless", "onnxruntime", "av", "torch", "plotly")
-COLUMNS = ("flips_percent", "flicker_error_percent", "logit_jitter")
 
 Record = dict[str, Any]
-
-
-@dataclass(frozen=True)
-class Settings:
-    """What a measurement was asked to do; a record made with others is measured anew."""
-
-    flow: str = "dis"
-    flow_weights: str = "published"
-    second_flow: str = "dis_fast"
-    second_every: int = 30
-    ignore: int | None = None
-    max_side: int | None = None
-    fps: float = 25.0
-    """Of clips that are folders."""
-    published: bool = False
-    """Also the published definitions of temporal consistency."""
-
-
-class FrameTable:
-    """The CSV file: a row a frame, written as they come. Column names are the sets' names and what is measured."""
-
-    def __init__(self, path: Path, clip: str, sets: Sequence[str]) -> None:
-        self._clip = clip
-        self._file = path.open("w", newline="", encoding="utf-8")
-        self._writer = csv.writer(self._file)
-        columns = [f"{name}_{column}" for name in sets for column in COLUMNS]
-        self._writer.writerow(["clip", "frame", "pts_seconds", "scene_cut", "compared_percent", *columns])
-
-    def __call__(self, frame: VideoFrame, motion: PairMotion | None, counts: Sequence[PairCount | None]) -> None:
-        """Add a row; what nothing is known of stays empty."""
-        compared = None if motion is None else 100 * float(motion.visible.mean())
-        cells: list[float | None] = [compared]
-        for count in counts:
-            cells += [None] * 3 if count is None else [count.flips_percent, count.error_percent, count.jitter]
-        cut = int(motion is None and frame.index > 0)
-        row = ["" if cell is None else f"{cell:.6g}" for cell in cells]
-        self._writer.writerow([self._clip, frame.index, f"{frame.pts_seconds:.6f}", cut, *row])
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._file.close()
+"""The result of one clip, ready for JSON."""
 
 
 def make_record(
@@ -87,19 +39,19 @@ def make_record(
     flows: Sequence[FlowSource],
     sha256: Mapping[Path, str],
 ) -> Record:
-    """A clip's result as JSON has it.
+    """Returns the result of a clip, ready for JSON.
 
     Args:
         name: of the clip.
-        clip: the frames it was measured on.
-        result: what was found.
+        clip: its frames.
+        result: of the measurement.
         sets: the predictions.
-        truth: the true labels, if there were any.
-        flows: the flow, and the second one if there was one.
+        truth: the true labels; None without truth.
+        flows: the flow, and the second flow if there is one.
         sha256: of every input.
     """
     heats = {one: found.heat.percent() for one, found in result.sets.items()}
-    # The colours reach to what all but 0.5 % of the pixels stay below, in the set that flickers most.
+    # The brightest colour is the rate that only 0.5 % of the pixels exceed, in the set with the highest such rate.
     top = max(1.0, *(float(np.percentile(heat, 99.5)) for heat in heats.values()))
     return {
         "format": RECORD_FORMAT,
@@ -134,27 +86,21 @@ def make_record(
 
 
 def _image_of(clip: VideoReader, moment: Moment) -> dict[str, str]:
-    """The file behind a moment, where the clip is a folder."""
+    """Returns the name of the image of a moment, if the clip is a folder."""
     return {"file": image_files(clip.path)[moment.frame].name} if clip.path.is_dir() else {}
 
 
 def assemble(records: Sequence[Record], settings: Settings) -> dict[str, Any]:
-    """The JSON report of one or several clips: every figure, nothing that is only a picture.
+    """Returns the JSON report of one or several clips: every figure, without the pictures.
 
-    The clips' tables are added up in the order given, so that the result does not depend on who measured them when.
+    The counts of the clips are added in the order given, so the result does not depend on the order of measuring.
 
     Raises:
-        ValueError: clips with other sets, or other classes, than the first.
+        DWNetError: clips with other sets, or other classes, than the first.
     """
     first = records[0]
     for record in records[1:]:
-        if list(record["sets"]) != list(first["sets"]):
-            raise DWNetError(
-                f"clip {record['clip']['name']} has the sets {', '.join(record['sets'])}; allowed are those of "
-                f"{first['clip']['name']}, {', '.join(first['sets'])}"
-            )
-        if record["classes"] != first["classes"] and not (record["classes_made_up"] and first["classes_made_up"]):
-            raise DWNetError(f"clip {record['clip']['name']} has other classes than {first['clip']['name']}")
+        _check_alike(first, record)
     classes = max((record["classes"] for record in records), key=lambda found: len(found["names"]))
     tallies = {name: _added(records, name) for name in first["sets"]}
     for tally in tallies.values():
@@ -173,22 +119,7 @@ def assemble(records: Sequence[Record], settings: Settings) -> dict[str, Any]:
             }
             for name, tally in tallies.items()
         },
-        "clips": [
-            {
-                **record["clip"],
-                "truth": record["truth"],
-                "sets": {
-                    name: {
-                        "path": found["path"],
-                        "kind": found["kind"],
-                        "sha256": found["sha256"],
-                        **SetTally.from_state(found["tally"]).summary(),
-                    }
-                    for name, found in record["sets"].items()
-                },
-            }
-            for record in records
-        ],
+        "clips": [_clip_document(record) for record in records],
         "moments": {
             name: [
                 {key: value for key, value in moment.items() if key != "pictures"}
@@ -197,9 +128,33 @@ def assemble(records: Sequence[Record], settings: Settings) -> dict[str, Any]:
             for name in first["sets"]
         },
         "definitions": {key: meaning for key, (_, meaning) in DEFINITIONS.items()},
-        "versions": {name: _version(name) for name in LIBRARIES} | {"python": platform.python_version()},
+        "versions": installed_versions(LIBRARIES) | {"python": platform.python_version()},
         "commit": code_commit(),
     }
+
+
+def _check_alike(first: Record, record: Record) -> None:
+    """Raises DWNetError for clips whose counts cannot be added: other sets or other classes."""
+    name, other = first["clip"]["name"], record["clip"]["name"]
+    if list(record["sets"]) != list(first["sets"]):
+        raise DWNetError(
+            f"clip {other} has the sets {', '.join(record['sets'])}; allowed are those of {name}, "
+            f"{', '.join(first['sets'])}"
+        )
+    if record["classes"] != first["classes"] and not (record["classes_made_up"] and first["classes_made_up"]):
+        raise DWNetError(
+            f"clip {other} has the classes {', '.join(record['classes']['names'])}; allowed are those of {name}, "
+            f"{', '.join(first['classes']['names'])}, in the same colours"
+        )
+
+
+def _clip_document(record: Record) -> dict[str, Any]:
+    """Returns the part of the JSON report about one clip."""
+    sets = {
+        name: {key: found[key] for key in ("path", "kind", "sha256")} | SetTally.from_state(found["tally"]).summary()
+        for name, found in record["sets"].items()
+    }
+    return {**record["clip"], "truth": record["truth"], "sets": sets}
 
 
 def _added(records: Sequence[Record], name: str) -> SetTally:
@@ -210,23 +165,8 @@ def _added(records: Sequence[Record], name: str) -> SetTally:
 
 
 def worst_moments(records: Sequence[Record], name: str) -> list[dict[str, Any]]:
-    """The ten worst of a set over all clips, the worst first, each with its clip."""
+    """Returns the ten worst moments of a set over all clips, the worst first, each with the name of its clip."""
     moments = [
         {"clip": record["clip"]["name"], **moment} for record in records for moment in record["sets"][name]["moments"]
     ]
     return sorted(moments, key=lambda moment: -moment["share_percent"])[:10]
-
-
-def class_set(record: Record) -> ClassSet:
-    """The classes of a record."""
-    names, palette = record["classes"]["names"], record["classes"]["palette"]
-    return ClassSet("report", tuple(names), tuple((colour[0], colour[1], colour[2]) for colour in palette))
-
-
-def _version(distribution: str) -> str | None:
-    if distribution == "dwnet":
-        return __version__
-    try:
-        return metadata.version(distribution)
-    except metadata.PackageNotFoundError:
-        return None

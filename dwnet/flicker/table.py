@@ -1,23 +1,27 @@
-"""The table on the terminal."""
+"""The Markdown table of a flicker report, and texts that the HTML report shares."""
 
+from collections.abc import Mapping
 from typing import Any
 
+from dwnet.core.tables import markdown_table, number_cell
 from dwnet.flicker.definitions import DEFINITIONS, HEADLINE
 
 
-def markdown(document: dict[str, Any]) -> str:
-    """The figures of every set in Markdown, with the flow they were measured along; undefined columns are left out."""
+def markdown(document: Mapping[str, Any]) -> str:
+    """Returns the figures of every set in Markdown, with the flow along which they were measured.
+
+    Figures that are undefined for every set have no column.
+    """
     sets, clips = document["sets"], document["clips"]
-    shown = [key for key in DEFINITIONS if any(found[key] is not None for found in sets.values())]
+    shown = shown_keys(sets)
+    rows = [[name, *(cell(key, found[key]) for key in shown)] for name, found in sets.items()]
     lines = [
         f"{len(clips)} clip(s), {sum(clip['frames'] for clip in clips)} frames, "
         f"{next(iter(sets.values()))['pairs']} pairs compared, {sum(clip['scene_cuts'] for clip in clips)} scene cuts; "
         f"flow: {document['flow']['name']} ({document['flow']['description']}).",
         *(f"{clip['name']}: {clip['warning']}" for clip in clips if clip["warning"]),
         "",
-        f"| set | {' | '.join(DEFINITIONS[key][0] for key in shown)} |",
-        "|---|" + "---|" * len(shown),
-        *(f"| {name} | {' | '.join(cell(key, found[key]) for key in shown)} |" for name, found in sets.items()),
+        markdown_table(["set", *(DEFINITIONS[key][0] for key in shown)], rows),
         "",
         *without_class(sets),
         HEADLINE,
@@ -27,21 +31,24 @@ def markdown(document: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def without_class(sets: dict[str, Any]) -> list[str]:
-    """How much of their pixels sets say nothing about; no line where there is no such set."""
+def shown_keys(sets: Mapping[str, Any]) -> list[str]:
+    """Returns the keys of the figures that are defined for at least one set, in the order of `DEFINITIONS`."""
+    return [key for key in DEFINITIONS if any(found[key] is not None for found in sets.values())]
+
+
+def without_class(sets: Mapping[str, Any]) -> list[str]:
+    """Returns a line with the share of pixels without a class; no line if every pixel of every set has one."""
     shares = [f"{name} {found['ignored_percent']:.2f} %" for name, found in sets.items() if found["ignored_percent"]]
-    return [f"Pixels without a class, which are in no flip: {', '.join(shares)}."] if shares else []
+    return [f"Pixels without a class, which count in no flip: {', '.join(shares)}."] if shares else []
 
 
 def cell(key: str, value: float | None) -> str:
-    """A figure as it is printed."""
-    if value is None:
-        return "-"
-    return f"{value:.4f}" if key == "logit_jitter" else f"{value:.2f}"
+    """Returns a figure as it is printed."""
+    return number_cell(value, 4 if key == "logit_jitter" else 2)
 
 
-def moved(found: dict[str, Any], document: dict[str, Any]) -> str:
-    """How much another flow changes a set's flips."""
+def moved(found: Mapping[str, Any], document: Mapping[str, Any]) -> str:
+    """Returns the flips of a set along both flows, and their difference."""
     first, second = found["flip_rate_same_pairs_percent"], found["flip_rate_second_flow_percent"]
     if first is None or second is None:
         return "no pair could be compared along a second flow"

@@ -16,11 +16,13 @@ import numpy as np
 import pytest
 
 from dwnet.core.classes import IGNORE_LABEL
+from dwnet.core.tables import CsvTable
 from dwnet.flicker import ExactFlow, SetTally, measure_clip, open_flow, open_predictions
 from dwnet.flicker.label_maps import open_label_maps
 from dwnet.flicker.measure import ClipResult
 from dwnet.flicker.pictures import CURVE_POINTS, Curve
 from dwnet.flicker.predictions import FilePredictions
+from dwnet.flicker.rows import FrameRows, row_columns
 from dwnet.metrics import near_edge
 from dwnet.street import StreetScene
 from dwnet.video import open_video
@@ -376,12 +378,11 @@ def test_flow_for_another_number_of_frames(street: Street, tmp_path: Path) -> No
 
 
 def test_the_csv_has_a_row_a_frame(street: Street, tmp_path: Path) -> None:
-    from dwnet.flicker.record import FrameTable
-
     sets = open_predictions([("truth", street.folder / "truth")], None)
-    with FrameTable(tmp_path / "rows.csv", "street", ["truth"]) as table:
+    with CsvTable(tmp_path / "rows.csv", row_columns(["truth"])) as table:
+        rows_of = FrameRows(table, "street")
         result = measure_clip(
-            open_video(street.folder / "frames"), sets, ExactFlow(street.folder / "flow"), on_row=table
+            open_video(street.folder / "frames"), sets, ExactFlow(street.folder / "flow"), on_row=rows_of
         )
     rows = list(csv.DictReader((tmp_path / "rows.csv").open()))
     assert [int(row["frame"]) for row in rows] == list(range(FRAMES))

@@ -8,6 +8,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Callable
+from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
@@ -20,46 +21,18 @@ from plotly.offline import get_plotlyjs
 
 from dwnet.cli.flicker import flicker
 from dwnet.core.launch import Processes
-from dwnet.flicker import corpus as corpus_module
-from dwnet.flicker.corpus import CorpusClip, measure_missing, read_corpus, write_record
+from dwnet.flicker import measure_flicker, work
+from dwnet.flicker.corpus import CorpusClip, read_corpus
+from dwnet.flicker.work import measure_missing, write_record
 from dwnet.flow.registry import build_flow
 from dwnet.video import VideoWriter
+from tests.flicker.short_clip import H, T, W, write_clip, write_labels
 
 REPOSITORY = Path(__file__).parents[2]
-T, H, W = 6, 40, 56
 
 
 def run(*arguments: object) -> None:
     tyro.extras.subcommand_cli_from_dict({"flicker": flicker}, args=["flicker", *map(str, arguments)])
-
-
-def write_clip(folder: Path, seed: int) -> Path:
-    """T frames of a texture that moves by a pixel a frame."""
-    folder.mkdir(parents=True)
-    texture = cv2.resize(np.random.default_rng(seed).integers(0, 256, (12, 16, 3)).astype(np.uint8), (W + 20, H))
-    for index in range(T):
-        cv2.imwrite(str(folder / f"{index}.png"), texture[:, index : index + W])
-    return folder
-
-
-def write_labels(path: Path, seed: int, noise: float) -> Path:
-    """Two halves, and `noise` of the pixels at random."""
-    rng = np.random.default_rng(seed)
-    halves = np.broadcast_to(np.arange(W) >= W // 2, (T, H, W)).astype(np.uint8)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    np.save(path, np.where(rng.random((T, H, W)) < noise, rng.integers(0, 3, (T, H, W)), halves).astype(np.uint8))
-    return path
-
-
-@pytest.fixture
-def corpus(tmp_path: Path) -> Path:
-    """Three clips with two sets each, as folders."""
-    for index, name in enumerate(("a", "b", "c")):
-        write_clip(tmp_path / "corpus/clips" / name, index)
-        write_labels(tmp_path / f"corpus/predictions/calm/{name}.npy", index, 0.01)
-        write_labels(tmp_path / f"corpus/predictions/wild/{name}.npy", index, 0.2)
-        write_labels(tmp_path / f"corpus/truth/{name}.npy", index, 0)
-    return tmp_path / "corpus"
 
 
 # --------------------------------------------------------------------------------------------------------- one clip
@@ -120,6 +93,59 @@ def test_the_page_needs_nothing_else(reported: Path) -> None:
         assert text in page
     assert page.count('class="moment"') >= 2
     assert page.count("data:image/jpeg;base64,") >= 2 + 2 * 5
+
+
+class Page(HTMLParser):
+    """The elements and the text of a page, without scripts and styles."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.tags: list[str] = []
+        self.attributes: list[tuple[str, str | None]] = []
+        self.text = ""
+        self._inside = ""
+        self.feed(page)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        self.attributes += attrs
+        self._inside = tag
+
+    def handle_endtag(self, tag: str) -> None:
+        self._inside = ""
+
+    def handle_data(self, data: str) -> None:
+        if self._inside not in ("script", "style"):
+            self.text += data
+
+
+def test_names_on_the_page_are_text(tmp_path: Path) -> None:
+    """Markup, quotes and other letters in the names of sets, clips and classes are shown as they are."""
+    evil = """</script><img src=x onerror="alert('1')">&amp;ß日本"""
+    sets = [f"{name}={write_labels(tmp_path / f'{index}.npy', 1, 0.2)}" for index, name in enumerate(("a", "b"))]
+    clip = write_clip(tmp_path / "Straße & <i>'q'", 0)
+    (tmp_path / "classes.json").write_text(json.dumps(["<u>left", evil, "c"]), encoding="utf-8")
+    run(clip, *sets, "--output", tmp_path / "plain")
+    plain = Page((tmp_path / "plain/flicker.html").read_text(encoding="utf-8"))
+    report = measure_flicker(
+        clip,
+        {evil: tmp_path / "0.npy", '"b" <': tmp_path / "1.npy"},
+        classes=tmp_path / "classes.json",
+        output=tmp_path / "out",
+    )
+    html = (tmp_path / "out/flicker.html").read_text(encoding="utf-8")
+    page = Page(html)
+    # Not one element more than with plain names, and no attribute that runs code.
+    assert page.tags == plain.tags
+    assert [name for name, _ in page.attributes] == [name for name, _ in plain.attributes]
+    assert "Flicker of Straße & <i>'q'" in page.text
+    for name in report.sets:
+        assert page.text.count(name) >= 4  # table, second flow, heat map, moments
+        assert ("alt", f"heat map of {name}") in page.attributes
+    # Inside scripts: neither can the element be closed, nor does Plotly see a tag.
+    for script in re.findall(r"Plotly\.newPlot\((.*?)</script>", html, flags=re.DOTALL):
+        assert "<" not in script
+        assert "\\u003c" not in script
 
 
 def test_the_table_says_it_all(reported: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -192,7 +218,7 @@ def test_an_error_leaves_nothing(tmp_path: Path) -> None:
     for arguments in ([], [clip, labels, "--corpus", tmp_path], ["--corpus", tmp_path, "--truth", labels]):
         with pytest.raises(ValueError, match="give a CLIP and its PREDICTIONS, or --corpus"):
             run(*arguments)
-    with pytest.raises(ValueError, match="--second-every is 0"):
+    with pytest.raises(ValueError, match="second_every is 0; allowed are whole numbers from 1"):
         run(clip, labels, "--second-every", "0")
 
 
@@ -270,11 +296,14 @@ def entry(**changes: Any) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("{", "is no corpus"),
+        ("{", r"list\.json: is not a corpus \(Invalid JSON: EOF"),
+        ({"clip": "a"}, r"is not a corpus \(Input should be a valid array, found \{'clip': 'a'\}\); allowed is a JSON"),
         ("[]", "names no clip"),
-        ([{"clip": "a"}], "is no corpus .KeyError"),
-        ([entry(labels="x")], "keys labels"),
-        ([entry(name="../a")], "is no file name"),
+        ([{"clip": "a"}], r"is not a corpus \(0\.predictions: Field required\); allowed is a JSON list"),
+        ([entry(labels="x")], r"\(0\.labels: Extra inputs are not permitted, found 'x'\)"),
+        ([entry(clip=3)], r"\(0\.clip: Input should be a valid string, found 3\)"),
+        ([entry(), entry(predictions={})], r"\(1\.predictions: Dictionary should have at least 1 item"),
+        ([entry(name="../a")], r"a clip is called '\.\./a'; allowed are names of files"),
         ([entry(), entry()], "names the clip 'a' twice"),
         ([entry(), entry(name="b", predictions={"x": "y"})], "clip 'b' has the sets x; allowed are those"),
     ],
@@ -316,7 +345,8 @@ def test_the_first_process_says_which_other_failed(tmp_path: Path) -> None:
     """The other is a real process; it fails before it has measured its clip."""
     code = f"""
 from pathlib import Path
-from dwnet.flicker.corpus import CorpusClip, measure_missing
+from dwnet.flicker.corpus import CorpusClip
+from dwnet.flicker.work import measure_missing
 from dwnet.core.launch import Processes
 def fail(clip, key):
     raise ValueError("the disk is full")
@@ -342,7 +372,7 @@ measure_missing(clips, ["1", "2"], Path({str(tmp_path)!r}), fail, Processes(1, 2
 
 
 def test_a_process_that_died_is_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(corpus_module, "SILENT_SECONDS", 0.5)
+    monkeypatch.setattr(work, "SILENT_SECONDS", 0.5)
     with pytest.raises(RuntimeError, match=r"process 1 has not been heard of .*still to measure: b"):
         measure_missing(CLIPS, ["1", "2"], tmp_path, recorder(tmp_path), Processes(0, 2))
 

@@ -222,7 +222,7 @@ def wrong_inputs(folder: Path, ids: np.ndarray) -> dict[str, tuple[Path, str]]:
         "mixed scores": (save(folder / "mixed.npy", mixed), "frame 1: is no distribution over the classes"),
         "refinement": (
             write_flow_refinement(folder / "r.onnx"),
-            "is a flow_refinement; allowed are networks",
+            "is a flow_refinement network; allowed are networks",
         ),
     }
 
