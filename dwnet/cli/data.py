@@ -1,23 +1,23 @@
-"""`dwnet data`: check a data set, and extract the frames that training needs from videos."""
+"""`dwnet data`: checks of data sets, and the frames that training needs from videos."""
 
-from collections.abc import Callable
+from functools import partial
 from pathlib import Path
-from typing import Literal
 
 import tyro
 
+from dwnet.core.data_kinds import CheckedNeighbours, OnDiskKind, Split
 from dwnet.core.errors import DWNetError
 from dwnet.core.progress import Progress
 
 
 def check_files(
-    dataset: Literal["camvid", "cityscapes", "own"],
+    dataset: OnDiskKind,
     root: Path | None = None,
-    splits: tuple[Literal["train", "val", "test"], ...] = ("train", "val"),
-    neighbours: Literal["none", "camera_motion", "labelled", "video", "mixed"] = "none",
+    splits: tuple[Split, ...] = ("train", "val"),
+    neighbours: CheckedNeighbours = "none",
     coarse: bool = False,
 ) -> None:
-    """Look at every file of a data set, before a long run does, and name each one that is missing or inconsistent.
+    """Check every file of a data set before training, and name each one that is missing or inconsistent.
 
     Args:
         dataset: which data set.
@@ -27,20 +27,14 @@ def check_files(
         coarse: cityscapes: also the coarsely labelled frames of train_extra.
     """
     root = Path("data", dataset) if root is None else root
-    from dwnet.data import CamVid, Cityscapes, LabelledFrames, OwnData
+    from dwnet.data import open_data
     from dwnet.data.check import check, describe
-
-    def opener(split: Literal["train", "val", "test"], *, extra: bool = False) -> Callable[[], LabelledFrames]:
-        if dataset == "cityscapes":
-            chosen = "none" if extra else neighbours
-            return lambda: Cityscapes(root, split, neighbours=chosen, coarse=extra)
-        return lambda: (CamVid if dataset == "camvid" else OwnData)(root, split, neighbours=neighbours)
 
     if coarse and dataset != "cityscapes":
         raise DWNetError(f"--coarse is for cityscapes, found {dataset}")
-    parts = {str(split): opener(split) for split in splits}
+    parts = {str(split): partial(open_data, dataset, root, split, neighbours=neighbours) for split in splits}
     if coarse:
-        parts["train_extra"] = opener("train", extra=True)
+        parts["train_extra"] = partial(open_data, dataset, root, "train", coarse=True)
     problems = 0
     for name, open_split in parts.items():
         progress = Progress(name)
@@ -53,11 +47,11 @@ def check_files(
 
 
 def frames(root: Path = Path("data/own"), max_offset: int = 5) -> None:
-    """Extract the labelled frames of your own video files, and those around them, as images that training can read.
+    """Extract the labelled frames of your own video files, and the frames around them, as images for training.
 
     Args:
         root: folder of the data.
-        max_offset: frames before and after each labelled frame.
+        max_offset: number of frames before and after each labelled frame.
     """
     from dwnet.data.own import extract_frames
 
@@ -75,8 +69,8 @@ def camvid_frames(
 
     Args:
         video: one of the raw videos: 01TP_extract.avi, 0006R0.MXF, 0016E5.MXF, 0005VD.MXF.
-        root: folder of the data set; frames go to its video_frames/.
-        max_offset: raw frames before and after each labelled frame.
+        root: folder of the data set; frames are written to its video_frames/.
+        max_offset: number of raw frames before and after each labelled frame.
     """
     from dwnet.data.camvid_video import extract_neighbours
 

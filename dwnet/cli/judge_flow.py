@@ -14,7 +14,7 @@ def judge_flow(refinements: tyro.conf.Positional[tuple[Path, ...]] = (), /) -> N
         refinements: exported flow refinements (.onnx); default: the bundled one.
     """
     from dwnet.core.bundled import models_folder
-    from dwnet.data.street_pairs import first_seed
+    from dwnet.data.street_source import first_seed
     from dwnet.deploy.runtime import OnnxFlowRefinement, load
     from dwnet.evaluation.flow_error import flows_to_judge, markdown
     from dwnet.evaluation.flow_error import judge_flow as judge

@@ -1,8 +1,8 @@
 """What options of several commands take."""
 
-from typing import Literal
+from dwnet.core.data_kinds import DataKind as DatasetName
+from dwnet.core.data_kinds import Split as SplitName
+from dwnet.flow.registry import FlowName
 
-from dwnet.flow.registry import FlowName as FlowName
+__all__ = ["DatasetName", "FlowName", "SplitName"]
 
-DatasetName = Literal["camvid", "cityscapes", "own", "street"]
-SplitName = Literal["train", "val", "test"]

@@ -1,15 +1,14 @@
-"""Data sets of frames and frame pairs, augmentation and neighbours."""
+"""Data sets of labelled frames and frame pairs: `open_data` returns one split of one of them, by name."""
 
 from dwnet.core.classes import CAMVID_11, CITYSCAPES_19, ClassSet
 from dwnet.data.camera_motion import Appearance, CameraMotion, SynthesizedNeighbour
-from dwnet.data.camvid import CamVid
-from dwnet.data.cityscapes import Cityscapes
-from dwnet.data.frames import LabelledFrames
+from dwnet.data.frames import FileSource, LabelledFrame
 from dwnet.data.mixed_in import MixedIn
 from dwnet.data.open import FrameData, open_data
-from dwnet.data.own import OwnData
+from dwnet.data.pair_dataset import PairDataset
 from dwnet.data.pairs import DataError, FrameSample, PairSample, item_generators, make_sample
-from dwnet.data.street_pairs import StreetPairs
+from dwnet.data.sources import Source
+from dwnet.data.street_source import StreetSource
 from dwnet.data.transforms import Augmentation
 
 __all__ = [
@@ -17,18 +16,18 @@ __all__ = [
     "CITYSCAPES_19",
     "Appearance",
     "Augmentation",
-    "CamVid",
     "CameraMotion",
-    "Cityscapes",
     "ClassSet",
     "DataError",
+    "FileSource",
     "FrameData",
     "FrameSample",
-    "LabelledFrames",
+    "LabelledFrame",
     "MixedIn",
-    "OwnData",
+    "PairDataset",
     "PairSample",
-    "StreetPairs",
+    "Source",
+    "StreetSource",
     "SynthesizedNeighbour",
     "item_generators",
     "make_sample",

@@ -7,28 +7,20 @@ from functools import partial
 from pathlib import Path
 
 from dwnet.core.classes import CAMVID_11
+from dwnet.core.data_kinds import REAL, Neighbours, Split
 from dwnet.data.camvid_layout import find_layout
-from dwnet.data.frames import (
-    REAL,
-    LabelledFrame,
-    LabelledFrames,
-    Neighbours,
-    Split,
-    check_options,
-    list_images,
-    offsets_within,
-)
+from dwnet.data.frames import FileSource, LabelledFrame, list_images, offsets_within
+from dwnet.data.pair_dataset import check_options
 from dwnet.data.pairs import DataError
-from dwnet.data.transforms import Augmentation
 
 FRAME_NAME = r"(.+)_(f?)(\d+)"
 VIDEO_FRAMES = "video_frames"
-"""Folder below the data set's root that `camvid_video.extract_neighbours` fills."""
+"""Folder within the data set that `camvid_video.extract_neighbours` fills."""
 
 
 @dataclass(frozen=True)
 class FrameName:
-    """A frame's name, SEQUENCE_NUMBER, taken apart: ``0006R0_f00930`` is raw frame 930 of sequence 0006R0."""
+    """The parts of a frame's name, SEQUENCE_NUMBER: ``0006R0_f00930`` is raw frame 930 of sequence 0006R0."""
 
     sequence: str
     prefix: str
@@ -37,7 +29,7 @@ class FrameName:
 
     @classmethod
     def parse(cls, name: str) -> "FrameName":
-        """Take a name apart; raises `DataError` for one of another form."""
+        """Returns the parts of a name; raises DataError for a name of another form."""
         match = re.fullmatch(FRAME_NAME, name)
         if match is None:
             raise DataError(f"frame name: found {name!r}; allowed is SEQUENCE_NUMBER, as in 0016E5_07959")
@@ -45,67 +37,48 @@ class FrameName:
         return cls(sequence, prefix, int(number), len(number))
 
     def shifted(self, offset: int) -> str:
-        """Return the name of the frame `offset` raw frames later."""
+        """Returns the name of the frame `offset` raw frames later."""
         return f"{self.sequence}_{self.prefix}{self.number + offset:0{self.digits}d}"
 
 
-class CamVid(LabelledFrames):
-    """One split of a CamVid copy on disk, in any of the layouts of `camvid_layout`.
+def scan(root: Path, split: Split, *, neighbours: Neighbours = "none", max_offset: int = 5) -> FileSource:
+    """Returns the labelled frames of one split of a CamVid copy, in any of the layouts of `camvid_layout`.
 
     Args:
         root: folder of the copy.
         split: ``train``, ``val`` or ``test``.
-        neighbours: what a frame is paired with; real ones need the raw frames that
-            `camvid_video.extract_neighbours` extracts.
-        max_offset: largest distance to the neighbour, in raw frames (the paper's 5, section 3.1).
-        augment: random geometry and colour; None gives whole frames.
-        seed: of all random numbers, 0 or above.
+        neighbours: which real neighbours are looked for: the raw frames that `camvid_video.extract_neighbours`
+            extracts.
+        max_offset: largest distance to the neighbour, in raw frames.
 
     Raises:
-        DataError: files are missing, or no frame has a neighbour; on reading an item: as `LabelledFrames`, or labels
-            with unknown ids. The message names the file.
-        ValueError: an unknown `neighbours`, a `max_offset` below 1, or a negative `seed`.
+        DataError: files are missing. The message names the file.
+        DWNetError: an option that is not allowed.
     """
-
-    def __init__(
-        self,
-        root: Path,
-        split: Split,
-        *,
-        neighbours: Neighbours = "none",
-        max_offset: int = 5,
-        augment: Augmentation | None = None,
-        seed: int = 0,
-    ) -> None:
-        check_options(neighbours=neighbours, max_offset=max_offset, seed=seed)
-        layout = find_layout(Path(root), split)
-        frames = tuple(_placed(frame) for frame in layout.frames)
-        if neighbours in REAL:
-            offsets = offsets_within(neighbours, max_offset, max_offset)
-            frames = _with_video_frames(frames, Path(root) / VIDEO_FRAMES, offsets)
-        super().__init__(
-            frames,
-            classes=CAMVID_11,
-            read_labels=layout.read_labels,
-            layout=layout.description,
-            source=f"{root}, split {split}",
-            neighbours=neighbours,
-            max_offset=max_offset,
-            augment=augment,
-            seed=seed,
-            raw_frame=partial(_raw_frame, Path(root) / VIDEO_FRAMES),
-        )
+    check_options(neighbours=neighbours, max_offset=max_offset)
+    layout, video = find_layout(root, split), root / VIDEO_FRAMES
+    frames = tuple(_placed(frame) for frame in layout.frames)
+    if neighbours in REAL:
+        frames = _with_video_frames(frames, video, offsets_within(neighbours, max_offset, max_offset))
+    return FileSource(
+        frames,
+        classes=CAMVID_11,
+        read_labels=layout.read_labels,
+        layout=layout.description,
+        name=f"{root}, split {split}",
+        raw_frame=partial(_raw_frame, video),
+    )
 
 
 def _placed(frame: LabelledFrame) -> LabelledFrame:
-    if re.fullmatch(FRAME_NAME, frame.name) is None:  # somebody's own names: each frame stands alone
+    if re.fullmatch(FRAME_NAME, frame.name) is None:  # other names: each frame is a sequence of its own
         return replace(frame, sequence=frame.name)
     place = FrameName.parse(frame.name)
     return replace(frame, sequence=place.sequence, number=place.number)
 
 
 def _raw_frame(folder: Path, frame: LabelledFrame, offset: int) -> Path | None:
-    """The frame's file, as `camvid_video.extract_neighbours` names it."""
+    """Returns the frame's file, as `camvid_video.extract_neighbours` names it."""
     if re.fullmatch(FRAME_NAME, frame.name) is None:
         return None
     return folder / f"{FrameName.parse(frame.name).shifted(offset)}.jpg"

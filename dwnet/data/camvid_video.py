@@ -1,4 +1,4 @@
-"""The frames around CamVid's labelled ones, out of the raw videos: training pairs as in the paper (section 3.1)."""
+"""Extraction of the frames around CamVid's labelled ones from the raw videos: training pairs of section 3.1."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,42 +15,42 @@ from dwnet.data.pairs import DataError, read_image
 from dwnet.data.video_frames import decode, write_jpeg
 
 DECODED_MINUS_NUMBER = {"0001TP": -6660, "0006R0": 1, "0016E5": 1, "Seq05VD": 1}
-"""For each sequence: position of a frame among the video's decoded frames (from 0) minus the number in its name."""
+"""For each sequence: position of a frame in the decoded video, from 0, minus the number in its name."""
 
 _IN_FILE_NAMES = {"01TP": "0001TP", "05VD": "Seq05VD", "06R0": "0006R0", "16E5": "0016E5"}
 
 
 @dataclass(frozen=True)
 class Extraction:
-    """What `extract_neighbours` did."""
+    """Result of `extract_neighbours`."""
 
     sequence: str
     written: int
-    """Frames written now."""
+    """Number of frames written."""
     present: int
-    """Frames that lay there already."""
+    """Number of frames that existed already."""
     outside: int
-    """Frames before the video's first or after its last: there is nothing to write."""
+    """Number of frames before the first or after the last frame of the video: these do not exist."""
     still_difference: float | None
-    """Mean absolute difference, in grey levels 0..255, between the labelled stills and their frames of the video; None
-    where nothing was left to decode. A few levels for the right video; tens for another one."""
+    """Mean absolute difference, in grey levels 0..255, between the labelled stills and their frames in the video: a few
+    levels for the right video, tens for another one. None if nothing was decoded."""
 
 
 def extract_neighbours(video: Path, root: Path, *, max_offset: int = 5, sequence: str | None = None) -> Extraction:
-    """Write the frames within `max_offset` of every labelled frame of a raw video's sequence.
+    """Writes the frames within `max_offset` of every labelled frame of a raw video's sequence.
 
-    They go to ``ROOT/video_frames/NAME.jpg`` at the size of the stills, for `CamVid(neighbours="video")`. Each file is
-    written whole or not at all; files that are there are kept, so an interrupted run can be repeated. Needs PyAV.
+    They go to ``ROOT/video_frames/NAME.jpg`` at the size of the stills, for ``neighbours="video"``. Files are written
+    whole or not at all. Existing files are kept, so an interrupted run can be repeated.
 
     Args:
         video: the release's raw video: ``01TP_extract.avi``, ``0005VD.MXF``, ``0006R0.MXF`` or ``0016E5.MXF``.
         root: a CamVid copy, in any layout of `camvid_layout`.
         max_offset: largest distance to a labelled frame, in raw frames.
-        sequence: the sequence's name in the stills, where the file's own name does not tell.
+        sequence: name of the sequence; needed only if the file name does not contain it.
 
     Raises:
         DataError: no video, an unknown sequence, no labelled frame of it in `root`, or a video too short to be it.
-        ValueError: a `max_offset` below 1.
+        DWNetError: a `max_offset` below 1.
     """
     if max_offset < 1:
         raise DWNetError(f"max_offset: found {max_offset}; allowed are whole raw frames of at least 1")
@@ -107,7 +107,7 @@ def _sequence_of(video: Path) -> str:
 
 
 def _stills_by_position(root: Path, sequence: str) -> dict[int, LabelledFrame]:
-    """Return the labelled frames of a sequence, in all splits, by their position among the video's decoded frames."""
+    """Returns the labelled frames of a sequence, of all splits, by their position in the decoded video, from 0."""
     frames = [frame for split in find_splits(root) for frame in find_layout(root, split).frames]
     places = [(FrameName.parse(frame.name), frame) for frame in frames]
     shift = DECODED_MINUS_NUMBER[sequence]

@@ -1,4 +1,4 @@
-"""Looks at every file of a data set before a long run does, and names each one that is missing or inconsistent."""
+"""Checks every file of a data set and names each one that is missing or inconsistent."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -7,53 +7,64 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-from dwnet.data.frames import LabelledFrames
+from dwnet.core.data_kinds import REAL
+from dwnet.core.errors import DWNetError
+from dwnet.data.frames import FileSource
+from dwnet.data.pair_dataset import PairDataset
 from dwnet.data.pairs import DataError, collecting_problems, exif_orientation
 
 
 @dataclass(frozen=True)
 class CheckResult:
-    """What `check` found in one split."""
+    """Result of `check` for one split."""
 
     frames: int
-    """Labelled frames looked at; 0 where files were missing."""
+    """Labelled frames checked; 0 if files were missing."""
     neighbours: int
-    """Files of real neighbours looked at."""
+    """Files of real neighbours checked."""
     sizes: tuple[tuple[int, int], ...]
-    """Width and height that occur, in pixels."""
+    """All (width, height) found, in pixels."""
     class_percent: dict[str, float]
-    """Share of each class in the labelled pixels."""
+    """Share of each class in the labelled pixels, in percent."""
     void_percent: float
-    """Share of the pixels that have no label."""
+    """Share of the pixels without a label, in percent."""
     problems: tuple[str, ...]
-    """One line for each file that is missing or not what it must be, and for labels that are all void."""
+    """One line for each file that is missing or wrong, and one if all labels are void."""
 
 
-def check(open_split: Callable[[], LabelledFrames], progress: Callable[[int, int], None] | None = None) -> CheckResult:
-    """Read every image and label of a split, and beginning and end of every real neighbour.
+def check(open_split: Callable[[], PairDataset], progress: Callable[[int, int], None] | None = None) -> CheckResult:
+    """Returns what a split holds and every problem in it.
+
+    Reads all images and labels, and the beginning and end of all real neighbours.
 
     Args:
-        open_split: makes the data set, as training would.
+        open_split: returns the data set, as training opens it.
         progress: called with (frames done, frames in all).
+
+    Raises:
+        DWNetError: for a data set without files.
     """
     with collecting_problems() as problems:
         try:
             data = open_split()
         except DataError as error:
             return CheckResult(0, 0, (), {}, 0.0, (*problems, *error.problems))
+    source = data.source
+    if not isinstance(source, FileSource):
+        raise DWNetError(f"{data.layout}: has no files to check; allowed are data sets on disk")
     sizes: set[tuple[int, int]] = set()
     counts = np.zeros(256, np.int64)
     neighbours: set[Path] = set()
     for done, frame in enumerate(data.frames, start=1):
         try:
-            image, labels = data.read(frame)
+            image, labels = source.read(frame)
         except DataError as error:
             problems.append(str(error))
         else:
             size = (image.shape[1], image.shape[0])
             sizes.add(size)
             counts += np.bincount(labels.ravel(), minlength=256)
-            for path in frame.video.values():
+            for path in frame.video.values() if data.neighbours in REAL else ():
                 if path not in neighbours:
                     neighbours.add(path)
                     problems += _header_problem(path, size)
@@ -74,7 +85,7 @@ def check(open_split: Callable[[], LabelledFrames], progress: Callable[[int, int
 
 
 def describe(name: str, result: CheckResult) -> str:
-    """What a split holds, in words."""
+    """Returns the result for a split as text."""
     if not result.frames:
         return f"{name}: cannot be opened, {len(result.problems)} problem(s)"
     sizes = ", ".join(f"{width} x {height}" for width, height in result.sizes)
@@ -87,11 +98,11 @@ def describe(name: str, result: CheckResult) -> str:
 
 
 _ENDS = {"JPEG": b"\xff\xd9", "PNG": b"IEND\xae\x42\x60\x82"}
-"""What a whole file ends with, but for some padding."""
+"""The last bytes of a complete file, before padding."""
 
 
 def _header_problem(path: Path, size: tuple[int, int]) -> list[str]:
-    """Of a file whose beginning and end are looked at: a long video has too many for all of them to be decoded."""
+    """Returns the problems in beginning and end of a file: decoding all neighbours of a long video takes too long."""
     try:
         with Image.open(path) as image:
             found, kind = image.size, image.format or ""

@@ -3,7 +3,7 @@
 The packages of cityscapes-dataset.com, unpacked into one folder:
 
 - ``leftImg8bit_sequence/SPLIT/CITY/CITY_SNIPPET_FRAME_leftImg8bit.png``: the snippets. The labelled frame is the 20th;
-- ``leftImg8bit/SPLIT/CITY/...``: the labelled frames alone, for those who train without real neighbours;
+- ``leftImg8bit/SPLIT/CITY/...``: the labelled frames alone, enough for training without real neighbours;
 - ``gtFine/SPLIT/CITY/CITY_SNIPPET_FRAME_gtFine_labelIds.png``;
 - ``leftImg8bit/train_extra`` (of leftImg8bit_trainextra.zip) and ``gtCoarse/train_extra``: coarsely labelled frames of
   further cities, with no snippets around them.
@@ -20,14 +20,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dwnet.core.classes import CITYSCAPES_19, IGNORE_LABEL
+from dwnet.core.data_kinds import REAL, Neighbours, Split
 from dwnet.core.errors import DWNetError
-from dwnet.data.frames import REAL, LabelledFrame, LabelledFrames, Neighbours, Split, check_options, offsets_within
+from dwnet.data.frames import FileSource, LabelledFrame, offsets_within
+from dwnet.data.pair_dataset import check_options
 from dwnet.data.pairs import DataError, read_raw, refuse
-from dwnet.data.transforms import Augmentation
 
 TRAIN_IDS = {7: 0, 8: 1, 11: 2, 12: 3, 13: 4, 17: 5, 19: 6, 20: 7, 21: 8, 22: 9}
 TRAIN_IDS |= {23: 10, 24: 11, 25: 12, 26: 13, 27: 14, 28: 15, 31: 16, 32: 17, 33: 18}
-"""Label ids on disk to the ids of `CITYSCAPES_19`; the other ids, 0..33, are ignored."""
+"""Label ids on disk to ids of `CITYSCAPES_19`. The other ids of 0..33 are ignored."""
 LARGEST_LABEL_ID = 33
 
 BEFORE, AFTER = 19, 10
@@ -36,62 +37,44 @@ BEFORE, AFTER = 19, 10
 _NAME = re.compile(r"(?P<city>[^_]+)_(?P<snippet>\d{6})_(?P<frame>\d{6})")
 
 
-class Cityscapes(LabelledFrames):
-    """One split of Cityscapes.
+def scan(
+    root: Path, split: Split, *, neighbours: Neighbours = "none", max_offset: int = 5, coarse: bool = False
+) -> FileSource:
+    """Returns the labelled frames of one split of Cityscapes.
 
     Args:
         root: the folder that holds the unpacked packages.
         split: ``train``, ``val`` or ``test`` (whose published labels are all void).
-        neighbours: what a frame is paired with; real ones need leftImg8bit_sequence.
+        neighbours: which real neighbours are looked for, in leftImg8bit_sequence.
+        max_offset: largest distance to the neighbour, in frames.
         coarse: the coarsely labelled frames of ``train_extra`` instead, which have no neighbours (split ``train``).
-        max_offset: largest distance to the neighbour, in frames (the paper's 5, section 3.1).
-        augment: random geometry and colour; None gives whole frames.
-        seed: of all random numbers, 0 or above.
 
     Raises:
-        DataError: files are missing; its `problems` names every one. On reading an item: as `LabelledFrames`, or
-            labels with unknown ids.
-        ValueError: an option that is not allowed.
+        DataError: files are missing; its `problems` names every one.
+        DWNetError: an option that is not allowed.
     """
-
-    def __init__(
-        self,
-        root: Path,
-        split: Split,
-        *,
-        neighbours: Neighbours = "none",
-        coarse: bool = False,
-        max_offset: int = 5,
-        augment: Augmentation | None = None,
-        seed: int = 0,
-    ) -> None:
-        check_options(neighbours=neighbours, max_offset=max_offset, seed=seed)
-        if coarse and (neighbours not in ("none", "camera_motion") or split != "train"):
-            raise DWNetError(
-                f"coarse labels: found split {split!r} with neighbours {neighbours!r}; allowed are split 'train' with "
-                "'none' or 'camera_motion' (these frames have no snippets)"
-            )
-        real = neighbours in REAL
-        frames = _frames(Path(root), "train_extra" if coarse else split, "gtCoarse" if coarse else "gtFine", real=real)
-        if real:
-            offsets = offsets_within(neighbours, min(max_offset, BEFORE), min(max_offset, AFTER))
-            frames = _with_snippets(frames, offsets)
-        super().__init__(
-            frames,
-            classes=CITYSCAPES_19,
-            read_labels=read_label_ids,
-            layout="gtCoarse, train_extra" if coarse else f"gtFine, {split}",
-            source=f"{root}, split {split}",
-            neighbours=neighbours,
-            max_offset=max_offset,
-            augment=augment,
-            seed=seed,
-            raw_frame=partial(snippet_file, Path(root), split),
+    check_options(neighbours=neighbours, max_offset=max_offset)
+    if coarse and (neighbours not in ("none", "camera_motion") or split != "train"):
+        raise DWNetError(
+            f"coarse labels: found split {split!r} with neighbours {neighbours!r}; allowed are split 'train' with "
+            "'none' or 'camera_motion' (these frames have no snippets)"
         )
+    real = neighbours in REAL
+    frames = _frames(root, "train_extra" if coarse else split, "gtCoarse" if coarse else "gtFine", real=real)
+    if real:
+        frames = _with_snippets(frames, offsets_within(neighbours, min(max_offset, BEFORE), min(max_offset, AFTER)))
+    return FileSource(
+        frames,
+        classes=CITYSCAPES_19,
+        read_labels=read_label_ids,
+        layout="gtCoarse, train_extra" if coarse else f"gtFine, {split}",
+        name=f"{root}, split {split}",
+        raw_frame=partial(snippet_file, root, split),
+    )
 
 
 def snippet_file(root: Path, split: Split, frame: LabelledFrame, offset: int) -> Path:
-    """Return where the frame lies that is `offset` frames from a labelled one."""
+    """Returns the file of the frame at an offset from a labelled one, existing or not."""
     return root / "leftImg8bit_sequence" / split / frame.image.parent.name / _snippet_name(frame, offset)
 
 
@@ -100,7 +83,7 @@ def _snippet_name(frame: LabelledFrame, offset: int) -> str:
 
 
 def read_label_ids(path: Path) -> NDArray[np.uint8]:
-    """Read a ``*_labelIds.png`` as (H,W) uint8 ids of `CITYSCAPES_19` and `IGNORE_LABEL`.
+    """Returns a ``*_labelIds.png`` as (H, W) uint8 ids of `CITYSCAPES_19` and `IGNORE_LABEL`.
 
     Raises:
         DataError: no image, more than one channel, or an id that Cityscapes does not have.
@@ -121,7 +104,7 @@ def read_label_ids(path: Path) -> NDArray[np.uint8]:
 
 
 def label_ids(train_ids: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """(H,W) uint8 ids of `CITYSCAPES_19` as label ids, as the benchmark's test server takes them; ignored as 0."""
+    """Returns (H, W) uint8 ids of `CITYSCAPES_19` as label ids, which the test server takes; ignored pixels are 0."""
     lookup = np.zeros(256, np.uint8)
     for label_id, train_id in TRAIN_IDS.items():
         lookup[train_id] = label_id
@@ -160,7 +143,7 @@ def _frames(root: Path, split: str, annotation: str, *, real: bool) -> tuple[Lab
 
 
 def _with_snippets(frames: tuple[LabelledFrame, ...], offsets: Sequence[int]) -> tuple[LabelledFrame, ...]:
-    """The frames with the files of their snippets at these offsets; `DataError` names every missing one."""
+    """Returns the frames with the files of their snippets at these offsets; DataError names every missing file."""
     present = {path for folder in sorted({frame.image.parent for frame in frames}) for path in folder.iterdir()}
     found, problems, wanted = [], [], 0
     for frame in frames:

@@ -1,46 +1,28 @@
-"""Labelled frames on disk, alone or paired with a neighbour: what CamVid, Cityscapes and a user's own clips share.
+"""Labelled frames on disk: the source that CamVid, Cityscapes and a user's own data share.
 
-A layout (`camvid_layout`, `cityscapes`, `own`) says which files belong together; `LabelledFrames` reads, pairs and
-augments them.
+The `scan` of each data set (`camvid`, `cityscapes`, `own`) finds the files; `FileSource` reads them.
 """
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
 from dwnet.core.classes import ClassSet
-from dwnet.core.errors import DWNetError
+from dwnet.core.data_kinds import REAL, Neighbours
 from dwnet.core.files import IMAGE_SUFFIXES
-from dwnet.data.camera_motion import CameraMotion
-from dwnet.data.pairs import DataError, EpochData, FrameSample, PairSample, make_sample, read_image, refuse
-from dwnet.data.transforms import Augmentation
-
-Split = Literal["train", "val", "test"]
-SPLITS: tuple[Split, ...] = ("train", "val", "test")
-
-Neighbours = Literal["none", "camera_motion", "labelled", "video", "previous", "mixed"]
-"""What a frame is paired with.
-
-- ``none``: nothing (`FrameSample`).
-- ``camera_motion``: a neighbour made from the frame itself, with its exact flow. Needs no video at all.
-- ``labelled``: the nearest other labelled frame of its sequence, the earlier of two equally near; frames that have none
-  within `max_offset` are left out.
-- ``video``: a real frame of the clip, drawn uniformly from those within `max_offset`.
-- ``previous``: the real frame of the clip right before it; frames that have none are left out.
-- ``mixed``: ``camera_motion`` or ``video``, by the toss of a coin for each sample.
-"""
+from dwnet.data.pairs import DataError, read_image, refuse
+from dwnet.data.sources import RealNeighbour, Source
 
 
 @dataclass(frozen=True)
 class LabelledFrame:
     """One labelled frame on disk.
 
-    Frames of one `sequence` follow each other by `number`, the raw frame of the video that they are.
+    Frames of one `sequence` follow each other by `number`, which counts the raw frames of the video.
     """
 
     name: str
@@ -53,38 +35,26 @@ class LabelledFrame:
 
 
 RawFrame = Callable[[LabelledFrame, int], Path | None]
-"""The file of the raw frame so many frames from a labelled one, whether it exists or not; None if there can be none."""
-
-REAL: tuple[Neighbours, ...] = ("video", "previous", "mixed")
-"""Those that need raw frames around the labelled ones."""
+"""Returns the file of the raw frame at an offset from a labelled one, existing or not; None if there can be none."""
 
 
 def offsets_within(neighbours: Neighbours, before: int, after: int) -> list[int]:
-    """Offsets of the raw frames that are needed, of those from `before` frames before to `after` frames after."""
+    """Returns the offsets of the raw frames needed, from `before` frames before to `after` frames after."""
     if neighbours not in REAL:
         return []
     return [-1] if neighbours == "previous" else [offset for offset in range(-before, after + 1) if offset]
 
 
-class LabelledFrames(EpochData):
-    """Labelled frames as samples.
+class FileSource(Source[LabelledFrame]):
+    """Labelled frames on disk.
 
     Args:
-        frames: in order; of one sequence by rising number, so that neighbours in the list are neighbours in time.
-        classes: what the ids mean.
-        read_labels: a label file to (H,W) uint8 ids and `IGNORE_LABEL`; raises `DataError` for a wrong one.
-        layout: how the files lie, in words.
-        source: what messages call the set: its folder and split.
-        neighbours: what a frame is paired with.
-        max_offset: largest distance to the neighbour, in raw frames (the paper's 5, section 3.1).
-        augment: random geometry and colour; None gives whole frames.
-        seed: of all random numbers, 0 or above.
+        frames: in order; frames of one sequence by rising number.
+        classes: meaning of the ids.
+        read_labels: reads a label file as (H, W) uint8 ids and `IGNORE_LABEL`; raises DataError for a wrong one.
+        layout: the layout of the files in words.
+        name: name of the set in messages: its folder and split.
         raw_frame: where the raw frames around a labelled one lie; by default those of its `video`.
-
-    Raises:
-        DataError: no frame has a neighbour; on reading an item: a file that is no image, labels or a neighbour of
-            another size. The message names the file.
-        ValueError: an unknown `neighbours`, a `max_offset` below 1, or a negative `seed`.
     """
 
     def __init__(
@@ -94,109 +64,64 @@ class LabelledFrames(EpochData):
         classes: ClassSet,
         read_labels: Callable[[Path], NDArray[np.uint8]],
         layout: str,
-        source: str,
-        neighbours: Neighbours = "none",
-        max_offset: int = 5,
-        augment: Augmentation | None = None,
-        seed: int = 0,
-        raw_frame: RawFrame = lambda item, offset: item.video.get(offset),
+        name: str,
+        raw_frame: RawFrame = lambda frame, offset: frame.video.get(offset),
     ) -> None:
-        check_options(neighbours=neighbours, max_offset=max_offset, seed=seed)
-        super().__init__(seed)
-        self.classes, self.layout, self.neighbours, self.max_offset = classes, layout, neighbours, max_offset
-        self._read_labels, self._augment, self._raw_frame = read_labels, augment, raw_frame
-        self._motion = CameraMotion(max_offset=max_offset)
-        self.frames = tuple(frames)
-        """What each sample is made of."""
-        self._choices: tuple[dict[int, Path], ...] = ()  # for each frame, its possible neighbours by offset
+        self.frames, self.classes, self.layout, self.name = tuple(frames), classes, layout, name
+        self._read_labels, self._raw_frame = read_labels, raw_frame
+        self._labelled = {(frame.sequence, frame.number): frame.image for frame in self.frames}
+
+    def choices(  # noqa: D102
+        self, neighbours: Neighbours, max_offset: int
+    ) -> tuple[tuple[LabelledFrame, ...], tuple[Sequence[int], ...]]:
         if neighbours == "labelled":
-            self.frames, self._choices = _labelled_neighbours(self.frames, max_offset, source)
-        elif neighbours == "previous":
-            self.frames = tuple(frame for frame in self.frames if -1 in frame.video) or self.frames
-            self._choices = _video_neighbours(self.frames, [-1], source)
-        elif neighbours in REAL:
-            offsets = offsets_within(neighbours, max_offset, max_offset)
-            self._choices = _video_neighbours(self.frames, offsets, source)
-        self.names = tuple(frame.name for frame in self.frames)
+            return _labelled_neighbours(self.frames, max_offset, self.name)
+        if neighbours not in REAL:
+            return self.frames, ()
+        frames = self.frames
+        if neighbours == "previous":
+            frames = tuple(frame for frame in frames if -1 in frame.video) or frames
+        return frames, _video_neighbours(frames, offsets_within(neighbours, max_offset, max_offset), self.name)
 
-    def __len__(self) -> int:
-        """Return the number of frames."""
-        return len(self.frames)
+    def read(self, frame: LabelledFrame) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+        """Returns a frame as (H, W, 3) uint8 RGB and its labels as (H, W) uint8.
 
-    def __getitem__(self, index: int) -> FrameSample | PairSample:
-        """Read, pair and augment one frame; raises `DataError` as the class says, IndexError beyond the last."""
-        index, augmentation_rng, neighbour_rng = self._item(index)
-        item = self.frames[index]
-        frame, labels = self.read(item)
-        neighbour, offset, flow_px, visible = None, 0, None, None
-        if self._makes_neighbour(neighbour_rng):
-            made = self._motion.sample(neighbour_rng, frame)
-            neighbour, offset, flow_px, visible = made.image, made.offset, made.flow_px, made.visible
-        elif self._choices:
-            offsets = sorted(self._choices[index])
-            offset = offsets[int(neighbour_rng.integers(len(offsets)))]
-            path = self._choices[index][offset]
-            neighbour = read_image(path)
-            require_same_size(path, neighbour, item.image, frame)
-        if self.neighbours == "mixed":  # samples of a batch hold the same things, and real neighbours have no flow
-            flow_px = visible = None
-        return make_sample(
-            name=item.name,
-            index=index,
-            frame=frame,
-            labels=labels,
-            neighbour=neighbour,
-            offset=offset,
-            flow_px=flow_px,
-            visible=visible,
-            augment=self._augment,
-            rng=augmentation_rng,
-        )
-
-    def read(self, item: LabelledFrame) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-        """Return a frame as (H,W,3) uint8 RGB and its labels as (H,W) uint8; raises `DataError` as the class says."""
-        frame, labels = read_image(item.image), self._read_labels(item.labels)
-        require_same_size(item.labels, labels, item.image, frame)
-        return frame, labels
-
-    def labels(self, index: int) -> NDArray[np.uint8]:
-        """Return the labels of one whole frame as (H,W) uint8; raises `DataError` as the class says."""
-        return self._read_labels(self.frames[index].labels)
-
-    def warmup_frames(self, index: int, most: int) -> list[NDArray[np.uint8]]:
-        """Return the raw frames right before one in their order, (H,W,3) uint8 RGB: up to `most`, as far as there are.
-
-        Raises `DataError` for a file that is no image or of another size.
+        Raises:
+            DataError: for a file that is no image, wrong labels, or labels of another size.
         """
-        item, paths = self.frames[index], list[Path]()
+        image, labels = read_image(frame.image), self._read_labels(frame.labels)
+        require_same_size(frame.labels, labels, frame.image, image)
+        return image, labels
+
+    def labels(self, frame: LabelledFrame) -> NDArray[np.uint8]:  # noqa: D102
+        return self._read_labels(frame.labels)
+
+    def neighbour(self, frame: LabelledFrame, offset: int, image: NDArray[np.uint8]) -> RealNeighbour:  # noqa: D102
+        path = frame.video.get(offset) or self._labelled[frame.sequence, frame.number + offset]
+        neighbour = read_image(path)
+        require_same_size(path, neighbour, frame.image, image)
+        return RealNeighbour(neighbour)
+
+    def warmup_frames(self, frame: LabelledFrame, most: int) -> list[NDArray[np.uint8]]:
+        """Returns the raw frames right before a frame in order, (H, W, 3) uint8 RGB: up to `most`, as many as exist.
+
+        Raises:
+            DataError: for a file that is no image or has another size.
+        """
+        paths: list[Path] = []
         while len(paths) < most:
-            path = self._raw_frame(item, -len(paths) - 1)
+            path = self._raw_frame(frame, -len(paths) - 1)
             if path is None or not path.is_file():
                 break
             paths.insert(0, path)
-        frame, images = read_image(item.image), [read_image(path) for path in paths]
-        for path, image in zip(paths, images, strict=True):
-            require_same_size(path, image, item.image, frame)
+        image, images = read_image(frame.image), [read_image(path) for path in paths]
+        for path, before in zip(paths, images, strict=True):
+            require_same_size(path, before, frame.image, image)
         return images
-
-    def _makes_neighbour(self, rng: np.random.Generator) -> bool:
-        if self.neighbours == "mixed":
-            return bool(rng.integers(2))
-        return self.neighbours == "camera_motion"
-
-
-def check_options(*, neighbours: str, max_offset: int, seed: int) -> None:
-    """Raise ValueError for an option of a data set that is not allowed."""
-    if neighbours not in get_args(Neighbours):
-        raise DWNetError(f"neighbours: found {neighbours!r}; allowed are {', '.join(get_args(Neighbours))}")
-    if max_offset < 1:
-        raise DWNetError(f"max_offset: found {max_offset}; allowed are whole raw frames of at least 1")
-    if seed < 0:
-        raise DWNetError(f"seed: found {seed}; allowed are whole numbers of at least 0")
 
 
 def require_same_size(path: Path, array: NDArray[np.uint8], frame_path: Path, frame: NDArray[np.uint8]) -> None:
-    """Raise `DataError`, naming both files, unless `array` is as high and wide as its frame."""
+    """Raises DataError, which names both files, unless `array` is as high and wide as its frame."""
     if array.shape[:2] != frame.shape[:2]:
         raise DataError(
             f"{path}: found {array.shape[1]} x {array.shape[0]} pixels; allowed is the size of {frame_path}, "
@@ -205,7 +130,11 @@ def require_same_size(path: Path, array: NDArray[np.uint8], frame_path: Path, fr
 
 
 def list_images(folder: Path) -> dict[str, Path]:
-    """Return the image files of a folder by name without suffix; `DataError` for a name that two files share."""
+    """Returns the image files of a folder by name without suffix.
+
+    Raises:
+        DataError: for a name that two files share.
+    """
     files: dict[str, Path] = {}
     for path in sorted(folder.iterdir()):
         if path.suffix.lower() not in IMAGE_SUFFIXES:
@@ -217,9 +146,9 @@ def list_images(folder: Path) -> dict[str, Path]:
 
 
 def matched(images: tuple[Path, dict[str, Path]], labels: tuple[Path, dict[str, Path]]) -> list[str]:
-    """Return the names that two folders, each with `list_images` of it, have in common, sorted.
+    """Returns the names that two folders have in common, sorted; each folder comes with its `list_images`.
 
-    `refuse` with every file that has no counterpart.
+    Files without a counterpart are passed to `refuse`.
     """
     messages, problems = [], []
     for (folder, here), (other, there), what in ((images, labels, "labels"), (labels, images, "image")):
@@ -237,17 +166,17 @@ def matched(images: tuple[Path, dict[str, Path]], labels: tuple[Path, dict[str, 
 
 def _labelled_neighbours(
     frames: Sequence[LabelledFrame], max_offset: int, source: str
-) -> tuple[tuple[LabelledFrame, ...], tuple[dict[int, Path], ...]]:
-    nearest: dict[str, dict[int, Path]] = {}
+) -> tuple[tuple[LabelledFrame, ...], tuple[list[int], ...]]:
+    nearest: dict[str, list[int]] = {}
     distances: Counter[int] = Counter()
     for frame, others in _by_sequence(frames):
-        offsets = {other.number - frame.number: other.image for other in others if other.number != frame.number}
+        offsets = [other.number - frame.number for other in others if other.number != frame.number]
         if not offsets:
             continue
-        best = min(offsets, key=lambda offset: (abs(offset), offset))  # of two equally near ones the previous
+        best = min(offsets, key=lambda offset: (abs(offset), offset))  # the previous one of two equally near
         distances[abs(best)] += 1
         if abs(best) <= max_offset:
-            nearest[frame.name] = {best: offsets[best]}
+            nearest[frame.name] = [best]
     if not nearest:
         found = ", ".join(f"{distance} ({count} frames)" for distance, count in sorted(distances.items())) or "none"
         raise DataError(
@@ -259,17 +188,15 @@ def _labelled_neighbours(
 
 
 def _by_sequence(frames: Sequence[LabelledFrame]) -> Iterable[tuple[LabelledFrame, list[LabelledFrame]]]:
-    """Each frame with all those of its sequence."""
+    """Returns each frame with all frames of its sequence."""
     sequences: dict[str, list[LabelledFrame]] = {}
     for frame in frames:
         sequences.setdefault(frame.sequence, []).append(frame)
     return ((frame, sequences[frame.sequence]) for frame in frames)
 
 
-def _video_neighbours(
-    frames: Sequence[LabelledFrame], offsets: Sequence[int], source: str
-) -> tuple[dict[int, Path], ...]:
-    choices = tuple({offset: path for offset, path in frame.video.items() if offset in offsets} for frame in frames)
+def _video_neighbours(frames: Sequence[LabelledFrame], offsets: Sequence[int], source: str) -> tuple[list[int], ...]:
+    choices = tuple(sorted(offset for offset in frame.video if offset in offsets) for frame in frames)
     lacking = [frame for frame, choice in zip(frames, choices, strict=True) if not choice]
     if lacking:
         sequences = ", ".join(sorted({frame.sequence for frame in lacking}))

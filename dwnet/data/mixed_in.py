@@ -1,29 +1,29 @@
-"""Frames without neighbours mixed into frames with neighbours: they train the segmenter by cross-entropy alone."""
+"""Single frames mixed into pairs: single frames train the segmenter by cross-entropy alone."""
 
 from typing import cast
 
 from dwnet.core.errors import DWNetError
-from dwnet.data.frames import LabelledFrames
+from dwnet.data.pair_dataset import PairDataset
 from dwnet.data.pairs import EpochData, FrameSample, PairSample
 
 
 class MixedIn(EpochData):
-    """A data set of pairs with single frames of another one mixed in, drawn anew in each epoch.
+    """A data set of pairs with single frames of another one mixed in, drawn again in each epoch.
 
-    Samples hold "paired", a bool. Where it is False, "neighbour" is the frame itself and must enter no loss: a batch
-    holds the same things for all its samples.
+    Samples hold "paired", a bool. If it is False, "neighbour" is the frame itself, so that samples batch, and must
+    enter no loss.
 
     Args:
-        pairs: the data set proper.
-        singles: where the others come from; without neighbours, with the same classes and the same size of crop.
-        ratio: single frames for each frame of `pairs`, above 0.
-        seed: of the draw.
+        pairs: the data set of pairs.
+        singles: the data set of single frames: no neighbours, the same classes and crop size.
+        ratio: number of single frames for each frame of `pairs`, above 0.
+        seed: of the draw of single frames.
 
     Raises:
-        ValueError: other classes, neighbours where there should be none, or a ratio that gives no frame.
+        DWNetError: for other classes, single frames with neighbours, or a ratio that gives no frame.
     """
 
-    def __init__(self, pairs: LabelledFrames, singles: LabelledFrames, *, ratio: float, seed: int = 0) -> None:
+    def __init__(self, pairs: PairDataset, singles: PairDataset, *, ratio: float, seed: int = 0) -> None:
         if singles.neighbours != "none":
             raise DWNetError(f"single frames: found neighbours {singles.neighbours!r}, allowed is 'none'")
         if pairs.classes != singles.classes:
@@ -36,17 +36,17 @@ class MixedIn(EpochData):
         self.classes, self.layout = pairs.classes, f"{pairs.layout}; {singles.layout} mixed in"
 
     def __len__(self) -> int:
-        """Return the number of samples in an epoch."""
+        """Returns the number of samples in an epoch."""
         return len(self.pairs) + self._drawn
 
     def set_epoch(self, epoch: int) -> None:
-        """As `EpochData`, for both data sets too."""
+        """Selects the random numbers of an epoch, in both data sets too."""
         super().set_epoch(epoch)
         self.pairs.set_epoch(epoch)
         self.singles.set_epoch(epoch)
 
     def __getitem__(self, index: int) -> FrameSample | PairSample:
-        """Return a pair for the first indices, a single frame for those after them."""
+        """Returns a pair for the first `len(pairs)` indices, a single frame for the others."""
         index, rng, _ = self._item(index)
         if index < len(self.pairs):
             sample = self.pairs[index]
@@ -58,7 +58,7 @@ class MixedIn(EpochData):
         if self.pairs.neighbours == "none":
             return sample
         pair = PairSample(neighbour=sample["frame"], offset=0, **sample) if not paired else cast(PairSample, sample)
-        # The exact flow of a synthetic neighbour is known for some samples only: a batch cannot hold it.
+        # Only some samples have an exact flow, so a batch cannot hold it.
         pair.pop("flow", None)
         pair.pop("visible", None)
         pair["paired"] = paired

@@ -1,58 +1,30 @@
-"""Every data set by its name."""
+"""Opening a data set by its name."""
 
 import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal, Protocol, get_args
+from typing import Any, Protocol, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
 from dwnet.core.classes import ClassSet
+from dwnet.core.data_kinds import DataKind, Neighbours, Split
 from dwnet.core.errors import DWNetError
-from dwnet.data.camvid import CamVid
-from dwnet.data.cityscapes import Cityscapes
-from dwnet.data.frames import Neighbours, Split
-from dwnet.data.own import OwnData
+from dwnet.data import camvid, cityscapes, own
+from dwnet.data.pair_dataset import PairDataset, check_options
 from dwnet.data.pairs import FrameSample, PairSample
-from dwnet.data.street_pairs import StreetNeighbours, StreetPairs
+from dwnet.data.sources import FramePlace, Source
+from dwnet.data.street_source import StreetSource
 from dwnet.data.transforms import Augmentation
 from dwnet.street.cache import ArrayCache
 
-Kind = Literal["camvid", "cityscapes", "own", "street"]
-"""``street`` is rendered on the fly; its folder only keeps what was rendered."""
-
-_ON_DISK: dict[str, type[CamVid] | type[Cityscapes] | type[OwnData]] = {
-    "camvid": CamVid,
-    "cityscapes": Cityscapes,
-    "own": OwnData,
-}
-_STREET: dict[str, StreetNeighbours] = {
-    "none": "none",
-    "camera_motion": "camera_motion",
-    "labelled": "previous",
-    "video": "rendered",
-    "previous": "previous",
-    "mixed": "mixed",
-}
 _CACHE_SHARES: dict[Split, float] = {"train": 0.8, "val": 0.1, "test": 0.1}
-"""Of the street's cache, so that training leaves room for the frames that each evaluation asks for again."""
-
-
-class FramePlace(Protocol):
-    """Where a frame lies in its video."""
-
-    @property
-    def sequence(self) -> str:
-        """Frames of one sequence follow each other by `number`."""
-
-    @property
-    def number(self) -> int:
-        """Of the raw frame."""
+"""Shares of the street's cache. Training leaves room for the frames that each evaluation asks for again."""
 
 
 class FrameData(Protocol):
-    """What every data set here offers; `samples[i]` is of `frames[i]`."""
+    """A data set as evaluation uses it: sample `i` is of `frames[i]`."""
 
     classes: ClassSet
     layout: str
@@ -60,16 +32,16 @@ class FrameData(Protocol):
 
     @property
     def frames(self) -> Sequence[FramePlace]:
-        """What each sample is of."""
+        """The place of each sample's frame."""
 
     def set_epoch(self, epoch: int) -> None:
-        """Choose the random numbers of an epoch."""
+        """Selects the random numbers of an epoch."""
 
     def labels(self, index: int) -> NDArray[np.uint8]:
-        """Return the labels of one whole frame alone, (H,W) uint8."""
+        """Returns the labels of one whole frame alone, (H, W) uint8."""
 
     def warmup_frames(self, index: int, most: int) -> list[NDArray[np.uint8]]:
-        """Return the raw frames right before one, (H,W,3) uint8 RGB, up to `most`, as far as the data has a video."""
+        """Returns the raw frames right before one in order, (H, W, 3) uint8 RGB: up to `most`, as many as exist."""
 
     def __len__(self) -> int: ...
 
@@ -77,7 +49,7 @@ class FrameData(Protocol):
 
 
 def open_data(
-    kind: Kind,
+    kind: DataKind,
     root: Path | None,
     split: Split,
     *,
@@ -85,37 +57,43 @@ def open_data(
     max_offset: int = 5,
     augment: Augmentation | None = None,
     seed: int = 0,
+    coarse: bool = False,
     street_size: tuple[int, int] = (360, 480),
     street_cache_gb: float = 0.0,
-) -> FrameData:
-    """One split of a data set.
+) -> PairDataset:
+    """Returns one split of a data set.
 
     Args:
-        kind: which.
-        root: its folder; None is ``data/KIND``. The street's holds its cache.
+        kind: which data set.
+        root: its folder; None is ``data/KIND``. The street's folder holds its cache.
         split: ``train``, ``val`` or ``test``.
-        neighbours: what a frame is paired with. The street renders real ones (``video``; ``labelled`` is the frame
-            before), and the flow is exact in all of them.
-        max_offset: largest distance to the neighbour, in raw frames.
+        neighbours: what a frame is paired with. The street renders real neighbours, and has the exact flow of all.
+        max_offset: largest distance to the neighbour, in raw frames (5 in the paper, section 3.1).
         augment: random geometry and colour; None gives whole frames.
-        seed: of all random numbers.
+        seed: of all random numbers, at least 0.
+        coarse: of Cityscapes: the coarsely labelled frames of train_extra, which have no real neighbours.
         street_size: height and width of the street's frames, in pixels.
-        street_cache_gb: how much of what the street renders is kept on disk, in 10^9 bytes; 0 keeps nothing.
+        street_cache_gb: size of the cache of rendered frames on disk, in 10^9 bytes; 0 keeps nothing.
 
     Raises:
         DataError: files are missing or wrong.
-        ValueError: an option that is not allowed.
+        DWNetError: an option that is not allowed.
     """
-    options: dict[str, Any] = {"max_offset": max_offset, "augment": augment, "seed": seed}
-    root = Path("data", kind) if root is None else root
+    root = Path("data", kind) if root is None else Path(root)
+    if kind not in get_args(DataKind):
+        raise DWNetError(f"unknown data set {kind!r}; allowed are {', '.join(get_args(DataKind))}")
+    if coarse and kind != "cityscapes":
+        raise DWNetError(f"coarse labels: found data set {kind!r}; allowed is 'cityscapes'")
+    check_options(neighbours=neighbours, max_offset=max_offset, seed=seed)
+    source: Source[Any]
     if kind == "street":
-        if neighbours not in _STREET:
-            raise DWNetError(f"neighbours of the street: found {neighbours!r}; allowed are {', '.join(_STREET)}")
-        cache = _street_cache(root, split, street_cache_gb)
-        return StreetPairs(split, neighbours=_STREET[neighbours], size=street_size, cache=cache, **options)
-    if kind not in _ON_DISK:
-        raise DWNetError(f"unknown data set {kind!r}; allowed are {', '.join(get_args(Kind))}")
-    return _ON_DISK[kind](root, split, neighbours=neighbours, **options)
+        source = StreetSource(split, size=street_size, cache=_street_cache(root, split, street_cache_gb))
+    elif kind == "cityscapes":
+        source = cityscapes.scan(root, split, neighbours=neighbours, max_offset=max_offset, coarse=coarse)
+    else:
+        scan = camvid.scan if kind == "camvid" else own.scan
+        source = scan(root, split, neighbours=neighbours, max_offset=max_offset)
+    return PairDataset(source, neighbours=neighbours, max_offset=max_offset, augment=augment, seed=seed)
 
 
 def _street_cache(root: Path, split: Split, gigabytes: float) -> ArrayCache | None:

@@ -9,7 +9,7 @@
     ROOT/train/labels/YARD.png
     ROOT/val/...                        the same
 
-Frames of video files are read from ``ROOT/SPLIT/frames/DRIVE_1/000012.jpg``; `extract_frames` puts them there.
+Frames of video files are read from ``ROOT/SPLIT/frames/DRIVE_1/000012.jpg``; `extract_frames` writes them.
 """
 
 import itertools
@@ -20,75 +20,48 @@ from functools import partial
 from pathlib import Path
 
 from dwnet.core.class_files import ClassFileError, read_class_file
+from dwnet.core.data_kinds import SPLITS, Neighbours, Split
 from dwnet.core.files import IMAGE_SUFFIXES
-from dwnet.data.frames import (
-    SPLITS,
-    LabelledFrame,
-    LabelledFrames,
-    Neighbours,
-    Split,
-    check_options,
-    list_images,
-    matched,
-    offsets_within,
-)
+from dwnet.data.frames import FileSource, LabelledFrame, list_images, matched, offsets_within
 from dwnet.data.own_labels import read_labels
+from dwnet.data.pair_dataset import check_options
 from dwnet.data.pairs import DataError, collecting, refuse
-from dwnet.data.transforms import Augmentation
 from dwnet.data.video_frames import extract
 
 CLASSES_FILE = "classes.json"
 VIDEO_SUFFIXES = (".mp4", ".mov", ".avi", ".mkv", ".webm", ".m4v", ".mxf")
 
 
-class OwnData(LabelledFrames):
-    """One split of a user's own data, in the layout above.
+def scan(root: Path, split: Split, *, neighbours: Neighbours = "none", max_offset: int = 5) -> FileSource:
+    """Returns the labelled frames of one split of a user's own data, in the layout above.
 
     Args:
         root: the folder.
         split: ``train``, ``val`` or ``test``.
-        neighbours: what a frame is paired with; single images have ``none`` and ``camera_motion`` only.
+        neighbours: which real neighbours are looked for. Single images have none.
         max_offset: largest distance to the neighbour, in frames of the clip.
-        augment: random geometry and colour; None gives whole frames.
-        seed: of all random numbers, 0 or above.
 
     Raises:
         DataError: files are missing, or frames of a video are not extracted; its `problems` names every one.
-        ValueError: an option that is not allowed.
+        DWNetError: an option that is not allowed.
     """
-
-    def __init__(
-        self,
-        root: Path,
-        split: Split,
-        *,
-        neighbours: Neighbours = "none",
-        max_offset: int = 5,
-        augment: Augmentation | None = None,
-        seed: int = 0,
-    ) -> None:
-        check_options(neighbours=neighbours, max_offset=max_offset, seed=seed)
-        root = Path(root)
-        try:
-            own = read_class_file(root / CLASSES_FILE)
-        except ClassFileError as error:
-            raise DataError(str(error)) from error
-        folder = _split_folder(root, split)
-        offsets = offsets_within(neighbours, max_offset, max_offset)
-        single = (folder / "images").is_dir()
-        _refuse_what_is_passed_over(folder)
-        super().__init__(
-            _single_images(folder) if single else _clip_frames(folder, offsets),
-            classes=own.classes,
-            read_labels=partial(read_labels, own),
-            layout="single images" if single else "clips with labelled frames",
-            source=f"{root}, split {split}",
-            neighbours=neighbours,
-            max_offset=max_offset,
-            augment=augment,
-            seed=seed,
-            raw_frame=partial(_raw_frame, {} if single else {clip.name: clip.frames for clip in _clips(folder)}),
-        )
+    check_options(neighbours=neighbours, max_offset=max_offset)
+    try:
+        own = read_class_file(root / CLASSES_FILE)
+    except ClassFileError as error:
+        raise DataError(str(error)) from error
+    folder = _split_folder(root, split)
+    offsets = offsets_within(neighbours, max_offset, max_offset)
+    single = (folder / "images").is_dir()
+    _refuse_unused_files(folder)
+    return FileSource(
+        _single_images(folder) if single else _clip_frames(folder, offsets),
+        classes=own.classes,
+        read_labels=partial(read_labels, own),
+        layout="single images" if single else "clips with labelled frames",
+        name=f"{root}, split {split}",
+        raw_frame=partial(_raw_frame, {} if single else {clip.name: clip.frames for clip in _clips(folder)}),
+    )
 
 
 @dataclass(frozen=True)
@@ -102,9 +75,9 @@ class _Clip:
 def extract_frames(
     root: Path, *, max_offset: int = 5, progress: Callable[[Path, int], None] | None = None
 ) -> dict[str, int]:
-    """Write the labelled frames of the video files below `root`, and those within `max_offset` of them, as images.
+    """Writes the labelled frames of all video files, and the frames within `max_offset` of them, as images.
 
-    Files that are there are not written again, so an interrupted extraction continues.
+    Existing files are not written again, so an interrupted extraction continues.
 
     Args:
         root: the folder of the data.
@@ -112,7 +85,7 @@ def extract_frames(
         progress: called before each video, with its path and the number of frames to write.
 
     Returns:
-        The number of frames written, for each video that needed some.
+        The number of frames written for each video that lacked some.
 
     Raises:
         DataError: no data, a video that cannot be decoded, or one that ends before a labelled frame.
@@ -167,7 +140,7 @@ def _raw_frame(frames: dict[str, dict[int, Path]], frame: LabelledFrame, offset:
 
 
 def _clip_frames(folder: Path, offsets: Sequence[int]) -> tuple[LabelledFrame, ...]:
-    """The labelled frames with the real frames at these offsets; `DataError` lists all that are missing."""
+    """Returns the labelled frames with the real frames at these offsets; DataError lists all missing ones."""
     frames, problems = [], []
     for clip in _clips(folder):
         gaps = _gaps(clip) if offsets and collecting() and clip.video is None else []
@@ -190,7 +163,7 @@ def _clip_frames(folder: Path, offsets: Sequence[int]) -> tuple[LabelledFrame, .
 
 
 def _gaps(clip: _Clip) -> list[str]:
-    """Numbers that a folder of frames skips, if it counts one by one and not every second frame, say."""
+    """Reports the numbers that a folder of frames skips, if most of its numbers rise by one."""
     numbers = sorted(clip.frames)
     steps = [after - before for before, after in itertools.pairwise(numbers)]
     if not steps or Counter(steps).most_common(1)[0][0] != 1:
@@ -203,8 +176,8 @@ def _gaps(clip: _Clip) -> list[str]:
     ]
 
 
-def _refuse_what_is_passed_over(folder: Path) -> None:
-    """`refuse` with the files that belong to the other of the two layouts, and that nobody would read."""
+def _refuse_unused_files(folder: Path) -> None:
+    """Passes the files of the other layout to `refuse`: nothing would read them."""
     single = (folder / "images").is_dir()
     other = [folder / "clips"] if single and (folder / "clips").is_dir() else []
     entries = sorted((folder / "labels").iterdir()) if (folder / "labels").is_dir() else []
@@ -231,7 +204,7 @@ def _clips(folder: Path) -> list[_Clip]:
 
 
 def _numbered(folder: Path) -> dict[int, Path]:
-    """The images of a folder by the number that ends their names."""
+    """Returns the images of a folder by the number at the end of their names."""
     numbered: dict[int, Path] = {}
     for name, path in list_images(folder).items():
         digits = name[len(name.rstrip("0123456789")) :]

@@ -13,7 +13,7 @@ import torch
 import torch.distributed as dist
 
 from dwnet.core.launch import Processes
-from dwnet.data.open import FramePlace
+from dwnet.data.sources import FramePlace
 from dwnet.metrics import State
 
 PATIENCE = timedelta(days=7)

@@ -1,7 +1,7 @@
-"""Label maps as the Cityscapes benchmark's test server takes them, and its frames where there are no labels for them.
+"""Label maps for the test server of the Cityscapes benchmark, and the frames of its test split, which has no labels.
 
-The server, and the evaluator of the package `cityscapesscripts`, look for ``CITY_SNIPPET_FRAME*.png``: one channel of
-label ids (not train ids), as large as the frame.
+The server and the evaluator of the package `cityscapesscripts` read ``CITY_SNIPPET_FRAME*.png``: one channel of label
+ids (not train ids), of the size of the frame.
 """
 
 from collections.abc import Iterator, Sequence
@@ -15,12 +15,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dwnet.core.classes import CITYSCAPES_19, IGNORE_LABEL
+from dwnet.core.data_kinds import Split
 from dwnet.core.errors import DWNetError
 from dwnet.core.files import atomic_folder
 from dwnet.core.launch import Processes
 from dwnet.data.cityscapes import label_ids, snippet_file
-from dwnet.data.frames import LabelledFrame, LabelledFrames, Split
+from dwnet.data.frames import FileSource, LabelledFrame
 from dwnet.data.open import FrameData
+from dwnet.data.pair_dataset import PairDataset
 from dwnet.data.pairs import DataError, read_image
 from dwnet.evaluation.processes import broadcast_from_first
 
@@ -32,7 +34,7 @@ _IMAGE_SUFFIX = "_leftImg8bit.png"
 
 
 def check_server_folder(folder: Path, data: FrameData) -> None:
-    """Raises ValueError for data that is not Cityscapes, or a folder that holds anything else than such files."""
+    """Raises DWNetError for data that is not Cityscapes, or for a folder that holds other files than ours."""
     if data.classes != CITYSCAPES_19:
         raise DWNetError(
             f"files for the test server are of Cityscapes' classes; the data has {', '.join(data.classes.classes)}"
@@ -49,13 +51,13 @@ def check_server_folder(folder: Path, data: FrameData) -> None:
 
 @contextmanager
 def server_files(folder: Path, names: Sequence[str], processes: Processes) -> "Iterator[OnLabels]":
-    """Yields what writes a frame's file; `folder` takes its place when all are written, and none is on an exception.
+    """Yields a function that writes the file of a frame. `folder` appears when all are written; an exception leaves none.
 
     Args:
         folder: see `check_server_folder`. Several machines must share it.
         names: of the frames, CITY_SNIPPET_FRAME.
-        processes: this one of those that write; the first makes and names the folder, so the others must have written
-            before it leaves (`evaluate` waits for them).
+        processes: this process among those that write. The first one makes and names the folder, so the others must
+            have written before it leaves the context (`evaluate` waits for them).
     """
     if processes.rank:
         yield _writer(broadcast_from_first(None, processes), names)
@@ -73,15 +75,15 @@ def _writer(folder: Path, names: Sequence[str]) -> "OnLabels":
     return write
 
 
-def without_labels(root: Path, split: Split) -> LabelledFrames:
-    """The frames of a split of Cityscapes, every label ignored: of ``test`` only the frames are published.
+def without_labels(root: Path, split: Split) -> PairDataset:
+    """Returns the frames of a split of Cityscapes, every label ignored: the labels of ``test`` are not published.
 
     Args:
         root: the folder that holds ``leftImg8bit``.
         split: which part of it.
 
     Raises:
-        DataError: no frames, or one that is not named as they are.
+        DataError: no frames, or one with another kind of name.
     """
     folder = root / "leftImg8bit" / split
     images = sorted(folder.glob(f"*/*{_IMAGE_SUFFIX}"))
@@ -94,11 +96,12 @@ def without_labels(root: Path, split: Split) -> LabelledFrames:
         if len(parts) != 3 or not (parts[1] + parts[2]).isdigit():
             raise DataError(f"{image}: not named CITY_SNIPPET_FRAME{_IMAGE_SUFFIX}")
         frames.append(LabelledFrame(name, image, image, f"{parts[0]}_{parts[1]}", int(parts[2])))
-    return LabelledFrames(
+    source = FileSource(
         frames,
         classes=CITYSCAPES_19,
         read_labels=lambda path: np.full(read_image(path).shape[:2], IGNORE_LABEL, np.uint8),
         layout=f"leftImg8bit without labels, {split}",
-        source=f"{root}, split {split}",
+        name=f"{root}, split {split}",
         raw_frame=partial(snippet_file, root, split),
     )
+    return PairDataset(source)

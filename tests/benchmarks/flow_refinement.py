@@ -21,7 +21,8 @@ from torch import Tensor, nn
 from torch.utils.data import default_collate
 
 from dwnet.core.progress import Progress
-from dwnet.data.street_pairs import StreetPairs, first_seed
+from dwnet.data import PairDataset, StreetSource
+from dwnet.data.street_source import first_seed
 from dwnet.evaluation.flow_error import FlowError, FlowOf, flows_to_judge, judge_flow, markdown
 from dwnet.flow import dis_flow
 from dwnet.method.flow_refinement import FlowRefinement, centre_tap
@@ -154,7 +155,8 @@ def main(quick: bool = False, steps: int = 120, seeds: int = 1, only: str = "") 
     if quick:
         streets, frames, size, steps, judged = 2, 2, (192, 256), 2, 1
     began = time.process_time()
-    data = StreetPairs("train", neighbours="rendered", size=size, streets=streets, frames_per_street=frames)
+    source = StreetSource("train", size=size, streets=streets, frames_per_street=frames)
+    data = PairDataset(source, neighbours="video")
     pairs = [data[index] for index in range(len(data))]
     segmenter = frozen_segmenter(pairs, steps)
     flows = flows_to_judge()

@@ -17,8 +17,7 @@ import cv2
 import numpy as np
 import tyro
 
-from dwnet.data.street_pairs import StreetPairs
-from dwnet.data.transforms import Augmentation
+from dwnet.data import Augmentation, PairDataset, StreetSource
 from dwnet.street import LOOKS, StreetScene
 from dwnet.street.cache import ArrayCache
 
@@ -53,12 +52,11 @@ def cached_epochs(size: tuple[int, int], frames: int, epochs: int) -> None:
             speeds = []
             hits, misses = cache.hits, cache.misses
             for kept in (None, cache):
-                data = StreetPairs(
-                    "train", neighbours="rendered", size=size[::-1], streets=1, frames_per_street=frames,
-                    augment=Augmentation(scale=(0.94, 1.5), crop=crop), cache=kept,
-                )  # fmt: skip
+                source = StreetSource("train", size=size[::-1], streets=1, frames_per_street=frames, cache=kept)
+                augment = Augmentation(scale=(0.94, 1.5), crop=crop)
+                data = PairDataset(source, neighbours="video", augment=augment)
                 data.set_epoch(epoch)
-                data.scene(data.frames[0].seed)
+                source.scene(source.frames[0].seed)
                 began = time.process_time()
                 for index in range(len(data)):
                     data[index]

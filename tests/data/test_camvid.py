@@ -13,7 +13,7 @@ import torch
 from torch.utils.data import DataLoader
 
 from dwnet.core.classes import IGNORE_LABEL
-from dwnet.data import CAMVID_11, Augmentation, CamVid, DataError
+from dwnet.data import CAMVID_11, Augmentation, DataError, open_data
 from dwnet.data.camvid import FrameName
 from dwnet.data.camvid_labels import GROUPS, PUBLISHED_COLOURS
 from dwnet.data.camvid_layout import find_splits, standard_split
@@ -68,7 +68,7 @@ WRITERS: list[Callable[..., Path]] = [write_480, write_segnet, write_original]
 
 @pytest.mark.parametrize("writer", WRITERS)
 def test_every_layout_gives_the_same_samples(tmp_path: Path, writer: Callable[..., Path]) -> None:
-    data = CamVid(writer(tmp_path), "train")
+    data = open_data("camvid", writer(tmp_path), "train")
     assert data.names == tuple(sorted(NAMES))
     assert data.classes is CAMVID_11
     assert len(data) == 4
@@ -87,7 +87,7 @@ def test_jpeg_images_are_found_too(tmp_path: Path) -> None:
     write_480(tmp_path)
     for path in (tmp_path / "train" / "images").iterdir():
         path.rename(path.with_suffix(".jpg"))  # what is inside decides how it is read
-    assert len(CamVid(tmp_path, "train")) == 4
+    assert len(open_data("camvid", tmp_path, "train")) == 4
 
 
 def test_standard_split_has_the_published_counts_and_no_frame_twice() -> None:
@@ -113,13 +113,13 @@ def test_the_original_release_without_lists_is_split_as_usual(tmp_path: Path) ->
     names = standard_split("val")
     write_original(tmp_path, "val", names)
     (tmp_path / "val.txt").unlink()
-    assert CamVid(tmp_path, "val").names == names
+    assert open_data("camvid", tmp_path, "val").names == names
     assert find_splits(tmp_path) == ("train", "val", "test")
     with pytest.raises(DataError, match=r"0001TP_006690\.png: missing; 367 of the 367 train image files"):
-        CamVid(tmp_path, "train")
+        open_data("camvid", tmp_path, "train")
     (tmp_path / "LabeledApproved_full" / f"{names[3]}_L.png").unlink()
     with pytest.raises(DataError, match=rf"{names[3]}_L\.png: missing; 1 of the 101 val labels files"):
-        CamVid(tmp_path, "val")
+        open_data("camvid", tmp_path, "val")
 
 
 # Randomness
@@ -134,7 +134,7 @@ def same(first: Mapping[str, Any], second: Mapping[str, Any]) -> bool:
 
 def test_an_item_depends_on_seed_epoch_and_index_alone(tmp_path: Path) -> None:
     write_480(tmp_path)
-    data = CamVid(tmp_path, "train", neighbours="camera_motion", augment=AUGMENT, seed=3)
+    data = open_data("camvid", tmp_path, "train", neighbours="camera_motion", augment=AUGMENT, seed=3)
     first = data[1]
     data[2]
     assert same(data[1], first)
@@ -143,18 +143,18 @@ def test_an_item_depends_on_seed_epoch_and_index_alone(tmp_path: Path) -> None:
     assert not torch.equal(data[1]["frame"], first["frame"])
     data.set_epoch(0)
     assert same(data[1], first)
-    other = CamVid(tmp_path, "train", neighbours="camera_motion", augment=AUGMENT, seed=4)
+    other = open_data("camvid", tmp_path, "train", neighbours="camera_motion", augment=AUGMENT, seed=4)
     assert not torch.equal(other[1]["frame"], first["frame"])
 
 
 def test_workers_change_nothing_and_learn_of_the_epoch(tmp_path: Path) -> None:
     write_480(tmp_path)
-    data = CamVid(tmp_path, "train", neighbours="camera_motion", augment=AUGMENT, seed=3)
+    data = open_data("camvid", tmp_path, "train", neighbours="camera_motion", augment=AUGMENT, seed=3)
     loader = DataLoader(data, batch_size=None, num_workers=2, persistent_workers=True)
     for epoch in (0, 1, 5):
         data.set_epoch(epoch)
         loaded = list(loader)
-        fresh = CamVid(tmp_path, "train", neighbours="camera_motion", augment=AUGMENT, seed=3)
+        fresh = open_data("camvid", tmp_path, "train", neighbours="camera_motion", augment=AUGMENT, seed=3)
         fresh.set_epoch(epoch)  # a run resumed here
         assert all(same(sample, fresh[index]) for index, sample in enumerate(loaded))
 
@@ -165,8 +165,8 @@ def test_frames_are_the_same_with_and_without_neighbours(tmp_path: Path, neighbo
     write_480(tmp_path, names=names)
     for name in names:
         write(tmp_path / "video_frames" / f"{FrameName.parse(name).shifted(1)}.png", picture(name))
-    alone = CamVid(tmp_path, "train", augment=AUGMENT, seed=9)
-    paired = CamVid(tmp_path, "train", neighbours=neighbours, augment=AUGMENT, seed=9)  # type: ignore[arg-type]
+    alone = open_data("camvid", tmp_path, "train", augment=AUGMENT, seed=9)
+    paired = open_data("camvid", tmp_path, "train", neighbours=neighbours, augment=AUGMENT, seed=9)  # type: ignore[arg-type]
     for epoch in (0, 2):
         alone.set_epoch(epoch)
         paired.set_epoch(epoch)
@@ -182,7 +182,7 @@ def test_frames_are_the_same_with_and_without_neighbours(tmp_path: Path, neighbo
 
 def test_the_nearest_labelled_frame_is_the_neighbour(tmp_path: Path) -> None:
     """Frames 7959, 7961, 7964 of one sequence and one of another: distances 2, 2, 3, and none."""
-    data = CamVid(write_480(tmp_path), "train", neighbours="labelled")
+    data = open_data("camvid", write_480(tmp_path), "train", neighbours="labelled")
     assert data.names == NAMES[:3]
     found = {sample["name"]: sample for sample in (data[index] for index in range(3))}
     for name, neighbour, offset in ((NAMES[0], NAMES[1], 2), (NAMES[1], NAMES[0], -2), (NAMES[2], NAMES[1], -3)):
@@ -190,26 +190,26 @@ def test_the_nearest_labelled_frame_is_the_neighbour(tmp_path: Path) -> None:
         assert sample["offset"] == offset  # type: ignore[typeddict-item]
         image = (sample["neighbour"].numpy() * 255).round()  # type: ignore[typeddict-item]
         assert np.array_equal(image, picture(neighbour).transpose(2, 0, 1))
-    assert CamVid(tmp_path, "train", neighbours="labelled", max_offset=2).names == NAMES[:2]
+    assert open_data("camvid", tmp_path, "train", neighbours="labelled", max_offset=2).names == NAMES[:2]
 
 
 def test_of_two_equally_near_labelled_frames_the_earlier_is_taken(tmp_path: Path) -> None:
     write_480(tmp_path, names=("0016E5_07959", "0016E5_07961", "0016E5_07963"))
-    data = CamVid(tmp_path, "train", neighbours="labelled")
+    data = open_data("camvid", tmp_path, "train", neighbours="labelled")
     assert [data[index]["offset"] for index in range(3)] == [2, -2, -2]  # type: ignore[typeddict-item]
 
 
 def test_labelled_frames_too_far_apart_are_an_error_with_the_distances(tmp_path: Path) -> None:
     write_480(tmp_path, names=("0001TP_006690", "0001TP_006720", "0001TP_006750", "0006R0_f00930"))
     with pytest.raises(DataError, match=r"split train: .*within 5 raw frames; distances .* nearest: 30 \(3 frames\)"):
-        CamVid(tmp_path, "train", neighbours="labelled")
+        open_data("camvid", tmp_path, "train", neighbours="labelled")
 
 
 def test_video_neighbours_are_drawn_uniformly_from_those_on_disk(tmp_path: Path) -> None:
     write_480(tmp_path, names=("0006R0_f00930",))
     for number in (926, 929, 930, 931, 936):  # 930 is the frame itself, 936 is too far
         write(tmp_path / "video_frames" / f"0006R0_f{number:05d}.png", picture(str(number)))
-    data = CamVid(tmp_path, "train", neighbours="video")
+    data = open_data("camvid", tmp_path, "train", neighbours="video")
     offsets = []
     for epoch in range(90):
         data.set_epoch(epoch)
@@ -223,18 +223,18 @@ def test_video_neighbours_are_drawn_uniformly_from_those_on_disk(tmp_path: Path)
 def test_missing_video_frames_are_one_clear_error(tmp_path: Path) -> None:
     write_480(tmp_path)
     with pytest.raises(DataError, match="video_frames: missing; extract the frames"):
-        CamVid(tmp_path, "train", neighbours="video")
+        open_data("camvid", tmp_path, "train", neighbours="video")
     write(tmp_path / "video_frames" / "0016E5_07960.png", picture("x"))
     message = r"no frame within 5 raw frames of 0006R0_f00930 \(1 of 4 frames have none; sequences: 0006R0\)"
     with pytest.raises(DataError, match=message):
-        CamVid(tmp_path, "train", neighbours="video")
+        open_data("camvid", tmp_path, "train", neighbours="video")
 
 
 def test_a_neighbour_of_another_size_is_refused(tmp_path: Path) -> None:
     write_480(tmp_path, names=("0006R0_f00930",))
     write(tmp_path / "video_frames" / "0006R0_f00931.png", np.zeros((36, 40, 3), np.uint8))
     with pytest.raises(DataError, match=r"f00931\.png: found 40 x 36 pixels; .* 48 x 36"):
-        CamVid(tmp_path, "train", neighbours="video")[0]
+        open_data("camvid", tmp_path, "train", neighbours="video")[0]
 
 
 @pytest.mark.parametrize(
@@ -259,20 +259,20 @@ def test_frame_names_keep_their_form(name: str, sequence: str, number: int, foll
 
 def test_no_layout_names_what_was_found_and_what_is_allowed(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="no CamVid layout; found an empty folder; allowed are train/images"):
-        CamVid(tmp_path, "train")
+        open_data("camvid", tmp_path, "train")
     (tmp_path / "holiday").mkdir()
     with pytest.raises(DataError, match=r"no CamVid layout; found holiday; allowed are .* 701_StillsRaw_full"):
-        CamVid(tmp_path, "train")
+        open_data("camvid", tmp_path, "train")
     with pytest.raises(DataError, match="nowhere: not a folder"):
-        CamVid(tmp_path / "nowhere", "train")
+        open_data("camvid", tmp_path / "nowhere", "train")
 
 
 def test_a_missing_split_names_those_that_are_there(tmp_path: Path) -> None:
     write_480(tmp_path, "val")
     with pytest.raises(DataError, match=r"test.images: missing; splits found in this 480 x 360 layout .*: val"):
-        CamVid(tmp_path, "test")
+        open_data("camvid", tmp_path, "test")
     with pytest.raises(DataError, match="CamVid split: found 'dev'; allowed are train, val, test"):
-        CamVid(tmp_path, "dev")  # type: ignore[arg-type]
+        open_data("camvid", tmp_path, "dev")  # type: ignore[arg-type]
 
 
 def test_images_and_labels_must_match(tmp_path: Path) -> None:
@@ -280,27 +280,27 @@ def test_images_and_labels_must_match(tmp_path: Path) -> None:
     labels = tmp_path / "train" / "labels"
     (labels / f"{NAMES[0]}.png").rename(labels / "stray.png")
     with pytest.raises(DataError, match=rf"{NAMES[0]}\.png: no labels of that name .* \(1 of 4 files lack one\)"):
-        CamVid(tmp_path, "train")
+        open_data("camvid", tmp_path, "train")
     (tmp_path / "train" / "images" / f"{NAMES[0]}.png").unlink()
     with pytest.raises(DataError, match=r"stray\.png: no image of that name"):
-        CamVid(tmp_path, "train")
+        open_data("camvid", tmp_path, "train")
     (labels / "stray.png").unlink()
-    assert len(CamVid(tmp_path, "train")) == 3
+    assert len(open_data("camvid", tmp_path, "train")) == 3
     write(tmp_path / "train" / "images" / f"{NAMES[1]}.jpg", picture("x"))
     with pytest.raises(DataError, match=rf"{NAMES[1]}\.png: found also as {NAMES[1]}\.jpg"):
-        CamVid(tmp_path, "train")
+        open_data("camvid", tmp_path, "train")
 
 
 def test_empty_and_absent_folders(tmp_path: Path) -> None:
     (tmp_path / "train" / "images").mkdir(parents=True)
     with pytest.raises(DataError, match=r"train.labels: missing"):
-        CamVid(tmp_path, "train")
+        open_data("camvid", tmp_path, "train")
     (tmp_path / "train" / "labels").mkdir()
     with pytest.raises(DataError, match=r"train.images: found no images; allowed are \.bmp"):
-        CamVid(tmp_path, "train")
+        open_data("camvid", tmp_path, "train")
     (tmp_path / "original" / "701_StillsRaw_full").mkdir(parents=True)
     with pytest.raises(DataError, match="LabeledApproved_full: missing; the original release"):
-        CamVid(tmp_path / "original", "train")
+        open_data("camvid", tmp_path / "original", "train")
 
 
 def test_unknown_ids_name_file_found_and_allowed(tmp_path: Path) -> None:
@@ -309,7 +309,7 @@ def test_unknown_ids_name_file_found_and_allowed(tmp_path: Path) -> None:
     labels[0, :2] = (12, 200)
     path = tmp_path / "train" / "labels" / f"{NAMES[0]}.png"
     write(path, labels)
-    data = CamVid(tmp_path, "train")
+    data = open_data("camvid", tmp_path, "train")
     index = data.names.index(NAMES[0])
     with pytest.raises(DataError, match=rf"{NAMES[0]}\.png: found ids 12, 200; allowed are 0\.\.10 and 11 \(void\)"):
         data[index]
@@ -325,24 +325,24 @@ def test_unknown_ids_name_file_found_and_allowed(tmp_path: Path) -> None:
 def test_split_lists_must_be_complete_and_without_repeats(tmp_path: Path) -> None:
     write_original(tmp_path)
     with pytest.raises(DataError, match=r"val\.txt: missing, although there is train\.txt"):
-        CamVid(tmp_path, "val")
+        open_data("camvid", tmp_path, "val")
     (tmp_path / "val.txt").write_text(f"{NAMES[0]}\n{NAMES[0]}\n")
     with pytest.raises(DataError, match=rf"val\.txt: found {NAMES[0]} more than once"):
-        CamVid(tmp_path, "val")
+        open_data("camvid", tmp_path, "val")
     (tmp_path / "val.txt").write_text("\n")
     with pytest.raises(DataError, match=r"val\.txt: found no names"):
-        CamVid(tmp_path, "val")
+        open_data("camvid", tmp_path, "val")
 
 
 def test_bad_arguments(tmp_path: Path) -> None:
     write_480(tmp_path)
     with pytest.raises(ValueError, match="neighbours: found 'all'; allowed are none, camera_motion, labelled, video"):
-        CamVid(tmp_path, "train", neighbours="all")  # type: ignore[arg-type]
+        open_data("camvid", tmp_path, "train", neighbours="all")  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="max_offset: found 0"):
-        CamVid(tmp_path, "train", max_offset=0)
+        open_data("camvid", tmp_path, "train", max_offset=0)
     with pytest.raises(ValueError, match="seed: found -1"):
-        CamVid(tmp_path, "train", seed=-1)
-    data = CamVid(tmp_path, "train")
+        open_data("camvid", tmp_path, "train", seed=-1)
+    data = open_data("camvid", tmp_path, "train")
     with pytest.raises(ValueError, match="epoch: found -1"):
         data.set_epoch(-1)
     with pytest.raises(IndexError, match=r"index: found 4; allowed are 0\.\.3"):
@@ -353,14 +353,14 @@ def test_bad_arguments(tmp_path: Path) -> None:
 def test_a_real_copy_is_the_usual_split_and_reads() -> None:
     root = Path(CAMVID or "")
     for split in find_splits(root):
-        data = CamVid(root, split)
+        data = open_data("camvid", root, split)
         assert data.names == standard_split(split)
         sample = data[len(data) // 2]
         assert sample["frame"].shape[0] == 3
         assert sample["frame"].shape[1:] == sample["labels"].shape
         assert set(sample["labels"].unique().tolist()) <= {*range(11), IGNORE_LABEL}
-    pairs = CamVid(root, "val", neighbours="labelled")
+    pairs = open_data("camvid", root, "val", neighbours="labelled")
     assert len(pairs) == 101
     assert {abs(pairs[index]["offset"]) for index in (0, 50, 100)} == {2}  # type: ignore[typeddict-item]
     with pytest.raises(DataError, match="30"):
-        CamVid(root, "train", neighbours="labelled")
+        open_data("camvid", root, "train", neighbours="labelled")

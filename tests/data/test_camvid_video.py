@@ -6,7 +6,8 @@ import cv2
 import numpy as np
 import pytest
 
-from dwnet.data.camvid import CamVid, FrameName
+from dwnet.data import open_data
+from dwnet.data.camvid import FrameName
 from dwnet.data.camvid_video import DECODED_MINUS_NUMBER, extract_neighbours
 from dwnet.data.pairs import DataError, read_image
 
@@ -66,7 +67,7 @@ def test_neighbours_are_the_frames_around_each_label(tmp_path: Path, video: Path
     assert report.still_difference is not None
     assert report.still_difference < 12, "the stills are not the video's frames"
     assert read_image(tmp_path / "video_frames" / "0016E5_00018.jpg").shape == (36, 48, 3)
-    data = CamVid(tmp_path, "train", neighbours="video", max_offset=2)
+    data = open_data("camvid", tmp_path, "train", neighbours="video", max_offset=2)
     sample = data[0]
     shown = number_shown((sample["neighbour"].numpy().transpose(1, 2, 0) * 255).astype(np.uint8))  # type: ignore[typeddict-item]
     assert shown == 21 + sample["offset"]  # type: ignore[typeddict-item]

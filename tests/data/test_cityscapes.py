@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from dwnet.core.classes import IGNORE_LABEL
-from dwnet.data import CITYSCAPES_19, Cityscapes, DataError, MixedIn
+from dwnet.data import CITYSCAPES_19, DataError, MixedIn, open_data
 from dwnet.data.cityscapes import TRAIN_IDS, label_ids, read_label_ids
 
 NAMES = ("aachen_000000_000019", "aachen_000001_000019", "bochum_000000_001200")
@@ -40,7 +40,7 @@ def write_release(root: Path, *, split: str = "train", names: tuple[str, ...] = 
 
 def test_frames_labels_and_train_ids(tmp_path: Path) -> None:
     write_release(tmp_path)
-    data = Cityscapes(tmp_path, "train")
+    data = open_data("cityscapes", tmp_path, "train")
     assert data.names == NAMES
     assert [(frame.sequence, frame.number) for frame in data.frames[1:]] == [
         ("aachen_000001", 19),
@@ -70,7 +70,7 @@ def test_label_ids_of_a_prediction_come_back_as_its_train_ids(tmp_path: Path) ->
 
 def test_neighbours_are_the_frames_of_the_snippet(tmp_path: Path) -> None:
     write_release(tmp_path)
-    data = Cityscapes(tmp_path, "train", neighbours="video")
+    data = open_data("cityscapes", tmp_path, "train", neighbours="video")
     offsets = set()
     for epoch in range(40):
         data.set_epoch(epoch)
@@ -87,7 +87,7 @@ def test_the_frames_before_a_labelled_one(tmp_path: Path) -> None:
     """Whatever the neighbours, where the snippets are there; as many as are asked for, and are there without a gap."""
     write_release(tmp_path)
     for neighbours in ("none", "previous"):
-        data = Cityscapes(tmp_path, "train", neighbours=neighbours)  # type: ignore[arg-type]
+        data = open_data("cityscapes", tmp_path, "train", neighbours=neighbours)  # type: ignore[arg-type]
         shown = [[int(image[0, 0, 0]) for image in data.warmup_frames(0, most)] for most in (0, 1, 3, 9)]
         assert shown == [
             [int(picture(NAMES[0], 19 - k)[0, 0, 0]) for k in range(min(n, 5), 0, -1)] for n in (0, 1, 3, 9)
@@ -104,7 +104,7 @@ def test_the_frames_before_a_labelled_one(tmp_path: Path) -> None:
 
 def test_mixed_neighbours_are_real_ones_and_synthetic_ones(tmp_path: Path) -> None:
     write_release(tmp_path, names=NAMES[:1])
-    data = Cityscapes(tmp_path, "train", neighbours="mixed")
+    data = open_data("cityscapes", tmp_path, "train", neighbours="mixed")
     real = {float(picture(NAMES[0], 19 + k)[0, 0, 0]) for k in range(-5, 6) if k}
     found = []
     for epoch in range(30):
@@ -126,12 +126,12 @@ def test_every_missing_file_is_named(tmp_path: Path) -> None:
     for path in gone:
         path.unlink()
     with pytest.raises(DataError, match=r"000017_leftImg8bit\.png: missing; -2 frames .* \(2 of 30 neighbours\)") as e:
-        Cityscapes(tmp_path, "train", neighbours="video")
+        open_data("cityscapes", tmp_path, "train", neighbours="video")
     assert [problem.partition(":")[0] for problem in e.value.problems] == [str(path) for path in gone]
-    Cityscapes(tmp_path, "train", neighbours="video", max_offset=1)  # those that are asked for are there
+    open_data("cityscapes", tmp_path, "train", neighbours="video", max_offset=1)  # those that are asked for are there
     (tmp_path / "leftImg8bit/train/aachen" / f"{NAMES[0]}_leftImg8bit.png").unlink()
     with pytest.raises(DataError, match=r"aachen_000000_000019_leftImg8bit\.png: missing; .* \(1 of 3 label files\)"):
-        Cityscapes(tmp_path, "train")
+        open_data("cityscapes", tmp_path, "train")
 
 
 @pytest.mark.parametrize(
@@ -149,7 +149,7 @@ def test_a_missing_split(tmp_path: Path, change, message: str) -> None:
     write_release(tmp_path)
     change(tmp_path)
     with pytest.raises(DataError, match=message):
-        Cityscapes(tmp_path, "val")
+        open_data("cityscapes", tmp_path, "val")
 
 
 def test_wrong_labels(tmp_path: Path) -> None:
@@ -157,13 +157,13 @@ def test_wrong_labels(tmp_path: Path) -> None:
     path = tmp_path / "gtFine/train/aachen" / f"{NAMES[0]}_gtFine_labelIds.png"
     write(path, np.full((32, 64), 77, np.uint8))
     with pytest.raises(DataError, match=r"labelIds\.png: found ids 77; allowed are label ids 0\.\.33"):
-        Cityscapes(tmp_path, "train")[0]
+        open_data("cityscapes", tmp_path, "train")[0]
     write(path, np.zeros((32, 64, 3), np.uint8))
     with pytest.raises(DataError, match="found 3 channels of uint8; allowed is one channel"):
-        Cityscapes(tmp_path, "train")[0]
+        open_data("cityscapes", tmp_path, "train")[0]
     path.rename(path.with_name("aachen_gtFine_labelIds.png"))
     with pytest.raises(DataError, match="not named CITY_SNIPPET_FRAME_gtFine_labelIds"):
-        Cityscapes(tmp_path, "train")
+        open_data("cityscapes", tmp_path, "train")
 
 
 def coarse_release(root: Path) -> None:
@@ -176,8 +176,8 @@ def coarse_release(root: Path) -> None:
 
 def test_coarse_frames_are_mixed_in_by_ratio_and_marked_as_single(tmp_path: Path) -> None:
     coarse_release(tmp_path)
-    fine = Cityscapes(tmp_path, "train", neighbours="video")
-    coarse = Cityscapes(tmp_path, "train", coarse=True)
+    fine = open_data("cityscapes", tmp_path, "train", neighbours="video")
+    coarse = open_data("cityscapes", tmp_path, "train", coarse=True)
     data = MixedIn(fine, coarse, ratio=2.0)
     assert len(data) == 3 + 6
     seen = set()
@@ -195,10 +195,13 @@ def test_coarse_frames_are_mixed_in_by_ratio_and_marked_as_single(tmp_path: Path
 
 def test_what_cannot_be_mixed_in(tmp_path: Path) -> None:
     coarse_release(tmp_path)
-    fine, coarse = Cityscapes(tmp_path, "train", neighbours="video"), Cityscapes(tmp_path, "train", coarse=True)
+    fine, coarse = (
+        open_data("cityscapes", tmp_path, "train", neighbours="video"),
+        open_data("cityscapes", tmp_path, "train", coarse=True),
+    )
     with pytest.raises(ValueError, match=r"ratio of single frames: found 0\.01, which gives none for 3 frames"):
         MixedIn(fine, coarse, ratio=0.01)
     with pytest.raises(ValueError, match="single frames: found neighbours 'video', allowed is 'none'"):
         MixedIn(coarse, fine, ratio=1)
     with pytest.raises(ValueError, match="coarse labels: found split 'train' with neighbours 'video'"):
-        Cityscapes(tmp_path, "train", coarse=True, neighbours="video")
+        open_data("cityscapes", tmp_path, "train", coarse=True, neighbours="video")

@@ -13,7 +13,7 @@ from PIL import Image
 
 from dwnet.core.class_files import read_class_file
 from dwnet.core.classes import IGNORE_LABEL
-from dwnet.data import DataError, OwnData
+from dwnet.data import DataError, open_data
 from dwnet.data.check import check
 from dwnet.data.own import extract_frames
 from dwnet.data.own_labels import read_labels
@@ -57,7 +57,7 @@ def test_label_files_by_hand(tmp_path: Path) -> None:
 
 def test_a_clip_of_frames(tmp_path: Path) -> None:
     write_frames(tmp_path)
-    data = OwnData(tmp_path, "train", neighbours="video", max_offset=3)
+    data = open_data("own", tmp_path, "train", neighbours="video", max_offset=3)
     assert data.names == ("walk/000002", "walk/000006")
     assert sorted(data.frames[0].video) == [-2, -1, 1, 2, 3]  # frame 2 has two before it
     assert sorted(data.frames[1].video) == [-3, -2, -1, 1, 2]
@@ -66,7 +66,7 @@ def test_a_clip_of_frames(tmp_path: Path) -> None:
         sample = data[1]
         expected = 10 * (6 + sample["offset"])  # type: ignore[typeddict-item]
         assert (sample["neighbour"][0, 0, 0] * 255).round() == expected  # type: ignore[typeddict-item]
-    alone = OwnData(tmp_path, "train")[0]
+    alone = open_data("own", tmp_path, "train")[0]
     assert "neighbour" not in alone
     assert alone["labels"][0, ::16].tolist() == [IGNORE_LABEL, 0, 1, IGNORE_LABEL]
 
@@ -74,10 +74,10 @@ def test_a_clip_of_frames(tmp_path: Path) -> None:
 def test_the_frame_before(tmp_path: Path) -> None:
     """A frame without one before it is left out of those that have to have one; an evaluation starts afresh there."""
     write_frames(tmp_path, labelled=(0, 6))
-    data = OwnData(tmp_path, "train", neighbours="previous")
+    data = open_data("own", tmp_path, "train", neighbours="previous")
     assert data.names == ("walk/000006",)
     assert data[0]["offset"] == -1  # type: ignore[typeddict-item]
-    every = OwnData(tmp_path, "train")
+    every = open_data("own", tmp_path, "train")
     assert [[int(image[0, 0, 0]) for image in every.warmup_frames(index, 2)] for index in range(2)] == [[], [40, 50]]
 
 
@@ -89,11 +89,11 @@ def test_a_clip_of_video_is_extracted_once_and_its_frames_are_the_ones_numbered(
     height, width = frames[0].shape[:2]
     write(tmp_path / "train/labels/drive/000007.png", np.full((height, width), 3, np.uint8))
     with pytest.raises(DataError, match=r"000007\.png: not extracted from .*drive\.mp4: run `dwnet data frames`"):
-        OwnData(tmp_path, "train")
+        open_data("own", tmp_path, "train")
     assert extract_frames(tmp_path, max_offset=2) == {str(clip): 5}
     assert extract_frames(tmp_path, max_offset=2) == {}
     assert extract_frames(tmp_path, max_offset=3) == {str(clip): 2}
-    data = OwnData(tmp_path, "train", neighbours="video", max_offset=2)
+    data = open_data("own", tmp_path, "train", neighbours="video", max_offset=2)
     assert sorted(data.frames[0].video) == [-2, -1, 1, 2]
     shown = (data[0]["frame"].permute(1, 2, 0).numpy() * 255).round()
     errors = [np.abs(shown - frame).mean() for frame in frames]
@@ -118,11 +118,11 @@ def write_singles(root: Path) -> None:
 
 def test_single_images_have_synthetic_neighbours(tmp_path: Path) -> None:
     write_singles(tmp_path)
-    data = OwnData(tmp_path, "train", neighbours="camera_motion")
+    data = open_data("own", tmp_path, "train", neighbours="camera_motion")
     assert data.names == ("a", "b")
     assert data[0]["flow"].shape == (2, 48, 64)  # type: ignore[typeddict-item]
     with pytest.raises(DataError, match=r"found no frame within 5 raw frames of a \(2 of 2 frames"):
-        OwnData(tmp_path, "train", neighbours="video")
+        open_data("own", tmp_path, "train", neighbours="video")
     assert extract_frames(tmp_path) == {}
 
 
@@ -143,23 +143,23 @@ def test_what_is_missing(tmp_path: Path, remove: str, message: str) -> None:
     target = tmp_path / remove
     shutil.rmtree(target) if target.is_dir() else target.unlink()
     with pytest.raises(DataError, match=message):
-        OwnData(tmp_path, "train")
+        open_data("own", tmp_path, "train")
 
 
 def test_names_without_or_with_the_same_number(tmp_path: Path) -> None:
     write_frames(tmp_path)
     write(tmp_path / "train/clips/walk/g0002.png", labels())
     with pytest.raises(DataError, match=r"g0002\.png: has the number of f0002\.png"):
-        OwnData(tmp_path, "train")
+        open_data("own", tmp_path, "train")
     (tmp_path / "train/clips/walk/g0002.png").rename(tmp_path / "train/clips/walk/cover.png")
     with pytest.raises(DataError, match=r"cover\.png: found no number at the end of its name"):
-        OwnData(tmp_path, "train")
+        open_data("own", tmp_path, "train")
 
 
 def test_check_counts_what_is_right(tmp_path: Path) -> None:
     write_frames(tmp_path)
     seen: list[tuple[int, int]] = []
-    result = check(lambda: OwnData(tmp_path, "train", neighbours="video"), lambda *done: seen.append(done))
+    result = check(lambda: open_data("own", tmp_path, "train", neighbours="video"), lambda *done: seen.append(done))
     assert (result.frames, result.sizes, result.problems) == (2, ((64, 48),), ())
     assert result.neighbours == 9  # 0..1, 3..5 of frame 2, with 7 and 8 of frame 6, and each other
     assert result.class_percent == {"grass": 50.0, "path": 50.0}
@@ -173,7 +173,7 @@ def test_check_names_every_wrong_file(tmp_path: Path) -> None:
     write(tmp_path / "train/labels/walk/4.png", labels()[:20])
     write(tmp_path / "train/clips/walk/f0007.png", np.zeros((20, 64, 3), np.uint8))
     (tmp_path / "train/clips/walk/f0008.png").write_bytes(b"no image")
-    result = check(lambda: OwnData(tmp_path, "train", neighbours="video"))
+    result = check(lambda: open_data("own", tmp_path, "train", neighbours="video"))
     found = "\n".join(result.problems)
     assert len(result.problems) == 4
     for file, problem in (
@@ -189,9 +189,9 @@ def test_check_says_that_all_is_void(tmp_path: Path) -> None:
     """One frame without a class is nothing wrong; a split of them is."""
     write_frames(tmp_path)
     write(tmp_path / "train/labels/walk/2.png", np.full((48, 64), 255, np.uint8))
-    assert check(lambda: OwnData(tmp_path, "train")).problems == ()
+    assert check(lambda: open_data("own", tmp_path, "train")).problems == ()
     write(tmp_path / "train/labels/walk/6.png", np.zeros((48, 64), np.uint8))
-    problems = check(lambda: OwnData(tmp_path, "train")).problems
+    problems = check(lambda: open_data("own", tmp_path, "train")).problems
     assert problems == ("no pixel of its 2 labelled frames has a class: all of them are void",)
 
 
@@ -201,16 +201,16 @@ def test_check_finds_gaps_and_cut_files_among_neighbours(tmp_path: Path) -> None
     cut = folder / "f0005.png"
     cut.write_bytes(cut.read_bytes()[:-12])
     (folder / "f0003.png").unlink()
-    result = check(lambda: OwnData(tmp_path, "train", neighbours="video"))
+    result = check(lambda: open_data("own", tmp_path, "train", neighbours="video"))
     assert len(result.problems) == 2
     assert result.problems[0] == f"{folder}: no frame 3, between f0002.png and f0004.png"
     assert result.problems[1] == f"{cut}: not a whole image (its end is missing)"
     # Training can do without the one, and meets the other only if it is drawn.
-    assert len(OwnData(tmp_path, "train", neighbours="video")) == result.frames
+    assert len(open_data("own", tmp_path, "train", neighbours="video")) == result.frames
     # A folder that counts in twos has no gaps.
     for number in (1, 5, 7):
         (folder / f"f{number:04d}.png").unlink()
-    assert check(lambda: OwnData(tmp_path, "train", neighbours="video")).problems == ()
+    assert check(lambda: open_data("own", tmp_path, "train", neighbours="video")).problems == ()
 
 
 def test_check_goes_on_beyond_a_missing_file(tmp_path: Path) -> None:
@@ -219,7 +219,7 @@ def test_check_goes_on_beyond_a_missing_file(tmp_path: Path) -> None:
     images[0].unlink()
     labels = tmp_path / "train/labels" / f"{images[1].stem}.png"
     labels.write_bytes(b"no image")
-    result = check(lambda: OwnData(tmp_path, "train"))
+    result = check(lambda: open_data("own", tmp_path, "train"))
     assert len(result.problems) == 2
     assert f"{images[0].stem}.png: no image of that name" in result.problems[0]
     assert str(labels) in result.problems[1]
@@ -236,23 +236,23 @@ def test_files_of_the_other_layout_are_not_passed_over(tmp_path: Path, single: b
         stray = "train/labels/stray_000013.png"
         (tmp_path / stray).write_bytes(b"")
     with pytest.raises(DataError, match=f"{stray}: belongs to no part of .*which .*train has"):
-        OwnData(tmp_path, "train")
+        open_data("own", tmp_path, "train")
 
 
 def test_labels_with_a_palette_are_their_indices(tmp_path: Path) -> None:
     write_singles(tmp_path)
     path = min((tmp_path / "train/labels").iterdir())
-    plain = OwnData(tmp_path, "train")[0]["labels"]
+    plain = open_data("own", tmp_path, "train")[0]["labels"]
     indices = Image.fromarray(cv2.imread(str(path), cv2.IMREAD_UNCHANGED))
     indices.putpalette([255 - index // 3 for index in range(768)])  # makes it one of mode P
     assert indices.mode == "P"
     indices.save(path)
     assert cv2.imread(str(path), cv2.IMREAD_UNCHANGED).ndim == 3  # OpenCV would give colours
-    assert torch.equal(OwnData(tmp_path, "train")[0]["labels"], plain)
+    assert torch.equal(open_data("own", tmp_path, "train")[0]["labels"], plain)
 
 
 def test_check_names_every_missing_file(tmp_path: Path) -> None:
     write_frames(tmp_path, labelled=(2, 11, 12))
-    result = check(lambda: OwnData(tmp_path, "train"))
+    result = check(lambda: open_data("own", tmp_path, "train"))
     assert [line.partition(":")[0].rpartition("/")[2] for line in result.problems] == ["11.png", "12.png"]
     assert result.frames == 1  # the other one was looked at

@@ -20,7 +20,7 @@ from dwnet.cli.main import main
 from dwnet.core.classes import IGNORE_LABEL
 from dwnet.core.files import code_commit
 from dwnet.core.launch import ALONE
-from dwnet.data import CAMVID_11, CamVid
+from dwnet.data import CAMVID_11, open_data
 from dwnet.deploy.runtime import OnnxKeyframe, load
 from dwnet.evaluation import predictors
 from dwnet.evaluation.measure import Evaluation, EvaluationSettings, evaluate
@@ -116,7 +116,7 @@ def iou_by_loop(predictions: list[np.ndarray]) -> tuple[dict[int, float], float]
 
 
 def test_numbers_by_hand(root: Path) -> None:
-    data, told = CamVid(root, "val"), list[tuple[int, int]]()
+    data, told = open_data("camvid", root, "val"), list[tuple[int, int]]()
     predictor = Scripted(answers())
     result = evaluate("scripted", predictor, data, progress=lambda done, total: told.append((done, total)))
     ious, accuracy = iou_by_loop(answers())
@@ -135,16 +135,16 @@ def test_numbers_by_hand(root: Path) -> None:
 
 def test_flow_goes_to_consecutive_frames_only_and_the_others_start_afresh(root: Path) -> None:
     predictor = Scripted(answers())
-    evaluate("scripted", predictor, CamVid(root, "val"))
+    evaluate("scripted", predictor, open_data("camvid", root, "val"))
     assert predictor.log == "R.ffR.R."  # before the first, the fourth and the fifth frame
     flow = predictor.flows[1]
     assert flow is not None
     assert flow.shape == (2, HEIGHT, WIDTH)
     wide = Scripted(answers())
-    evaluate("scripted", wide, CamVid(root, "val"), EvaluationSettings(max_gap=38))
+    evaluate("scripted", wide, open_data("camvid", root, "val"), EvaluationSettings(max_gap=38))
     assert wide.log == "R.fffR."
     none = Scripted(answers())
-    assert evaluate("scripted", none, CamVid(root, "val"), EvaluationSettings(max_gap=1)).flicker is None
+    assert evaluate("scripted", none, open_data("camvid", root, "val"), EvaluationSettings(max_gap=1)).flicker is None
     assert "f" not in none.log
 
 
@@ -163,11 +163,11 @@ def test_frames_that_follow_none_are_led_by_the_raw_frames_before_them(tmp_path:
     lead = np.full_like(first, 7)
     led = Led([lead, first, second, third, lead, fourth, fifth])
     told = list[int]()
-    result = evaluate("led", led, CamVid(root, "val"), on_labels=lambda index, _: told.append(index))
+    result = evaluate("led", led, open_data("camvid", root, "val"), on_labels=lambda index, _: told.append(index))
     assert led.log == "R.fffR.fR."
     assert told == [0, 1, 2, 3, 4]
     assert result.without_warmup == 1
-    alone = evaluate("alone", Scripted(answers()), CamVid(root, "val"))
+    alone = evaluate("alone", Scripted(answers()), open_data("camvid", root, "val"))
     assert (result.segmentation, result.flicker, alone.without_warmup) == (alone.segmentation, alone.flicker, 0)
     for flow in (led.flows[1], led.flows[5]):  # from the frame to its lead, which is 4 px further right
         assert flow is not None
@@ -190,7 +190,7 @@ def test_the_command_says_that_frames_before_are_missing(
 
 def test_a_keyframe_network_gets_the_flow_to_its_key_frame(tmp_path: Path) -> None:
     """The picture moves right by 2 px a frame; with key frames 0 and 3 the third frame's flow is twice the second's."""
-    data = CamVid(write_camvid(tmp_path / "data", (0, 2, 4, 6, 6)), "val")
+    data = open_data("camvid", write_camvid(tmp_path / "data", (0, 2, 4, 6, 6)), "val")
     network = load(write_keyframe(tmp_path / "keyframe.onnx", key_interval=3))
     assert isinstance(network, OnnxKeyframe)
     flows: list[np.ndarray | None] = []
@@ -216,7 +216,7 @@ def test_another_flow_is_used_for_all(root: Path) -> None:
         asked.append(frame.shape)
         return np.full((2, HEIGHT, WIDTH), 1e4, np.float32)  # leads out of the frame
 
-    result = evaluate("scripted", predictor, CamVid(root, "val"), EvaluationSettings(flow))
+    result = evaluate("scripted", predictor, open_data("camvid", root, "val"), EvaluationSettings(flow))
     assert asked == [(HEIGHT, WIDTH, 3)] * 4  # there and back for two pairs
     assert all(found is None or (found == 1e4).all() for found in predictor.flows)
     assert result.flicker is not None
@@ -224,7 +224,8 @@ def test_another_flow_is_used_for_all(root: Path) -> None:
 
 
 def test_the_flow_points_from_the_current_frame_to_the_one_before(tmp_path: Path) -> None:
-    data = CamVid(write_camvid(tmp_path, (0, 3, 6, 6, 6)), "val")  # the picture moves right by 3 px a frame
+    # The picture moves right by 3 px a frame.
+    data = open_data("camvid", write_camvid(tmp_path, (0, 3, 6, 6, 6)), "val")
     predictor = Scripted(answers())
     evaluate("scripted", predictor, data)
     for flow in predictor.flows[1:3]:
@@ -233,7 +234,7 @@ def test_the_flow_points_from_the_current_frame_to_the_one_before(tmp_path: Path
 
 
 def test_the_ground_truth_scores_all_there_is(root: Path) -> None:
-    data = CamVid(root, "val")
+    data = open_data("camvid", root, "val")
     result = evaluate("truth", None, data)
     assert result.segmentation.miou_percent == 100
     assert result.segmentation.pixels == 5 * HEIGHT * WIDTH - 8 * (1 + 2 + 3 + 4 + 5)
@@ -242,7 +243,7 @@ def test_the_ground_truth_scores_all_there_is(root: Path) -> None:
 
 
 def test_tables(root: Path) -> None:
-    full = evaluate("a", Scripted(answers()), CamVid(root, "val"))
+    full = evaluate("a", Scripted(answers()), open_data("camvid", root, "val"))
     still = Evaluation("b", full.segmentation, None)
     lines = markdown([full, still], CAMVID_11.classes).splitlines()
     columns = [len(line.split("|")) for line in lines if line]
@@ -293,7 +294,7 @@ def test_the_command_prints_and_writes_the_numbers(
     assert written["data"] == {
         "kind": "camvid",
         "split": "val",
-        "layout": CamVid(root, "val").layout,
+        "layout": open_data("camvid", root, "val").layout,
         "frames": 5,
         "classes": list(CAMVID_11.classes),
     }

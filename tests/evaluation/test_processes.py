@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from dwnet.cli.main import main
 from dwnet.core.launch import ALONE, Processes, available_cpus, threads
-from dwnet.data import CAMVID_11, CITYSCAPES_19, CamVid
+from dwnet.data import CAMVID_11, CITYSCAPES_19, PairDataset, camvid, open_data
 from dwnet.data.frames import LabelledFrame
 from dwnet.evaluation.measure import Counts, Evaluation, EvaluationSettings, count_share, evaluate
 from dwnet.evaluation.predictors import Predictor, load_predictor, method_predictor
@@ -132,19 +132,19 @@ class Watched:
         return self.predictor.memory(position)
 
 
-class WithVideo(CamVid):
+class WithVideo(PairDataset):
     """Two raw frames before each labelled one: fewer than some methods draw on."""
 
     def warmup_frames(self, index: int, most: int) -> list[np.ndarray]:
         rng = np.random.default_rng(index)
-        before = [rng.integers(0, 256, self.read(self.frames[index])[0].shape, np.uint8) for _ in range(2)]
+        before = [rng.integers(0, 256, self.source.read(self.frames[index])[0].shape, np.uint8) for _ in range(2)]
         return before[max(0, 2 - most) :]
 
 
-@pytest.mark.parametrize("data_set", [CamVid, WithVideo])
-def test_any_number_of_shares_adds_up_to_one(root: Path, tmp_path: Path, data_set: type[CamVid]) -> None:
+@pytest.mark.parametrize("data_set", [PairDataset, WithVideo])
+def test_any_number_of_shares_adds_up_to_one(root: Path, tmp_path: Path, data_set: type[PairDataset]) -> None:
     """Labels, confusion matrices and transitions, for every method as checkpoint and as export, one rank at a time."""
-    data = data_set(root, "val")
+    data = data_set(camvid.scan(root, "val"))
     for name, predictor in predictors(tmp_path).items():
         whole: dict[int, np.ndarray] = {}
         expected = Counts(11)
@@ -164,7 +164,7 @@ def test_any_number_of_shares_adds_up_to_one(root: Path, tmp_path: Path, data_se
                 pairs += counts.flicker.frames
                 without_warmup += counts.without_warmup
                 if (
-                    watched is not None and data_set is CamVid
+                    watched is not None and data_set is PairDataset
                 ):  # never more than what the labels of the one frame before need
                     needs = {"baseline": 1, "exported": 1, "static_warp": 2, "exported static": 2, "exported key": 4}
                     key = name if name.startswith("exported") else name.split()[0]
@@ -180,7 +180,7 @@ def test_any_number_of_shares_adds_up_to_one(root: Path, tmp_path: Path, data_se
 
 def test_without_what_lies_before_the_labels_would_differ(root: Path, tmp_path: Path) -> None:
     """The test above can fail: these methods do draw on frames before."""
-    data = CamVid(root, "val")
+    data = open_data("camvid", root, "val")
 
     class Forgetful(Watched):
         def memory(self, position: int) -> int:
@@ -203,7 +203,7 @@ def test_without_what_lies_before_the_labels_would_differ(root: Path, tmp_path: 
 
 def test_an_evaluation_inside_a_distributed_run_is_this_processes_own(root: Path) -> None:
     """Training evaluates in one of its processes while all are joined: nothing waits for the others."""
-    data = CamVid(root, "val")
+    data = open_data("camvid", root, "val")
     alone = evaluate("truth", None, data, EvaluationSettings(flow))
     assert isinstance(alone, Evaluation)
     store = torch.distributed.HashStore()

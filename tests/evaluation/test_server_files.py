@@ -10,7 +10,7 @@ import pytest
 
 from dwnet.cli.main import main
 from dwnet.core.launch import Processes
-from dwnet.data import CAMVID_11, CITYSCAPES_19, Cityscapes
+from dwnet.data import CAMVID_11, CITYSCAPES_19, open_data
 from dwnet.data.cityscapes import LARGEST_LABEL_ID, TRAIN_IDS
 from dwnet.data.pairs import DataError
 from dwnet.deploy.runtime import load
@@ -86,7 +86,7 @@ def test_an_absent_class_is_left_out_as_the_official_evaluator_does(root: Path, 
     from dwnet.core.launch import ALONE
     from dwnet.evaluation.measure import Counts
 
-    data, counts = Cityscapes(root, "val"), Counts(19)
+    data, counts = open_data("cityscapes", root, "val"), Counts(19)
     with server_files(tmp_path / "files", data.names, ALONE) as write:
         for index in range(3):
             truth = data[index]["labels"].numpy()
@@ -163,7 +163,7 @@ def test_all_files_or_none(model: Path, tmp_path: Path, capsys: pytest.CaptureFi
 
 
 def test_a_folder_with_anything_else_is_left_alone(root: Path, model: Path, tmp_path: Path) -> None:
-    data = Cityscapes(root, "val")
+    data = open_data("cityscapes", root, "val")
     (tmp_path / "file").touch()
     (tmp_path / "own").mkdir()
     (tmp_path / "own" / "thesis.tex").touch()

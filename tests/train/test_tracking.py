@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.utils.data import default_collate
 
 from dwnet.core.classes import IGNORE_LABEL
-from dwnet.data import CAMVID_11, CamVid
+from dwnet.data import CAMVID_11, PairDataset
 from dwnet.deploy.checkpoint import load_checkpoint
 from dwnet.flow.base import FlowEstimator
 from dwnet.method.training import Method
@@ -121,13 +121,13 @@ def test_two_trackers(train: Command, tmp_path: Path, monkeypatch: pytest.Monkey
 def test_a_loader_that_is_too_slow_is_named_once(
     train: Command, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    read = CamVid.__getitem__
+    read = PairDataset.__getitem__
 
-    def slowly(self: CamVid, index: int) -> object:
+    def slowly(self: PairDataset, index: int) -> object:
         time.sleep(0.03)
         return read(self, index)
 
-    monkeypatch.setattr(CamVid, "__getitem__", slowly)
+    monkeypatch.setattr(PairDataset, "__getitem__", slowly)
     assert train("--epochs", "2", "--evaluate-every", "99") == 0
     hint = r"^waiting for data takes \d\d\.\d% of the time, more than 5%: the loader .*--data\.workers is 0 for"
     assert len(re.findall(hint, capsys.readouterr().out, re.M)) == 1

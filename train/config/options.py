@@ -14,7 +14,7 @@ from typing import Literal, get_args
 
 import tyro
 
-from dwnet.data.open import Kind
+from dwnet.core.data_kinds import DataKind
 from train.config.recipes import RECIPES, names_in_words
 from train.config.spec import Recipe
 
@@ -60,9 +60,9 @@ def parse(arguments: list[str], *, quiet: bool = False) -> Request:
         hint = did_you_mean(known.recipe or "", RECIPES)
         raise SystemExit(1 if quiet else f"{PROGRAM}: {asked}{hint}; allowed are {names_in_words()}")
     chosen = RECIPES[known.recipe]
-    if known.data is not None and known.data not in get_args(Kind):
-        kinds = ", ".join(get_args(Kind))
-        _refuse(f"--data is {known.data!r}{did_you_mean(known.data, get_args(Kind))}, allowed are {kinds}", quiet)
+    if known.data is not None and known.data not in get_args(DataKind):
+        kinds = ", ".join(get_args(DataKind))
+        _refuse(f"--data is {known.data!r}{did_you_mean(known.data, get_args(DataKind))}, allowed are {kinds}", quiet)
     if known.data is not None:
         neighbours: Literal["video", "camera_motion"] = "video" if known.data == "street" else "camera_motion"
         chosen = replace(chosen, data=replace(chosen.data, kind=known.data, neighbours=neighbours))
@@ -107,7 +107,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--data",
         metavar="NAME",
-        help=f"another data set than the recipe's: {', '.join(get_args(Kind))}; the street comes with its own, "
+        help=f"another data set than the recipe's: {', '.join(get_args(DataKind))}; the street comes with its own, "
         "rendered neighbours",
     )
     parser.add_argument("--resume", action="store_true", help="continue OUTPUT/NAME/last.pt")

@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+from dwnet.core.data_kinds import DataKind, PairNeighbours
 from dwnet.core.launch import available_cpus
-from dwnet.data.open import Kind
 from dwnet.method.specs import DWNetSpec, MethodSpec
 from dwnet.segmentation import NetworkSpec
 
@@ -21,11 +21,11 @@ def loader_processes() -> int:
 class DataSpec:
     """Where the pictures come from, and how they are augmented."""
 
-    kind: Kind = "camvid"
+    kind: DataKind = "camvid"
     """Which data set: camvid, cityscapes, own (your own, `dwnet/data/own.py`), or the rendered street."""
     root: Path | None = None
     """Its folder; by default data/KIND. The street's holds its cache."""
-    neighbours: Literal["camera_motion", "labelled", "video", "mixed"] = "camera_motion"
+    neighbours: PairNeighbours = "camera_motion"
     """Where I_{t+k} comes from: a synthetic camera motion of I_t; another labelled frame; real video frames; or mixed,
     video and camera motion by turns. The street renders its video."""
     coarse_ratio: float = 0.0

@@ -9,8 +9,7 @@ from accelerate import Accelerator
 from numpy.typing import NDArray
 
 from dwnet.core.classes import IGNORE_LABEL
-from dwnet.data import DataError, LabelledFrames
-from dwnet.data.open import FrameData, open_data
+from dwnet.data import DataError, PairDataset, open_data
 from train.config.spec import Recipe, loader_processes
 
 MOST = 10.0
@@ -41,7 +40,7 @@ def class_weights(recipe: Recipe, accelerator: Accelerator) -> tuple[float, ...]
         seed=recipe.seed,
     )
     frames = range(len(data))
-    if not isinstance(data, LabelledFrames):
+    if data.source.rendered:
         frames = frames[:: -(-len(frames) // RENDERED_MOST)]
     accelerator.print(f"{recipe.name}: counts the classes in {len(frames)} frames (class_balance)", flush=True)
     counted = pixels_of_classes(data, frames[accelerator.process_index :: accelerator.num_processes])
@@ -51,7 +50,7 @@ def class_weights(recipe: Recipe, accelerator: Accelerator) -> tuple[float, ...]
     return balanced(pixels, recipe.class_balance)
 
 
-def pixels_of_classes(data: FrameData, frames: Sequence[int]) -> NDArray[np.int64]:
+def pixels_of_classes(data: PairDataset, frames: Sequence[int]) -> NDArray[np.int64]:
     """Labelled pixels of each class in some frames of a data set, (K,)."""
     classes = len(data.classes.classes)
 
@@ -60,7 +59,7 @@ def pixels_of_classes(data: FrameData, frames: Sequence[int]) -> NDArray[np.int6
         return np.bincount(labels[labels != IGNORE_LABEL], minlength=classes)
 
     # Files are read in parallel; the street's scenes are made one after another.
-    with ThreadPoolExecutor(loader_processes() if isinstance(data, LabelledFrames) else 1) as threads:
+    with ThreadPoolExecutor(1 if data.source.rendered else loader_processes()) as threads:
         return sum(threads.map(count, frames), np.zeros(classes, np.int64))
 
 

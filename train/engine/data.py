@@ -1,15 +1,14 @@
 """A recipe's training and validation data."""
 
-from dwnet.data import Augmentation, Cityscapes, LabelledFrames, MixedIn
-from dwnet.data.frames import Neighbours
-from dwnet.data.open import FrameData, open_data
+from dwnet.core.data_kinds import Neighbours
+from dwnet.data import Augmentation, FrameData, MixedIn, PairDataset, open_data
 from dwnet.data.with_flow import WithFlow
 from dwnet.flow.registry import build_flow
 from dwnet.method.specs import BaselineSpec
 from train.config.spec import Recipe
 
 
-def training_data(recipe: Recipe) -> FrameData | MixedIn | WithFlow:
+def training_data(recipe: Recipe) -> PairDataset | MixedIn | WithFlow:
     """The train split, augmented; with neighbours unless the method is the baseline, whose frames are the same.
 
     Pairs hold their flow where it is DIS, which runs on the CPU: the loader's workers then share that work.
@@ -25,7 +24,7 @@ def training_data(recipe: Recipe) -> FrameData | MixedIn | WithFlow:
     return WithFlow(data, build_flow("dis")) if method.flow == "dis" else data
 
 
-def _frames(recipe: Recipe, neighbours: Neighbours) -> FrameData | MixedIn:
+def _frames(recipe: Recipe, neighbours: Neighbours) -> PairDataset | MixedIn:
     spec = recipe.data
     colour = spec.colour
     augment = Augmentation(scale=spec.scale, crop=spec.crop, brightness=colour, contrast=colour, saturation=colour)
@@ -46,8 +45,7 @@ def _frames(recipe: Recipe, neighbours: Neighbours) -> FrameData | MixedIn:
         raise ValueError(
             f"data.coarse-ratio is {spec.coarse_ratio}, allowed is 0 for {spec.kind}: it has no such labels"
         )
-    assert isinstance(data, LabelledFrames)
-    coarse = Cityscapes(spec.folder, "train", coarse=True, augment=augment, seed=recipe.seed + 1)
+    coarse = open_data("cityscapes", spec.folder, "train", coarse=True, augment=augment, seed=recipe.seed + 1)
     return MixedIn(data, coarse, ratio=spec.coarse_ratio, seed=recipe.seed)
 
 

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.utils.data import default_collate
 
 from dwnet.core.classes import IGNORE_LABEL
-from dwnet.data.frames import Neighbours
+from dwnet.core.data_kinds import Neighbours
 from dwnet.data.open import FrameData, open_data
 from dwnet.data.pairs import DataError
 from dwnet.method.flow_refinement import centre_tap

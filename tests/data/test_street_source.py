@@ -5,7 +5,7 @@ import warnings
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 
 import cv2
 import numpy as np
@@ -14,10 +14,11 @@ import torch
 from torch.utils.data import DataLoader
 
 from dwnet.core.classes import CAMVID_11
+from dwnet.core.data_kinds import Neighbours
 from dwnet.data.camvid import FrameName
-from dwnet.data.frames import Neighbours
 from dwnet.data.open import open_data
-from dwnet.data.street_pairs import StreetPairs
+from dwnet.data.pair_dataset import PairDataset
+from dwnet.data.street_source import StreetSource
 from dwnet.data.transforms import Augmentation
 from dwnet.street import StreetScene
 from dwnet.street.cache import ArrayCache
@@ -27,16 +28,23 @@ from train.config.spec import DataSpec
 from train.engine.data import training_data, validation_data
 
 SMALL = {"size": (48, 64), "streets": 1}
+OF_SOURCE = ("size", "streets", "frames_per_street", "cache")
+
+
+def street_pairs(split: str, **options: Any) -> PairDataset:
+    """A data set of the street; options are those of `StreetSource` and of `PairDataset`."""
+    source = {name: options.pop(name) for name in OF_SOURCE if name in options}
+    return PairDataset(StreetSource(split, **source), **options)  # type: ignore[arg-type]
 
 
 @pytest.fixture(scope="module")
-def train() -> StreetPairs:
-    return StreetPairs("train", neighbours="rendered", frames_per_street=3, **SMALL)
+def train() -> PairDataset:
+    return street_pairs("train", neighbours="video", frames_per_street=3, **SMALL)
 
 
 def test_splits_share_no_street() -> None:
     seeds = {
-        split: {frame.seed for frame in StreetPairs(split, streets=10_000, frames_per_street=1).frames}
+        split: {frame.seed for frame in street_pairs(split, streets=10_000, frames_per_street=1).frames}
         for split in ("train", "val", "test")
     }
     assert all(len(found) == 10_000 for found in seeds.values())
@@ -46,7 +54,7 @@ def test_splits_share_no_street() -> None:
 def test_val_frames_follow_each_other_and_training_frames_do_not() -> None:
     """`dwnet.evaluation` measures flicker between frames of one sequence whose numbers differ by little."""
     for split, gap in (("train", 30), ("val", 1), ("test", 1)):
-        data = StreetPairs(split, streets=2)
+        data = street_pairs(split, streets=2)
         places = [FrameName.parse(name) for name in data.names]
         assert len(data) == len(places) == len(set(data.names)) == 2 * (20 if split == "train" else 25)
         assert len({place.sequence for place in places}) == 2
@@ -57,10 +65,10 @@ def test_val_frames_follow_each_other_and_training_frames_do_not() -> None:
         assert all(5 <= place.number < 995 for place in places)
 
 
-def test_a_pair_holds_what_the_street_shows(train: StreetPairs) -> None:
+def test_a_pair_holds_what_the_street_shows(train: PairDataset) -> None:
     sample = train[1]
     place = train.frames[1]
-    scene = train.scene(place.seed)
+    scene = train.source.scene(place.seed)
     t, k = place.number, sample["offset"]
     assert train.classes is CAMVID_11
     assert 1 <= abs(k) <= 5
@@ -75,8 +83,8 @@ def test_a_pair_holds_what_the_street_shows(train: StreetPairs) -> None:
 
 
 def test_each_frame_has_one_neighbour_before_and_one_after_and_all_offsets_occur() -> None:
-    data = StreetPairs("train", neighbours="rendered")
-    found = [{data._offset(place, np.random.default_rng(n)) for n in range(20)} for place in data.frames]
+    data = street_pairs("train", neighbours="video")
+    found = [set(offsets) for offsets in data._offsets]
     assert all(len(offsets) == 2 and min(offsets) < 0 < max(offsets) for offsets in found)
     counts = np.bincount([offset + 5 for offsets in found for offset in offsets], minlength=11)
     assert counts[5] == 0
@@ -85,7 +93,7 @@ def test_each_frame_has_one_neighbour_before_and_one_after_and_all_offsets_occur
 
 def test_a_camera_motion_is_made_of_the_frame_itself() -> None:
     """Warped by the given flow, the neighbour is the frame, but for the change of exposure and noise."""
-    data = StreetPairs("val", neighbours="camera_motion", size=(96, 128), streets=1, frames_per_street=1)
+    data = street_pairs("val", neighbours="camera_motion", size=(96, 128), streets=1, frames_per_street=1)
     sample = data[0]
     frame, neighbour = (sample[key].permute(1, 2, 0).numpy() for key in ("frame", "neighbour"))
     assert 1 <= abs(sample["offset"]) <= 5
@@ -97,9 +105,9 @@ def test_a_camera_motion_is_made_of_the_frame_itself() -> None:
     assert np.corrcoef(grey[0], grey[1])[0, 1] > 0.97 > np.corrcoef(grey[0], grey[2])[0, 1]
 
 
-def test_mixed_neighbours_are_both_kinds(train: StreetPairs) -> None:
+def test_mixed_neighbours_are_both_kinds(train: PairDataset) -> None:
     mixed, made = (
-        StreetPairs("train", neighbours=kind, frames_per_street=3, **SMALL) for kind in ("mixed", "camera_motion")
+        street_pairs("train", neighbours=kind, frames_per_street=3, **SMALL) for kind in ("mixed", "camera_motion")
     )
     counts = {"rendered": 0, "made": 0}
     for epoch in range(6):
@@ -109,7 +117,7 @@ def test_mixed_neighbours_are_both_kinds(train: StreetPairs) -> None:
             sample, place = mixed[index], mixed.frames[index]
             assert {"flow", "visible"} <= set(sample)
             assert torch.equal(sample["frame"], made[index]["frame"])
-            shown = mixed.scene(place.seed).render(place.number + sample["offset"]).image
+            shown = mixed.source.scene(place.seed).render(place.number + sample["offset"]).image
             same = np.array_equal((sample["neighbour"] * 255).round().to(torch.uint8).permute(1, 2, 0).numpy(), shown)
             counts["rendered" if same else "made"] += 1
     assert min(counts.values()) >= 4
@@ -118,7 +126,7 @@ def test_mixed_neighbours_are_both_kinds(train: StreetPairs) -> None:
 def test_same_seed_epoch_and_index_same_sample_in_a_worker_too() -> None:
     augment = Augmentation(crop=(32, 40), brightness=0.2)
     datas = [
-        StreetPairs("train", neighbours="rendered", frames_per_street=2, augment=augment, seed=3, **SMALL)
+        street_pairs("train", neighbours="video", frames_per_street=2, augment=augment, seed=3, **SMALL)
         for _ in range(2)
     ]
     for data in datas:
@@ -135,7 +143,7 @@ def test_same_seed_epoch_and_index_same_sample_in_a_worker_too() -> None:
 def test_flow_still_leads_from_frame_to_neighbour_when_augmented() -> None:
     """After scale, crop and mirror, warping the neighbour's picture gives the frame's better than no warp does."""
     augment = Augmentation(crop=(96, 128), scale=(1.2, 1.2), flip=1.0)
-    data = StreetPairs("train", neighbours="rendered", frames_per_street=2, size=(120, 160), streets=1, augment=augment)
+    data = street_pairs("train", neighbours="video", frames_per_street=2, size=(120, 160), streets=1, augment=augment)
     sample = data[1]
     frame, neighbour = (sample[key].permute(1, 2, 0).numpy() for key in ("frame", "neighbour"))
     x, y = np.meshgrid(np.arange(128, dtype=np.float32), np.arange(96, dtype=np.float32))
@@ -147,30 +155,30 @@ def test_flow_still_leads_from_frame_to_neighbour_when_augmented() -> None:
 
 
 def test_previous_and_single_frames() -> None:
-    previous = StreetPairs("val", neighbours="previous", frames_per_street=2, **SMALL)
+    previous = street_pairs("val", neighbours="previous", frames_per_street=2, **SMALL)
     assert [previous[n]["offset"] for n in range(2)] == [-1, -1]
     np.testing.assert_array_equal(previous[1]["neighbour"], previous[0]["frame"])
-    single = StreetPairs("val", frames_per_street=2, **SMALL)[1]
+    single = street_pairs("val", frames_per_street=2, **SMALL)[1]
     assert set(single) == {"frame", "labels", "name", "index"}
     assert torch.equal(single["frame"], previous[1]["frame"])
 
 
 def test_the_frames_before_one() -> None:
-    data = StreetPairs("val", size=(48, 64), streets=1, frames_per_street=3)
+    data = street_pairs("val", size=(48, 64), streets=1, frames_per_street=3)
     first, second, _ = (np.asarray(data[index]["frame"].permute(1, 2, 0) * 255).round() for index in range(3))
     before = data.warmup_frames(2, 2)
     assert [np.array_equal(image, frame) for image, frame in zip(before, (first, second), strict=True)] == [True, True]
     assert len(data.warmup_frames(0, 4)) == 4
 
 
-def test_streets_do_not_travel_to_workers(train: StreetPairs) -> None:
-    assert train._scenes
+def test_streets_do_not_travel_to_workers(train: PairDataset) -> None:
+    assert train.source._scenes
     copy = pickle.loads(pickle.dumps(train))
-    assert not copy._scenes
+    assert not copy.source._scenes
     assert torch.equal(copy[0]["frame"], train[0]["frame"])
 
 
-def test_indices_count_from_both_ends(train: StreetPairs) -> None:
+def test_indices_count_from_both_ends(train: PairDataset) -> None:
     assert train[-1]["name"] == train.names[2]
     with pytest.raises(IndexError, match=r"found 3; allowed are 0\.\.2"):
         train[3]
@@ -180,7 +188,7 @@ def test_indices_count_from_both_ends(train: StreetPairs) -> None:
     ("options", "message"),
     [
         ({"split": "all"}, "split: found 'all'; allowed are train, val, test"),
-        ({"split": "val", "neighbours": "labelled"}, "neighbours: found 'labelled'; allowed are none, camera_m"),
+        ({"split": "val", "neighbours": "rendered"}, "neighbours: found 'rendered'; allowed are none, camera_m"),
         ({"split": "val", "size": (16, 64)}, r"size: found \(16, 64\)"),
         ({"split": "val", "streets": 0}, "streets: found 0; allowed are 1 to 10000"),
         ({"split": "val", "frames_per_street": 981}, "frames_per_street: found 981; allowed are 1 to 980"),
@@ -190,10 +198,10 @@ def test_indices_count_from_both_ends(train: StreetPairs) -> None:
 )
 def test_bad_options_are_named(options: dict, message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        StreetPairs(**options)
+        street_pairs(**options)
 
 
-def test_bad_epochs_are_named(train: StreetPairs) -> None:
+def test_bad_epochs_are_named(train: PairDataset) -> None:
     with pytest.raises(ValueError, match="epoch: found -1"):
         train.set_epoch(-1)
 
@@ -201,12 +209,12 @@ def test_bad_epochs_are_named(train: StreetPairs) -> None:
 # -- the cache ---------------------------------------------------------------------------------------------------------
 
 
-def test_cached_samples_are_the_rendered_ones(tmp_path: Path, train: StreetPairs) -> None:
+def test_cached_samples_are_the_rendered_ones(tmp_path: Path, train: PairDataset) -> None:
     cache = ArrayCache(tmp_path, limit_bytes=10**8)
-    cached = StreetPairs("train", neighbours="rendered", frames_per_street=3, cache=cache, **SMALL)
+    cached = street_pairs("train", neighbours="video", frames_per_street=3, cache=cache, **SMALL)
     first = cached[2]
     assert cache.size_bytes() > 0
-    cached.scene = None  # from here on nothing can be rendered
+    cached.source.scene = None  # from here on nothing can be rendered
     again, rendered = cached[2], train[2]
     assert (cache.hits, cache.misses) == (3, 3)  # frame, neighbour, flow
     for key in ("frame", "neighbour", "labels", "flow", "visible"):
@@ -217,7 +225,7 @@ def test_cached_samples_are_the_rendered_ones(tmp_path: Path, train: StreetPairs
 
 def test_a_few_epochs_fill_the_cache_and_then_nothing_is_rendered(tmp_path: Path) -> None:
     cache = ArrayCache(tmp_path, limit_bytes=10**8)
-    data = StreetPairs("train", neighbours="rendered", frames_per_street=4, cache=cache, **SMALL)
+    data = street_pairs("train", neighbours="video", frames_per_street=4, cache=cache, **SMALL)
     misses = []
     for epoch in range(12):
         data.set_epoch(epoch)
@@ -251,16 +259,16 @@ def test_packed_frames_and_motions_come_back_as_they_were() -> None:
         unpack_frame({"jpeg": np.zeros(9, np.uint8), "labels": np.zeros(9, np.uint8)})
 
 
-def test_two_workers_and_a_resumed_run_get_the_same_from_one_cache(tmp_path: Path, train: StreetPairs) -> None:
+def test_two_workers_and_a_resumed_run_get_the_same_from_one_cache(tmp_path: Path, train: PairDataset) -> None:
     """Two processes that fill one folder at once, and a data set that starts at a later epoch on what they left."""
-    cached = StreetPairs(
-        "train", neighbours="rendered", frames_per_street=3, cache=ArrayCache(tmp_path, limit_bytes=10**8), **SMALL
+    cached = street_pairs(
+        "train", neighbours="video", frames_per_street=3, cache=ArrayCache(tmp_path, limit_bytes=10**8), **SMALL
     )
     for epoch in range(2):
         cached.set_epoch(epoch)
         list(DataLoader(cached, batch_size=1, num_workers=2))
-    resumed = StreetPairs(
-        "train", neighbours="rendered", frames_per_street=3, cache=ArrayCache(tmp_path, limit_bytes=10**8), **SMALL
+    resumed = street_pairs(
+        "train", neighbours="video", frames_per_street=3, cache=ArrayCache(tmp_path, limit_bytes=10**8), **SMALL
     )
     resumed.set_epoch(1)
     train.set_epoch(1)
@@ -273,32 +281,32 @@ def test_two_workers_and_a_resumed_run_get_the_same_from_one_cache(tmp_path: Pat
 def test_training_leaves_room_for_val(tmp_path: Path) -> None:
     """The splits' parts of the cache are apart, and together no larger than asked."""
     caches = [
-        open_data("street", tmp_path, split, street_cache_gb=0.01, street_size=(48, 64))._cache
+        open_data("street", tmp_path, split, street_cache_gb=0.01, street_size=(48, 64)).source.cache
         for split in ("train", "val", "test")
     ]
     assert len({cache.folder for cache in caches}) == 3
     assert all(cache.folder.is_relative_to(tmp_path) for cache in caches)
     assert min(cache.limit_bytes for cache in caches) > 0
     assert sum(cache.limit_bytes for cache in caches) <= 10**7
-    assert open_data("street", tmp_path, "val")._cache is None
+    assert open_data("street", tmp_path, "val").source.cache is None
     assert not list(tmp_path.iterdir())
     with pytest.raises(ValueError, match="street_cache_gb: found -1; allowed are numbers of at least 0"):
         open_data("street", tmp_path, "val", street_cache_gb=-1)
     for neighbours in get_args(Neighbours):
         assert len(open_data("street", None, "val", neighbours=neighbours)) == 100
-    with pytest.raises(ValueError, match="neighbours of the street: found 'rendered'; allowed are none, camera_motion"):
+    with pytest.raises(ValueError, match="neighbours: found 'rendered'; allowed are none, camera_motion"):
         open_data("street", None, "val", neighbours="rendered")
 
 
 def test_a_run_keeps_training_and_val_in_its_data_folder(tmp_path: Path) -> None:
-    spec = DataSpec(kind="street", neighbours="video", root=tmp_path, street_size=(48, 64), crop=(32, 32))
-    recipe = replace(RECIPES["street_quick"], data=spec)
+    spec = DataSpec(neighbours="video", street_size=(48, 64), crop=(32, 32))
+    recipe = replace(RECIPES["street_quick"], dataset="street", root=tmp_path, data=spec)
     validation_data(recipe)[0]
-    assert training_data(recipe).data._cache.folder.is_relative_to(tmp_path / "cache" / "train")
+    assert training_data(recipe).data.source.cache.folder.is_relative_to(tmp_path / "cache" / "train")
     files = [path for path in tmp_path.rglob("*") if path.is_file()]
     assert files
     assert all(path.is_relative_to(tmp_path / "cache" / "val") for path in files)
-    assert validation_data(replace(recipe, data=replace(spec, street_cache_gb=0.0)))._cache is None
+    assert validation_data(replace(recipe, data=replace(spec, street_cache_gb=0.0))).source.cache is None
     for wrong in (-0.1, float("nan"), float("inf")):
         with pytest.raises(ValueError, match=r"street-cache-gb is .*, allowed are numbers of at least 0"):
             replace(spec, street_cache_gb=wrong)
