@@ -1,24 +1,25 @@
-"""Trained networks as the Hugging Face hub keeps them: a folder of `model.safetensors`, `config.json` and a model card.
+"""Trained networks as folders and repositories of the Hugging Face hub: `model.safetensors`, `config.json`, model card.
 
-It holds what inference needs and no more. Of `baseline` and `dwnet` that is the per-frame segmenter, under its own
-names: DWNet's refinement and FG-Conv are left behind. Of a method that needs another frame to predict (`static_warp`,
-`keyframe`) it is the whole method, fusion and flow network with it.
+They hold only what inference needs. For `baseline` and `dwnet` that is the per-frame segmenter, with its own tensor
+names and without DWNet's flow refinement and FG-Conv. For methods that need another frame to predict (`static_warp`,
+`keyframe`) it is the whole method with fusion and flow network.
 """
 
 import dataclasses
 import json
-import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal, TypedDict, Unpack
 
-from huggingface_hub import HfApi, snapshot_download
+from huggingface_hub import ModelCard, ModelCardData, ModelHubMixin, snapshot_download
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from safetensors.torch import load_file, save_file
 
 from dwnet import __version__
 from dwnet.core.classes import ClassSet
 from dwnet.core.errors import DWNetError, first_line
 from dwnet.core.files import atomic_folder
+from dwnet.core.validation import first_problem
 from dwnet.deploy.checkpoint import Checkpoint, load_weights
 from dwnet.method.specs import MethodSpec, from_dict
 from dwnet.method.training import Method
@@ -29,21 +30,38 @@ WEIGHTS, CONFIG, CARD = "model.safetensors", "config.json", "README.md"
 FILES = (WEIGHTS, CONFIG, CARD)
 FORMAT = 1
 
+_CARD_TEMPLATE = Path(__file__).with_name("model_card.md.jinja")
+
 
 class HubError(DWNetError):
     """A folder or repository that cannot be used; the message names it, what was found and what is allowed."""
 
 
-@dataclass(frozen=True)
-class PretrainedSegmenter:
-    """A trained network and what must be known to use it.
+class HubOptions(TypedDict, total=False):
+    """Options of `from_pretrained`."""
+
+    revision: str | None
+    """Branch, tag or commit of the repository; None is its main branch."""
+    cache_dir: str | Path | None
+    """Folder of downloads; None is huggingface_hub's own cache."""
+    local_files_only: bool
+    """True reads the cache only."""
+    force_download: bool
+    """True downloads again what the cache has."""
+    token: str | bool | None
+    """Access token; None is the one of `hf auth login` or of the environment variable HF_TOKEN."""
+
+
+@dataclass(kw_only=True)
+class PretrainedSegmenter(ModelHubMixin):
+    """A trained network with its specification, classes and training record.
 
     Attributes:
-        network: which segmenter.
-        method: which method trained it, with its switches.
+        network: specification of the segmenter.
+        method: specification of the method that trained it.
         classes: names and palette of the labels.
-        module: what predicts: the per-frame segmenter; for a method that needs another frame to predict, the whole
-            `Method`.
+        module: the module that predicts: the per-frame segmenter, or the whole `Method` if it needs another frame to
+            predict.
         recipe: the training configuration, JSON-able.
         iteration: optimiser steps done.
         metrics: of the last evaluation, by name.
@@ -63,12 +81,12 @@ class PretrainedSegmenter:
 
     @property
     def segmenter(self) -> Segmenter:
-        """The per-frame segmenter: (B, 3, H, W) RGB 0..1 of any size to logits (B, K, H, W)."""
+        """The per-frame segmenter: logits (B, K, H, W) for (B, 3, H, W) RGB 0..1 of any size."""
         return self.module.segmenter if isinstance(self.module, Method) else self.module
 
     @classmethod
     def from_checkpoint(cls, checkpoint: Checkpoint) -> "PretrainedSegmenter":
-        """What a training checkpoint holds for inference.
+        """Returns the part of a training checkpoint that inference needs.
 
         Raises:
             CheckpointError: if the weights do not fit the network that the checkpoint names.
@@ -86,52 +104,33 @@ class PretrainedSegmenter:
         )
 
     @classmethod
-    def from_pretrained(
-        cls,
-        source: str | Path,
-        *,
-        revision: str | None = None,
-        cache_dir: str | Path | None = None,
-        local_files_only: bool = False,
+    def from_pretrained(  # type: ignore[override]
+        cls, source: str | Path, **options: Unpack[HubOptions]
     ) -> "PretrainedSegmenter":
-        """Loads a network, strictly, on the CPU, in evaluation mode. Nothing in its files is executed.
+        """Returns a network, loaded strictly, on the CPU, in evaluation mode. No code in its files is executed.
 
         Args:
-            source: a folder that `save_pretrained` wrote, or the name of a repository on the hub ("owner/name"), which
-                is downloaded once and then read from huggingface_hub's cache.
-            revision: branch, tag or commit of the repository; its main branch by default.
-            cache_dir: another cache than huggingface_hub's own.
-            local_files_only: reads the cache alone.
+            source: a folder that `save_pretrained` wrote, or the name of a repository on the hub ("owner/name"). A
+                repository is downloaded once and then read from the cache.
+            options: of the download; see `HubOptions`.
 
         Raises:
-            HubError: if there is no such folder or repository, it cannot be reached, or it is not of this library.
-            CheckpointError: if the weights do not fit the network that the configuration names; it says what differs.
+            HubError: if the folder or repository does not exist, cannot be reached, or is not of this library.
+            CheckpointError: if the weights do not fit the network that the configuration names.
         """
         folder = Path(source)
         if not folder.is_dir():
-            try:
-                folder = Path(
-                    snapshot_download(
-                        str(source),
-                        revision=revision,
-                        cache_dir=cache_dir,
-                        local_files_only=local_files_only,
-                        allow_patterns=list(FILES),
-                    )
-                )
-            except Exception as error:  # a hub's errors share no base class but Exception
-                at = "" if revision is None else f" at revision {revision!r}"
-                raise HubError(
-                    f"{str(source)!r}: no such folder, and no repository of that name{at} could be fetched from the "
-                    f"hub or found in its cache ({first_line(error)})"
-                ) from error
-        return cls._read(folder, source=str(source))
+            folder = _download(str(source), options)
+        return _read(folder, source=str(source))
 
-    def save_pretrained(self, folder: str | Path) -> None:
-        """Writes the folder whole or not at all.
+    def save_pretrained(  # type: ignore[override]
+        self, folder: str | Path, *, model_card_kwargs: dict[str, Any] | None = None, **_: Any
+    ) -> None:
+        """Writes the folder atomically.
 
         Args:
-            folder: a new or empty folder, or one that this function wrote, which is replaced.
+            folder: a new or empty folder, or one that this method wrote, which is replaced.
+            model_card_kwargs: for `generate_model_card`. By default the card's name is the folder's.
 
         Raises:
             HubError: if the folder holds anything else.
@@ -139,72 +138,73 @@ class PretrainedSegmenter:
         target = Path(folder).resolve()
         _refuse_foreign(target)
         with atomic_folder(target) as temporary:
-            self._write(temporary, name=target.name)
+            super().save_pretrained(temporary, model_card_kwargs=model_card_kwargs or {"name": target.name})
 
-    def push_to_hub(
+    def push_to_hub(  # type: ignore[override]
         self,
         repo_id: str,
         *,
-        private: bool = False,
-        revision: str | None = None,
-        message: str = "Trained with DWNet",
+        private: bool | None = None,
+        branch: str | None = None,
+        commit_message: str = "Trained with DWNet",
+        token: str | None = None,
     ) -> str:
-        """Uploads what `save_pretrained` writes, as one commit; the repository is made if it is missing.
-
-        Who may write there is huggingface_hub's affair: `hf auth login` or the environment variable HF_TOKEN.
+        """Uploads what `save_pretrained` writes, in one commit. A missing repository is created.
 
         Args:
             repo_id: "owner/name".
-            private: of a repository that this call makes.
-            revision: branch to commit to; it must exist. The main branch by default.
-            message: of the commit.
+            private: whether a created repository is private; None is the owner's default.
+            branch: existing branch to commit to; None is the main branch.
+            commit_message: of the commit.
+            token: access token; None is the one of `hf auth login` or of the environment variable HF_TOKEN.
 
         Returns:
-            The address of the commit.
+            The URL of the commit.
 
         Raises:
             HubError: if the hub cannot be reached or refuses.
         """
-        api = HfApi(library_name="dwnet", library_version=__version__)
-        with tempfile.TemporaryDirectory() as folder:
-            self._write(Path(folder), name=repo_id)
-            try:
-                api.create_repo(repo_id, private=private, exist_ok=True)
-                commit = api.upload_folder(
-                    repo_id=repo_id, folder_path=folder, revision=revision, commit_message=message
-                )
-            except Exception as error:  # a hub's errors share no base class but Exception
-                raise HubError(f"{repo_id!r}: not pushed to the hub ({first_line(error)})") from error
+        try:
+            commit: Any = super().push_to_hub(
+                repo_id,
+                private=private,
+                branch=branch,
+                commit_message=commit_message,
+                token=token,
+                model_card_kwargs={"name": repo_id},
+            )
+        except Exception as error:  # the hub's errors have no other base class
+            raise HubError(f"{repo_id!r}: not pushed to the hub ({first_line(error)})") from error
         return commit.commit_url
 
-    @classmethod
-    def _read(cls, folder: Path, *, source: str) -> "PretrainedSegmenter":
-        config = _read_config(folder, source=source)
-        try:
-            classes = config.pop("classes")
-            network = NetworkSpec(**config.pop("network"))
-            method = from_dict(config.pop("method"), ignore_unused=True)
-            class_set = ClassSet(classes["name"], tuple(classes["names"]), tuple(tuple(c) for c in classes["palette"]))
-            segmenter = network.build(len(class_set))
-            whole = method.needs_neighbour_to_predict
-            module = method.build(segmenter, load_flow=False) if whole else segmenter
-            rest = {name: config[name] for name in ("recipe", "iteration", "metrics", "commit", "library_version")}
-        except (KeyError, TypeError, ValueError) as error:
-            raise HubError(f"{source}: {CONFIG} is incomplete or of another version ({error})") from error
-        try:
-            weights = load_file(folder / WEIGHTS)
-        except Exception as error:  # safetensors' own, or OSError
-            raise HubError(f"{source}: {WEIGHTS} is missing or unreadable ({first_line(error)})") from error
-        load_weights(module, weights, source=f"{source}: {WEIGHTS}")
-        return cls(network=network, method=method, classes=class_set, module=module.eval(), **rest)
+    def generate_model_card(self, *, name: str) -> ModelCard:
+        """Returns the model card: what the network is, how to use it, how it was trained, and its metrics.
 
-    def _write(self, folder: Path, *, name: str) -> None:
+        Args:
+            name: what `from_pretrained` loads it by: the name of its repository or of its folder.
+        """
+        data = ModelCardData(
+            library_name="dwnet", pipeline_tag="image-segmentation", tags=["semantic-segmentation", "video"]
+        )
+        values = {key: value for key, value in vars(self).items() if not key.startswith("_")}
+        return ModelCard.from_template(
+            data,
+            template_path=str(_CARD_TEMPLATE),
+            **values,
+            name=name,
+            needs_neighbour=isinstance(self.module, Method),
+            recipe_name=self.recipe.get("name", "unknown"),
+            numbers=[(key, value) for key, value in self.metrics.items() if isinstance(value, int | float)],
+        )
+
+    def _save_pretrained(self, save_directory: Path) -> None:
         weights = {key: tensor.detach().cpu().contiguous() for key, tensor in self.module.state_dict().items()}
-        save_file(weights, folder / WEIGHTS, metadata={"format": "pt"})
-        (folder / CONFIG).write_text(json.dumps(self._config(), indent=2) + "\n", encoding="utf-8")
-        (folder / CARD).write_text(model_card(self, name=name), encoding="utf-8")
+        save_file(weights, save_directory / WEIGHTS, metadata={"format": "pt"})
+        config = json.dumps(self._configuration(), indent=2) + "\n"
+        (save_directory / CONFIG).write_text(config, encoding="utf-8")
 
-    def _config(self) -> dict[str, Any]:
+    def _configuration(self) -> dict[str, Any]:
+        """Returns the content of config.json, as `_Configuration` reads it."""
         return {
             "library": "dwnet",
             "format": FORMAT,
@@ -216,7 +216,7 @@ class PretrainedSegmenter:
                 "names": list(self.classes.classes),
                 "palette": [list(colour) for colour in self.classes.palette],
             },
-            # For readers of the file: the network does all of this itself.
+            # For readers of the file only. The network does all of this itself.
             "input": {
                 "colour": "RGB",
                 "range": [0, 1],
@@ -232,71 +232,95 @@ class PretrainedSegmenter:
         }
 
 
-def model_card(pretrained: PretrainedSegmenter, *, name: str) -> str:
-    """The README.md of a saved network: what it is, how it is used, how it was trained and what was measured.
+def from_pretrained(source: str | Path, **options: Unpack[HubOptions]) -> PretrainedSegmenter:
+    """Returns a trained network from a folder or from the Hugging Face hub; see `PretrainedSegmenter.from_pretrained`.
 
-    Args:
-        pretrained: the network.
-        name: what it is loaded by: the name of its repository, or of its folder.
+    Raises:
+        HubError: if the folder or repository does not exist, cannot be reached, or is not of this library.
+        CheckpointError: if the weights do not fit the network that the configuration names.
     """
-    network, method = pretrained.network, pretrained.method
-    numbers = [(key, value) for key, value in pretrained.metrics.items() if isinstance(value, int | float)]
-    metrics = "\n".join(f"| {key} | {value:.2f} |" for key, value in numbers)
-    measured = f"| metric | value |\n|---|---|\n{metrics}" if numbers else "No evaluation was recorded."
-    needs_neighbour = isinstance(pretrained.module, Method)
-    use = (
-        'logits = trained.module.predict({"frame": frame, "neighbour": earlier})  # each (B, 3, H, W) RGB 0..1'
-        if needs_neighbour
-        else "logits = trained.segmenter(frame)  # (B, 3, H, W) RGB 0..1 of any size to (B, K, H, W)"
-    )
-    at_inference = "It needs an earlier frame and the flow to it" if needs_neighbour else "It runs frame by frame"
-    return f"""---
-library_name: dwnet
-pipeline_tag: image-segmentation
-tags:
-- semantic-segmentation
-- video
----
-
-# {name}
-
-Semantic segmentation of video: {network.segmenter} on {network.backbone}, output stride {network.output_stride},
-trained by the method `{method.name}` of DWNet (Li et al., Dynamic Warping Network for Semantic Video Segmentation,
-2021). {at_inference}.
-
-## Use
-
-```python
-from dwnet.deploy.hub import PretrainedSegmenter
-
-trained = PretrainedSegmenter.from_pretrained("{name}")
-{use}
-```
-
-Normalisation is inside the network. The {len(pretrained.classes)} classes ({pretrained.classes.name}):
-{", ".join(pretrained.classes.classes)}.
-
-## Training
-
-Recipe `{pretrained.recipe.get("name", "unknown")}`, {pretrained.iteration} iterations, DWNet
-{pretrained.library_version}, commit {pretrained.commit}. Every setting is in `{CONFIG}`.
-
-## Evaluation
-
-{measured}
-"""
+    return PretrainedSegmenter.from_pretrained(source, **options)
 
 
-def _read_config(folder: Path, *, source: str) -> dict[str, Any]:
+class _Classes(BaseModel):
+    model_config = ConfigDict(strict=True)
+
+    name: str
+    names: tuple[str, ...]
+    palette: tuple[tuple[int, int, int], ...]
+
+
+class _Configuration(BaseModel):
+    """config.json. Unknown entries are ignored, so that newer folders of the same format stay readable."""
+
+    model_config = ConfigDict(strict=True)
+
+    library: Literal["dwnet"]
+    format: Literal[1]
+    library_version: str
+    network: dict[str, Any]
+    method: dict[str, Any]
+    classes: _Classes
+    recipe: dict[str, Any]
+    iteration: Annotated[int, Field(ge=0)]
+    metrics: dict[str, Any]
+    commit: str
+
+
+def _download(repository: str, options: HubOptions) -> Path:
+    """Returns the cached folder of a repository."""
     try:
-        config = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
+        return Path(snapshot_download(repository, allow_patterns=list(FILES), **options))
+    except Exception as error:  # the hub's errors have no other base class
+        revision = options.get("revision")
+        at = "" if revision is None else f" at revision {revision!r}"
+        raise HubError(
+            f"{repository!r}: no such folder, and no repository of that name{at} could be fetched from the hub or "
+            f"found in its cache ({first_line(error)})"
+        ) from error
+
+
+def _read(folder: Path, *, source: str) -> PretrainedSegmenter:
+    config = _read_config(folder, source=source)
+    try:
+        network = NetworkSpec(**config.network)
+        # Folders of format 1 may store the fields of all methods.
+        method = from_dict(config.method, ignore_unused=True)
+        classes = ClassSet(config.classes.name, config.classes.names, config.classes.palette)
+        segmenter = network.build(len(classes))
+        whole = method.needs_neighbour_to_predict
+        module = method.build(segmenter, load_flow=False) if whole else segmenter
+    except (KeyError, TypeError, ValueError) as error:
+        raise HubError(f"{source}: {CONFIG} is incomplete or of another version ({first_line(error)})") from error
+    try:
+        weights = load_file(folder / WEIGHTS)
+    except Exception as error:  # safetensors' own, or OSError
+        raise HubError(f"{source}: {WEIGHTS} is missing or unreadable ({first_line(error)})") from error
+    load_weights(module, weights, source=f"{source}: {WEIGHTS}")
+    return PretrainedSegmenter(
+        network=network,
+        method=method,
+        classes=classes,
+        module=module.eval(),
+        recipe=config.recipe,
+        iteration=config.iteration,
+        metrics=config.metrics,
+        commit=config.commit,
+        library_version=config.library_version,
+    )
+
+
+def _read_config(folder: Path, *, source: str) -> _Configuration:
+    try:
+        text = (folder / CONFIG).read_text(encoding="utf-8")
     except (OSError, ValueError) as error:
         raise HubError(f"{source}: {CONFIG} is missing or unreadable ({first_line(error)})") from error
-    if not isinstance(config, dict) or config.get("library") != "dwnet":
-        raise HubError(f"{source}: {CONFIG} is not one that `PretrainedSegmenter.save_pretrained` wrote")
-    if config.get("format") != FORMAT:
-        raise HubError(f"{source}: of format {config.get('format')!r}; this version reads format {FORMAT}")
-    return config
+    try:
+        return _Configuration.model_validate_json(text)
+    except ValidationError as error:
+        raise HubError(
+            f"{source}: {CONFIG} is not one that `save_pretrained` wrote for format {FORMAT}: {first_problem(error)}"
+        ) from error
 
 
 def _refuse_foreign(folder: Path) -> None:

@@ -1,44 +1,49 @@
-"""What an exported network says about itself, in one metadata entry of its file, and whether the graph bears it out."""
+"""Metadata of exported networks: the one metadata entry of a file, validated and compared with the file's graph."""
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import onnxruntime
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
 
 from dwnet.core.errors import DWNetError
+from dwnet.core.validation import first_problem
 
 METADATA_KEY = "dwnet"
 METADATA_FORMAT = 1
 
-INTERFACES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
+Kind = Literal["segmenter", "static_warp", "keyframe", "flow_refinement"]
+"""Kind of an exported network."""
+
+INTERFACES: dict[Kind, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "segmenter": (("image",), ("logits",)),
     "static_warp": (("image", "previous_features", "flow"), ("logits", "features")),
     # Two graphs that share the classifier: image to key_logits and features, key_features and flow to logits.
     "keyframe": (("image", "key_features", "flow"), ("logits", "key_logits", "features")),
     "flow_refinement": (("frame", "neighbour", "flow"), ("refined_flow",)),
 }
-"""The inputs and outputs of every kind of exported network, in order."""
+"""Inputs and outputs of each kind of exported network, in order."""
 
 
 class NetworkFileError(DWNetError):
-    """A file that is not the exported network it should be; the message names the file and what is allowed."""
+    """A file that is not the expected exported network; the message names the file and what is allowed."""
 
 
 @dataclass(frozen=True)
 class NetworkInfo:
-    """What an exported network says about itself."""
+    """Metadata of an exported network."""
 
     path: Path
     sha256: str
-    """Of the file."""
-    kind: str
+    """SHA-256 of the file."""
+    kind: Kind
     """A key of `INTERFACES`."""
     method: str
     """`baseline`, `static_warp`, `keyframe` or `dwnet`."""
     classes: tuple[str, ...]
+    """Class names in the order of the ids."""
     palette: tuple[tuple[int, int, int], ...]
     """RGB 0..255 per class."""
     stride: int
@@ -46,73 +51,112 @@ class NetworkInfo:
     multiple: int
     """Height and width of the graph's inputs are multiples of this, in pixels."""
     channels: int
-    """Of the feature map that enters the classifier."""
+    """Channels of the feature map that enters the classifier."""
     recipe: Mapping[str, Any]
+    """The training configuration."""
     metrics: Mapping[str, Any]
+    """Metrics of the last evaluation, by name."""
     commit: str
+    """Commit of the code that trained it."""
     key_interval: int
-    """Every n-th frame is a key frame; 1 where the network runs on each."""
+    """Every n-th frame is a key frame; 1 if the network runs on every frame."""
+
+
+_Positive = Annotated[int, Field(ge=1)]
+_Level = Annotated[int, Field(ge=0, le=255)]
+
+
+class _Metadata(BaseModel):
+    """The JSON object of the metadata entry. Unknown entries are ignored, so that newer files stay readable."""
+
+    model_config = ConfigDict(strict=True, frozen=True)
+
+    format: Literal[1]
+    kind: Kind
+    method: str
+    classes: Annotated[tuple[str, ...], Field(min_length=1, max_length=255)]
+    palette: tuple[tuple[_Level, _Level, _Level], ...]
+    stride: _Positive
+    multiple: _Positive | None = None  # files of the first version have none: it is the stride
+    channels: _Positive
+    key_interval: _Positive = 1
+    recipe: dict[str, Any] | None = None
+    metrics: dict[str, Any] | None = None
+    commit: str = ""
+
+    @field_validator("palette")
+    @classmethod
+    def _one_colour_per_class(cls, palette: tuple[Any, ...], info: ValidationInfo) -> tuple[Any, ...]:
+        classes = info.data.get("classes", palette)
+        if len(palette) != len(classes):
+            raise ValueError(f"{len(palette)} colours for {len(classes)} classes; allowed is one colour per class")
+        return palette
+
+    @field_validator("multiple")
+    @classmethod
+    def _multiple_of_stride(cls, multiple: int | None, info: ValidationInfo) -> int | None:
+        stride = info.data.get("stride", 1)
+        if multiple is not None and multiple % stride:
+            raise ValueError(f"allowed are multiples of the stride {stride}")
+        return multiple
+
+
+def check_metadata(entry: str, path: Path) -> None:
+    """Raises NetworkFileError unless `entry` is metadata that `read_info` accepts; `path` is for the message."""
+    _parse(entry, path)
 
 
 def read_info(path: Path, sha256: str, session: onnxruntime.InferenceSession) -> NetworkInfo:
-    """The metadata of the file at `path`, whose graph is open in `session`.
+    """Returns the validated metadata of a file.
+
+    Args:
+        path: of the file.
+        sha256: of the file.
+        session: with the file's graph.
 
     Raises:
-        NetworkFileError: no such metadata, or a graph that differs from it.
+        NetworkFileError: no such metadata, an entry that is not allowed, or a graph that does not match.
     """
     entry = session.get_modelmeta().custom_metadata_map.get(METADATA_KEY)
     if entry is None:
         raise NetworkFileError(f"{path} is ONNX, but has no {METADATA_KEY!r} metadata; `dwnet export` writes it")
-    try:
-        meta = json.loads(entry)
-        if meta["format"] != METADATA_FORMAT:
-            raise NetworkFileError(f"{path} has metadata format {meta['format']!r}; allowed: {METADATA_FORMAT}")
-        info = NetworkInfo(
-            path=path,
-            sha256=sha256,
-            kind=str(meta["kind"]),
-            method=str(meta["method"]),
-            classes=tuple(str(name) for name in meta["classes"]),
-            palette=tuple((int(red), int(green), int(blue)) for red, green, blue in meta["palette"]),
-            stride=int(meta["stride"]),
-            multiple=int(meta.get("multiple", meta["stride"])),
-            channels=int(meta["channels"]),
-            recipe=meta.get("recipe") or {},
-            metrics=meta.get("metrics") or {},
-            commit=str(meta.get("commit", "")),
-            key_interval=int(meta.get("key_interval", 1)),
-        )
-    except NetworkFileError:
-        raise
-    except (KeyError, TypeError, ValueError) as error:
-        raise NetworkFileError(f"{path} has unreadable {METADATA_KEY!r} metadata: {error!r}") from error
-    _check_info(info, session)
+    metadata = _parse(entry, path)
+    info = NetworkInfo(
+        path=path,
+        sha256=sha256,
+        kind=metadata.kind,
+        method=metadata.method,
+        classes=metadata.classes,
+        palette=metadata.palette,
+        stride=metadata.stride,
+        multiple=metadata.multiple or metadata.stride,
+        channels=metadata.channels,
+        recipe=metadata.recipe or {},
+        metrics=metadata.metrics or {},
+        commit=metadata.commit,
+        key_interval=metadata.key_interval,
+    )
+    _check_graph(info, session)
     return info
 
 
-def _check_info(info: NetworkInfo, session: onnxruntime.InferenceSession) -> None:
-    if info.kind not in INTERFACES:
-        raise NetworkFileError(f"{info.path} is of kind {info.kind!r}; allowed: {', '.join(INTERFACES)}")
+def _parse(entry: str, path: Path) -> _Metadata:
+    try:
+        return _Metadata.model_validate_json(entry)
+    except ValidationError as error:
+        raise NetworkFileError(f"{path}: {METADATA_KEY!r} metadata: {first_problem(error)}") from error
+
+
+def _check_graph(info: NetworkInfo, session: onnxruntime.InferenceSession) -> None:
+    """Raises NetworkFileError unless the graph has the inputs, outputs and number of classes of the metadata."""
     found = (tuple(i.name for i in session.get_inputs()), tuple(o.name for o in session.get_outputs()))
     for direction, found_names, names in zip(("inputs", "outputs"), found, INTERFACES[info.kind], strict=True):
         if sorted(found_names) != sorted(names):
             raise NetworkFileError(
                 f"{info.path} has the {direction} {', '.join(found_names)}; a {info.kind} has {', '.join(names)}"
             )
-    if not 1 <= len(info.classes) <= 255 or len(info.palette) != len(info.classes):
-        raise NetworkFileError(
-            f"{info.path} names {len(info.classes)} classes and {len(info.palette)} colours; "
-            "allowed: 1 to 255 classes with one colour each"
-        )
-    if info.key_interval < 1:
-        raise NetworkFileError(f"{info.path} has a key_interval of {info.key_interval}; it starts at 1")
-    if info.stride < 1 or info.channels < 1 or info.multiple < 1 or info.multiple % info.stride:
-        raise NetworkFileError(
-            f"{info.path} has stride {info.stride}, multiple {info.multiple} and {info.channels} channels; all start "
-            "at 1, and the stride divides the multiple"
-        )
     outputs = {output.name: output.shape for output in session.get_outputs()}
     if "logits" in outputs:
-        scores = outputs["logits"][1]  # an int, or a name where the graph leaves it open
+        scores = outputs["logits"][1]  # an int, or a name if the graph leaves it open
         if isinstance(scores, int) and scores != len(info.classes):
             raise NetworkFileError(f"{info.path} scores {scores} classes, but names {len(info.classes)}")

@@ -1,9 +1,8 @@
 """Runs exported networks (`dwnet.deploy.export`) in ONNX Runtime, one video frame at a time, without PyTorch.
 
-A file says what it is in one metadata entry (`dwnet.deploy.network_info`). `load` checks that entry against the graph
-and returns the class for its kind. Height and width of a
-network's input are multiples of its `multiple`: frames are padded at the right and at the bottom by repeating the edge,
-and the output is cropped, so pixel (x, y) stays pixel (x, y).
+`load` validates a file's metadata (`dwnet.deploy.network_info`) and returns the class for its kind. Height and width of
+a network's input are multiples of its `multiple`: frames are padded at the right and bottom by repeating the edge, and
+the output is cropped, so that pixel (x, y) stays pixel (x, y).
 """
 
 import hashlib
@@ -13,76 +12,79 @@ from typing import Self
 
 import cv2
 import numpy as np
-import onnx
-import onnx.utils
 import onnxruntime
 
-from dwnet.core.errors import DWNetError
+from dwnet.core.errors import DWNetError, first_line
 from dwnet.core.launch import available_cpus
 from dwnet.deploy.network_info import INTERFACES, NetworkFileError, NetworkInfo, read_info
 from dwnet.deploy.reference import ReferenceFrame
+from dwnet.method.reference import PER_FRAME, PREVIOUS_FRAME, ReferencePolicy, key_frames
 
 
 class OnnxNetwork:
-    """An ONNX Runtime session and the file's own description."""
+    """An ONNX Runtime session and the file's metadata."""
 
     def __init__(self, info: NetworkInfo, session: onnxruntime.InferenceSession) -> None:
         self.info = info
         self.session = session
 
     def run(self, inputs: dict[str, np.ndarray]) -> list[np.ndarray]:
-        """Run the graph: name -> float32 array in, the outputs in the order of `INTERFACES` out."""
+        """Runs the graph on float32 inputs by name and returns the outputs in the order of `INTERFACES`."""
         return self.session.run(list(INTERFACES[self.info.kind][1]), inputs)
 
 
 class OnnxSegmenter(OnnxNetwork):
-    """Labels the frames of a clip one after another. Per frame here: `baseline`, and DWNet, which needs no more.
+    """Labels the frames of a clip one after another. This class runs each frame alone, for `baseline` and `dwnet`.
 
-    Subclasses draw on a frame before, and need the flow to that `reference`. `reset()` before another clip, and at a
-    scene cut.
+    Subclasses use the features of an earlier frame, the `reference`, and need the flow to it. Call `reset()` before
+    another clip and at a scene cut.
     """
 
-    def __init__(self, info: NetworkInfo, session: onnxruntime.InferenceSession, *, span: int = 0) -> None:
+    def __init__(
+        self, info: NetworkInfo, session: onnxruntime.InferenceSession, *, policy: ReferencePolicy = PER_FRAME
+    ) -> None:
         super().__init__(info, session)
-        self._reference = ReferenceFrame[np.ndarray](span)
+        self.policy = policy
+        """Which frames before a frame the network uses."""
+        self._reference = ReferenceFrame[np.ndarray](policy)
 
     def fresh(self) -> Self:
-        """The same network with a state of its own, so that several clips can be run at a time."""
+        """Returns the same network with its own state, to run several clips at a time."""
         return type(self)(self.info, self.session)
 
     def reset(self) -> None:
-        """Forget the frames before: the next one is the first of a clip."""
+        """Clears the state: the next frame is the first of a clip."""
         self._reference.clear()
 
     @property
     def reference(self) -> np.ndarray | None:
-        """The frame that the next frame's flow must lead to, as it was given; None if the next one needs no flow."""
+        """The frame that the next frame's flow must lead to, as it was given; None if the next frame needs no flow."""
         return self._reference.image
 
     def logits(self, image: np.ndarray, flow_px: np.ndarray | None = None) -> np.ndarray:
-        """Scores of the next frame of the clip.
+        """Returns the class scores of the next frame of the clip.
 
         Args:
             image: uint8 (H, W, 3) RGB.
-            flow_px: float32 (2, H, W), from this frame to `reference`, in pixels; not looked at where that is None.
+            flow_px: float32 (2, H, W), from this frame to `reference`, in pixels; ignored if that is None.
 
         Returns:
             float32 (K, H, W).
 
         Raises:
-            ValueError: no flow though there is a reference, a flow of another size, or a frame of another size than
-                the reference.
+            DWNetError: if there is a reference but no flow, or if the size of the flow or of the reference differs from
+                the frame's.
         """
         height, width = _frame_size(image)
         (logits,) = self.run({"image": _image_tensor(image, self.info.multiple)})
         return logits[0, :, :height, :width]
 
     def labels(self, image: np.ndarray, flow_px: np.ndarray | None = None) -> np.ndarray:
-        """As `logits`, but uint8 (H, W) class ids, 0..K-1."""
+        """Returns class ids 0..K-1 of the next frame, uint8 (H, W); arguments and errors as `logits`."""
         return argmax_labels(self.logits(image, flow_px))
 
     def _flow_tensor(self, image: np.ndarray, flow_px: np.ndarray | None) -> np.ndarray:
-        """The flow to the reference, checked and padded."""
+        """Returns the flow to the reference, checked and padded."""
         size = _frame_size(image)
         reference = self._reference.image
         assert reference is not None
@@ -93,16 +95,16 @@ class OnnxSegmenter(OnnxNetwork):
             )
         if flow_px is None:
             raise DWNetError(
-                f"{self.info.kind} needs the flow to its `reference`; only where that is None it goes without"
+                f"{self.info.kind} needs the flow to its `reference`; allowed is None only without a reference"
             )
         return _flow_tensor(flow_px, size, self.info.multiple)
 
 
 class OnnxStaticWarp(OnnxSegmenter):
-    """The static-warp network: it fuses the previous frame's features, warped by the flow, into the current ones."""
+    """The static-warp network: fuses the previous frame's features, warped by the flow, into the current ones."""
 
     def __init__(self, info: NetworkInfo, session: onnxruntime.InferenceSession) -> None:
-        super().__init__(info, session, span=1)
+        super().__init__(info, session, policy=PREVIOUS_FRAME)
 
     def logits(self, image: np.ndarray, flow_px: np.ndarray | None = None) -> np.ndarray:  # noqa: D102
         height, width = _frame_size(image)
@@ -111,7 +113,7 @@ class OnnxStaticWarp(OnnxSegmenter):
         if self._reference.image is None:
             grid = (rows // self.info.stride, columns // self.info.stride)
             features = np.zeros((1, self.info.channels, *grid), np.float32)
-            # Points outside the image everywhere, so that no previous pixel is valid and nothing is fused.
+            # This flow leaves the image at every pixel: no previous pixel is valid, and nothing is fused.
             flow = np.full((1, 2, rows, columns), 4.0 * max(rows, columns), np.float32)
         else:
             features, flow = self._reference.features, self._flow_tensor(image, flow_px)
@@ -121,25 +123,27 @@ class OnnxStaticWarp(OnnxSegmenter):
 
 
 class OnnxKeyframe(OnnxSegmenter):
-    """Key-frame propagation: the network runs on every `info.key_interval`-th frame, the others get its features.
+    """Key-frame propagation: the network runs on every `info.key_interval`-th frame; other frames get warped features.
 
-    `reference` is the last key frame; None says that the next frame is a key frame.
+    `reference` is the last key frame; None if the next frame is a key frame.
 
     Args:
-        info: of the file.
-        session: its part for key frames, `image` to `key_logits` and `features`.
-        propagation: its part for the others, `key_features` and `flow` to `logits`.
+        info: metadata of the file.
+        session: the part for key frames, `image` to `key_logits` and `features`.
+        propagation: the part for other frames, `key_features` and `flow` to `logits`.
     """
 
     def __init__(
         self, info: NetworkInfo, session: onnxruntime.InferenceSession, propagation: onnxruntime.InferenceSession
     ) -> None:
-        super().__init__(info, session, span=info.key_interval - 1)
+        super().__init__(info, session, policy=key_frames(info.key_interval))
         self._propagation = propagation
 
     @classmethod
     def open(cls, info: NetworkInfo, content: bytes, options: onnxruntime.SessionOptions) -> Self:
-        """Take the file's graph apart: ONNX Runtime would run the whole of it for every frame."""
+        """Splits the file's graph into its two parts; ONNX Runtime would run the whole graph for every frame."""
+        import onnx.utils  # only key-frame networks need it
+
         parts = onnx.utils.Extractor(onnx.load_from_string(content))
         whole = (
             parts.extract_model(inputs, outputs)
@@ -165,10 +169,10 @@ class OnnxKeyframe(OnnxSegmenter):
 
 
 class OnnxFlowRefinement(OnnxNetwork):
-    """The flow-refinement branch (section 3.2) of a trained DWNet, for looking at: no method needs it at inference."""
+    """The flow refinement module (section 3.2) of a trained DWNet, to inspect flows. Inference does not need it."""
 
     def refine(self, frame: np.ndarray, neighbour: np.ndarray, flow_px: np.ndarray) -> np.ndarray:
-        """Refine a coarse flow.
+        """Returns the refined flow of a coarse one.
 
         Args:
             frame: uint8 (H, W, 3) RGB.
@@ -176,12 +180,15 @@ class OnnxFlowRefinement(OnnxNetwork):
             flow_px: float32 (2, H, W) from `frame` to `neighbour`, in pixels.
 
         Returns:
-            float32 (2, H, W), resized to the frame and its vectors scaled with it: pixels of the frame.
+            float32 (2, H, W), resized to the frame, in pixels of the frame.
+
+        Raises:
+            DWNetError: for frames that are not uint8 RGB, or if the sizes differ.
         """
         height, width = size = _frame_size(frame)
         if _frame_size(neighbour) != size:
             raise DWNetError(
-                f"neighbour of shape {neighbour.shape} for a frame of shape {frame.shape}; they must agree"
+                f"neighbour of shape {neighbour.shape} for a frame of shape {frame.shape}; allowed is one shape"
             )
         multiple = self.info.multiple
         inputs = {
@@ -200,19 +207,19 @@ class OnnxFlowRefinement(OnnxNetwork):
 
 
 def load(path: str | Path, *, kind: str | None = None, threads: int | None = None) -> OnnxNetwork:
-    """Open an exported network.
+    """Returns an exported network, ready to run.
 
     Args:
         path: an `.onnx` file written by `dwnet export`.
-        kind: the kind it has to be (a key of `INTERFACES`); None takes any.
-        threads: CPU threads of one run; None takes every CPU this process may use.
+        kind: the required kind (a key of `INTERFACES`); None allows any.
+        threads: CPU threads of a run; None uses all CPUs of this process.
 
     Returns:
         `OnnxSegmenter`, `OnnxStaticWarp`, `OnnxKeyframe` or `OnnxFlowRefinement`, by the file's kind.
 
     Raises:
-        NetworkFileError: no such file, not ONNX, not written by `dwnet export`, or of another kind.
-        ValueError: `kind` is unknown or `threads` is not positive.
+        NetworkFileError: if the file is missing, not ONNX, not written by `dwnet export`, or of another kind.
+        DWNetError: if `kind` is unknown or `threads` is not positive.
     """
     path = Path(path)
     if kind is not None and kind not in INTERFACES:
@@ -223,14 +230,14 @@ def load(path: str | Path, *, kind: str | None = None, threads: int | None = Non
         raise NetworkFileError(f"no exported network at {path}; `dwnet export CHECKPOINT` writes one")
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads or available_cpus()
-    # Threads that spin after a run take the CPU from whatever is measured next: the flow, or another network.
+    # Spinning threads would take the CPU from the next measured step: the flow or another network.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    options.log_severity_level = 3  # errors only: an exported graph's unused initialisers are no news
+    options.log_severity_level = 3  # errors only: exported graphs have unused initialisers
     content = path.read_bytes()
     try:
         session = _session(content, options)
-    except Exception as error:  # ONNX Runtime's errors share no base class but Exception
-        raise NetworkFileError(f"{path} is not an ONNX file that ONNX Runtime can open: {error}") from error
+    except Exception as error:  # ONNX Runtime's errors have no other base class
+        raise NetworkFileError(f"{path} is not an ONNX file that ONNX Runtime can open: {first_line(error)}") from error
     info = read_info(path, hashlib.sha256(content).hexdigest(), session)
     if kind is not None and info.kind != kind:
         raise NetworkFileError(f"{path} holds a network of kind {info.kind!r}; expected {kind!r}")
@@ -245,7 +252,7 @@ def load(path: str | Path, *, kind: str | None = None, threads: int | None = Non
 
 
 def check_same_classes(networks: Iterable[OnnxNetwork]) -> None:
-    """Raise NetworkFileError, naming both files, unless all networks predict the same classes in the same order."""
+    """Raises NetworkFileError, with both files, unless all networks predict the same classes in the same order."""
     first: OnnxNetwork | None = None
     for network in networks:
         if first is None:
@@ -253,21 +260,21 @@ def check_same_classes(networks: Iterable[OnnxNetwork]) -> None:
         elif network.info.classes != first.info.classes:
             raise NetworkFileError(
                 f"{network.info.path} predicts {', '.join(network.info.classes)}; {first.info.path} predicts "
-                f"{', '.join(first.info.classes)}. Compared networks need the same classes in the same order"
+                f"{', '.join(first.info.classes)}; allowed are the same classes in the same order"
             )
 
 
 def argmax_labels(logits: np.ndarray) -> np.ndarray:
-    """(K, H, W) scores, K <= 256 -> uint8 (H, W) ids of the highest score, the lowest id where scores tie.
+    """Returns uint8 (H, W) ids of the highest score for (K, H, W) scores, K <= 256; the lowest id if scores tie.
 
-    A running maximum without masked writes: 12 times faster than `np.argmax` over the first axis at 480x272, K = 11.
+    A running maximum without masked writes is 12 times faster than `np.argmax` over the first axis at 480x272, K = 11.
     """
     best = logits[0].copy()
     labels = np.zeros(best.shape, np.uint8)
     higher = np.empty(best.shape, np.bool_)
     for class_id in range(1, len(logits)):
         np.greater(logits[class_id], best, out=higher)
-        # Ids rise, so the larger of the old and the new id is the new one wherever the score is higher.
+        # Ids increase, so the larger of the old and the new id is the new one if its score is higher.
         np.maximum(labels, higher.view(np.uint8) * np.uint8(class_id), out=labels)
         np.maximum(best, logits[class_id], out=best)
     return labels
@@ -284,19 +291,19 @@ def _frame_size(image: np.ndarray) -> tuple[int, int]:
 
 
 def _pad(array: np.ndarray, multiple: int) -> np.ndarray:
-    """(H, W, ...) -> sides in multiples of `multiple`, the right and bottom edge repeated."""
+    """Pads (H, W, ...) at the right and bottom, by repeating the edge, to multiples of `multiple`."""
     below, right = -array.shape[0] % multiple, -array.shape[1] % multiple
     return cv2.copyMakeBorder(array, 0, below, 0, right, cv2.BORDER_REPLICATE) if below or right else array
 
 
 def _image_tensor(image: np.ndarray, multiple: int) -> np.ndarray:
-    """uint8 (H, W, 3) -> float32 (1, 3, H', W') in 0..1, padded to the multiple."""
+    """Returns float32 (1, 3, H', W') in 0..1, padded to the multiple, for uint8 (H, W, 3)."""
     planes = np.ascontiguousarray(_pad(image, multiple).transpose(2, 0, 1))
     return np.multiply(planes, np.float32(1 / 255), dtype=np.float32)[None]
 
 
 def _flow_tensor(flow_px: np.ndarray, size: tuple[int, int], multiple: int) -> np.ndarray:
-    """float (2, H, W) -> float32 (1, 2, H', W'), padded to the multiple."""
+    """Returns float32 (1, 2, H', W'), padded to the multiple, for float (2, H, W)."""
     if flow_px.shape != (2, *size):
         raise DWNetError(f"flow of shape {flow_px.shape} for a frame of {size[1]}x{size[0]} px; expected {(2, *size)}")
     return np.stack([_pad(channel.astype(np.float32, copy=False), multiple) for channel in flow_px])[None]

@@ -26,7 +26,7 @@ from dwnet import __version__
 from dwnet.data import CAMVID_11
 from dwnet.deploy import hub as module
 from dwnet.deploy.checkpoint import Checkpoint, CheckpointError
-from dwnet.deploy.hub import CARD, CONFIG, FILES, WEIGHTS, HubError, PretrainedSegmenter, model_card
+from dwnet.deploy.hub import CARD, CONFIG, FILES, WEIGHTS, HubError, PretrainedSegmenter, from_pretrained
 from dwnet.method.specs import MethodName, method_spec
 from dwnet.method.training import Method
 from dwnet.segmentation import NetworkSpec, Segmenter
@@ -65,7 +65,8 @@ def frame(seed: int = 0) -> torch.Tensor:
 
 
 def test_everything_comes_back(trained: PretrainedSegmenter, folder: Path) -> None:
-    loaded = PretrainedSegmenter.from_pretrained(str(folder))
+    loaded = from_pretrained(str(folder))
+    assert isinstance(loaded, PretrainedSegmenter)
     for name in ("network", "method", "classes", "recipe", "iteration", "metrics", "commit", "library_version"):
         assert getattr(loaded, name) == getattr(trained, name), name
     assert loaded.library_version == __version__
@@ -130,11 +131,15 @@ def test_the_configuration_says_what_goes_in_and_what_comes_out(trained: Pretrai
 
 def test_the_model_card_is_true(trained: PretrainedSegmenter, folder: Path) -> None:
     card = (folder / CARD).read_text()
-    assert card == model_card(trained, name="saved")
+    assert card == str(trained.generate_model_card(name="saved"))
     assert card.startswith("---\nlibrary_name: dwnet\n")
+    data = huggingface_hub.ModelCard(card).data
+    assert (data.pipeline_tag, data.tags) == ("image-segmentation", ["semantic-segmentation", "video"])
+    assert "\n\n\n" not in card
+    assert card.endswith("|\n")
     for fact in ("pspnet on mobilenetv2", "`dwnet`", "| miou_percent | 57.90 |", "SignSymbol", "`tiny`, 12 iterations"):
         assert fact in card, fact
-    assert "No evaluation was recorded." in model_card(replace(trained, metrics={}), name="x")
+    assert "No evaluation was recorded." in str(replace(trained, metrics={}).generate_model_card(name="x"))
     # Its example runs, beside the folder.
     (code,) = card.split("```python\n")[1:]
     code = "import torch\nframe = torch.rand(1, 3, 32, 32)\n" + code.partition("```")[0]
@@ -204,13 +209,18 @@ def test_weights_of_another_architecture_are_refused_naming_them(folder: Path) -
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"library": "timm"}, r"config\.json is not one that .* wrote"),
-        ({"format": 7}, "of format 7; this version reads format 1"),
+        ({"library": "timm"}, r"config\.json is not one that .* wrote for format 1: library: .* 'dwnet', found 'timm'"),
+        ({"format": 7}, "wrote for format 1: format: Input should be 1, found 7"),
         ({"network": {"colour": 1}}, "incomplete or of another version .*colour"),
         ({"network": {"segmenter": "x"}}, "incomplete or of another version .*unknown segmenter 'x'"),
         ({"method": {"name": "magic"}}, "incomplete or of another version .*magic"),
-        ({"classes": {"name": "x"}}, "incomplete or of another version .*names"),
-        ({"commit": None}, "incomplete or of another version .*commit"),
+        ({"classes": {"name": "x"}}, r"wrote for format 1: classes\.names: Field required"),
+        ({"commit": None}, "wrote for format 1: commit: Field required"),
+        ({"iteration": "12"}, "wrote for format 1: iteration: .* valid integer, found '12'"),
+        (
+            {"classes": {"name": "x", "names": ["a"], "palette": [[0, 0, 999]]}},
+            "incomplete or of another version .*colour of 'a' is .*; allowed are three integers 0..255",
+        ),
     ],
 )
 def test_other_configurations_are_refused(folder: Path, change: dict[str, Any], message: str) -> None:
@@ -222,6 +232,17 @@ def test_other_configurations_are_refused(folder: Path, change: dict[str, Any], 
         PretrainedSegmenter.from_pretrained(folder)
 
 
+def test_a_folder_of_the_first_version_loads(trained: PretrainedSegmenter, folder: Path) -> None:
+    """It has the fields of all methods, unknown entries do not matter, and a metric may be unknown."""
+    config = json.loads((folder / CONFIG).read_text())
+    config["method"] |= {"fusion": "concatenation", "key_interval": 7}
+    config |= {"newer": [1], "metrics": {"miou_percent": float("nan"), "iou_percent": [None]}}
+    (folder / CONFIG).write_text(json.dumps(config))
+    loaded = from_pretrained(folder)
+    assert loaded.method == trained.method
+    assert loaded.metrics["iou_percent"] == [None]
+
+
 def test_missing_and_damaged_files_are_named(folder: Path) -> None:
     (folder / WEIGHTS).write_bytes(b"junk")
     with pytest.raises(HubError, match=r"saved: model\.safetensors is missing or unreadable"):
@@ -230,7 +251,7 @@ def test_missing_and_damaged_files_are_named(folder: Path) -> None:
     with pytest.raises(HubError, match=r"saved: model\.safetensors is missing or unreadable"):
         PretrainedSegmenter.from_pretrained(folder)
     (folder / CONFIG).write_text("{")
-    with pytest.raises(HubError, match=r"saved: config\.json is missing or unreadable"):
+    with pytest.raises(HubError, match=r"saved: config\.json is not one that .* wrote for format 1: Invalid JSON"):
         PretrainedSegmenter.from_pretrained(folder)
     (folder / CONFIG).unlink()
     with pytest.raises(HubError, match=r"saved: config\.json is missing or unreadable"):
@@ -355,7 +376,7 @@ import torch
 from dwnet.deploy.hub import HubError, PretrainedSegmenter
 
 trained = PretrainedSegmenter.from_pretrained(sys.argv[1])
-first = trained.push_to_hub("some/street", message="first").rpartition("/")[2]
+first = trained.push_to_hub("some/street", commit_message="first").rpartition("/")[2]
 with torch.no_grad():
     trained.segmenter.get_parameter("classifier.bias").add_(1)
 second = trained.push_to_hub("some/street").rpartition("/")[2]
