@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from dwnet.evaluation.inference import Inference
     from dwnet.evaluation.measure import Evaluation
     from dwnet.evaluation.predictors import Predictor
+    from dwnet.evaluation.report import RunFacts
 
 TITLES = {"camvid": "CamVid", "cityscapes": "Cityscapes", "street": "Street"}
 
@@ -80,43 +81,45 @@ def evaluate(
     evaluations = _evaluate_all(predictors, frames, (flow, flow_weights, max_gap), server_files, processes)
     if processes.rank:
         return
+    from dwnet.evaluation.report import RunFacts, document
+    from dwnet.ops.device import device
+
     pairs = next((e.flicker.frames for e in evaluations if e.flicker is not None), 0)
-    title = f"{TITLES.get(dataset, frames.classes.name)} {split}"
-    print(f"{title}, {len(frames)} frames, {frames.layout}; {inference};")
-    named = "DIS flow (medium)" if flow == "dis" else f"{flow} flow"
-    print(f"flicker along {named}, {pairs} pairs at most {max_gap} raw frames apart, occlusions left out.\n")
-    _print_tables(evaluations, frames)
+    facts = RunFacts(
+        inference=inference,
+        data={
+            "kind": dataset,
+            "split": split,
+            "layout": frames.layout,
+            "frames": len(frames),
+            "classes": list(frames.classes.classes),
+        },
+        flow={"name": flow, "weights": flow_weights, "max_gap": max_gap, "pairs": pairs},
+        processes=processes.count,
+        device=str(device(processes)),
+    )
+    _print(evaluations, facts, TITLES.get(dataset, frames.classes.name))
     if server_files is not None:
         print(f"\n{server_files}: {len(frames)} files for the test server")
     if output is not None:
-        from dwnet.evaluation.report import RunFacts, document
-        from dwnet.ops.device import device
-
-        facts = RunFacts(
-            inference=inference,
-            data={
-                "kind": dataset,
-                "split": split,
-                "layout": frames.layout,
-                "frames": len(frames),
-                "classes": list(frames.classes.classes),
-            },
-            flow={"name": flow, "weights": flow_weights, "max_gap": max_gap, "pairs": pairs},
-            processes=processes.count,
-            device=str(device(processes)),
-        )
         whole = document(evaluations, [*models, *([None] if ground_truth else [])], facts)
         with atomic_write(output) as temporary:
             temporary.write_text(json.dumps(whole, indent=2, allow_nan=False) + "\n", encoding="utf-8")
 
 
-def _print_tables(evaluations: list[Evaluation], frames: FrameData) -> None:
+def _print(evaluations: list[Evaluation], facts: RunFacts, title: str) -> None:
+    """Prints how the models were evaluated, and their tables."""
     from dwnet.evaluation.report import markdown
 
-    print(markdown(evaluations, frames.classes.classes))
+    data, flow = facts.data, facts.flow
+    named = "DIS flow (medium)" if flow["name"] == "dis" else f"{flow['name']} flow"
+    gap = f"{flow['pairs']} pairs at most {flow['max_gap']} raw frames apart"
+    print(f"{title} {data['split']}, {data['frames']} frames, {data['layout']}; {facts.inference};")
+    print(f"flicker along {named}, {gap}, occlusions left out.\n")
+    print(markdown(evaluations, data["classes"]))
     for found in evaluations:
         if found.without_warmup:
-            print(f"\n{found.name} draws on frames before; {found.without_warmup} of {len(frames)} frames have none")
+            print(f"\n{found.name} draws on frames before; {found.without_warmup} of {data['frames']} frames have none")
 
 
 def _part(text: str) -> Fraction:

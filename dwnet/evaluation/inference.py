@@ -1,4 +1,4 @@
-"""How a frame is put to a network: whole, in windows, at several sizes, mirrored; each said in every result."""
+"""How a frame is given to a network: whole, in windows, at several scales, mirrored. Every result names it."""
 
 import itertools
 import math
@@ -17,28 +17,28 @@ from dwnet.core.errors import DWNetError
 from dwnet.ops.resize import resize
 
 Logits = Callable[[NDArray[np.uint8]], Tensor]
-"""A network that sees each frame alone: (H, W, 3) uint8 RGB of any size to (K, H, W) float logits."""
+"""A per-frame network: (H, W, 3) uint8 RGB of any size to (K, H, W) float logits."""
 
 
 @dataclass(frozen=True)
 class Inference:
-    """One way of putting a frame to a network that sees each frame alone.
+    """How a frame is given to a per-frame network.
 
-    For every scale, and mirrored too if `flip`, the frame is resized and goes through the network, in windows if there
-    is a `window`. Windows overlap, and their logits are averaged; scales and mirror images are resized and mirrored
-    back, and their probabilities averaged.
+    The frame is resized to every scale and, with `flip`, also mirrored; each image goes through the network, in windows
+    if there is a `window`. The logits of overlapping windows are averaged. Results of scales and mirror images are
+    resized and mirrored back, and their probabilities averaged.
 
-    Raises ValueError for a window, overlap or scale that cannot be.
+    Raises DWNetError for a window, an overlap or scales out of range.
     """
 
     window: int | None = None
-    """Side of the square windows in pixels of the resized frame; None takes the frame whole."""
+    """Side of the square windows in pixels of the resized frame; None takes the whole frame."""
     window_overlap: Fraction = Fraction(1, 3)
-    """How much neighbouring windows overlap, as a part of their side, to within a pixel: 0 to below 1."""
+    """Overlap of neighbouring windows as a part of their side, to within a pixel: 0 to below 1."""
     scales: tuple[float, ...] = (1.0,)
     """Factors on the frame's sides."""
     flip: bool = False
-    """Also the mirror image of each."""
+    """Whether the mirror image of each scale is used too."""
 
     def __post_init__(self) -> None:
         if self.window is not None and self.window < 1:
@@ -57,18 +57,18 @@ class Inference:
 
     @property
     def augments(self) -> bool:
-        """Whether there is test-time augmentation: more, or other, than the frame at its own size."""
+        """Whether there is test-time augmentation: other images than the frame at its own size."""
         return self.flip or self.scales != (1.0,)
 
     @property
     def short(self) -> str:
-        """For the name of a table's row; empty for whole images without test-time augmentation."""
+        """A short form for the name of a table row; empty for whole images without test-time augmentation."""
         parts = [] if self.window is None else [f"window {self.window}, stride {self.stride}"]
         parts += [f"scales {self._scales(' ')}"] if self.scales != (1.0,) else []
         return ", ".join(parts + ["flip"] * self.flip)
 
     def __str__(self) -> str:
-        """In words."""
+        """Returns the settings in words."""
         whole = "whole images"
         if self.window is not None:
             whole = f"windows of {self.window} px every {self.stride} px, logits averaged where they overlap"
@@ -78,7 +78,7 @@ class Inference:
         return f"{whole}, probabilities averaged over scales {self._scales(', ')}{mirrored}"
 
     def scores(self, logits: Logits, image: NDArray[np.uint8]) -> Tensor:
-        """What the classes of a frame are chosen by.
+        """Returns the scores of a frame; its label is the class with the highest score.
 
         Args:
             logits: the network.
@@ -104,10 +104,10 @@ WHOLE = Inference()
 
 
 def sliding_window(logits: Logits, image: NDArray[np.uint8], *, window: int, stride: int) -> Tensor:
-    """Logits of square windows, averaged where they overlap.
+    """Returns the logits of square windows, averaged where they overlap.
 
-    The last window of a row or column ends at the border, so it may overlap more than the others. A side smaller than
-    the window is padded at the right or bottom by repeating the edge, and what lies there is cut off again.
+    The last window of a row or column ends at the border, so it can overlap more than the others. A side shorter than
+    the window is padded at the right or bottom by repeating the edge; the padding is cut off from the result.
 
     Args:
         logits: the network.
@@ -135,12 +135,12 @@ def sliding_window(logits: Logits, image: NDArray[np.uint8], *, window: int, str
 
 
 def window_starts(side: int, window: int, stride: int) -> list[int]:
-    """Where windows start along a side of at least `window` pixels: every `stride`, the last one ending at the end."""
+    """Returns where windows start along a side of at least `window` pixels. The last window ends at the border."""
     return [*range(0, side - window, stride), side - window]
 
 
 def _probabilities(logits: Logits, image: NDArray[np.uint8], scale: float, mirrored: bool) -> Tensor:
-    """Softmax of one view's logits, back at the frame's size and the right way round."""
+    """Returns the softmax of the logits of one view, at the size of the frame and not mirrored."""
     height, width = image.shape[:2]
     size = (max(1, round(height * scale)), max(1, round(width * scale)))
     seen = image if size == (height, width) else cv2.resize(image, size[::-1], interpolation=cv2.INTER_LINEAR)

@@ -51,7 +51,7 @@ def check_server_folder(folder: Path, data: FrameData) -> None:
 
 @contextmanager
 def server_files(folder: Path, names: Sequence[str], processes: Processes) -> "Iterator[OnLabels]":
-    """Yields a function that writes the file of a frame. `folder` appears when all are written; an exception leaves none.
+    """Yields a function that writes the file of a frame. `folder` appears when all are written, or not at all.
 
     Args:
         folder: see `check_server_folder`. Several machines must share it.

@@ -39,7 +39,7 @@ def shown_keys(sets: Mapping[str, Any]) -> list[str]:
 def without_class(sets: Mapping[str, Any]) -> list[str]:
     """Returns a line with the share of pixels without a class; no line if every pixel of every set has one."""
     shares = [f"{name} {found['ignored_percent']:.2f} %" for name, found in sets.items() if found["ignored_percent"]]
-    return [f"Pixels without a class, which count in no flip: {', '.join(shares)}."] if shares else []
+    return [f"Pixels without a class, which are not counted as flips: {', '.join(shares)}."] if shares else []
 
 
 def cell(key: str, value: float | None) -> str:
