@@ -45,3 +45,33 @@ def test_mode_and_hooks_are_kept() -> None:
     handle.remove()
     built(torch.ones(1, 2))
     assert len(seen) == 2
+
+
+class Listed(nn.Module):
+    """Runs its modules from plain containers, as transformers' UperNet does."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layers = [nn.Linear(2, 2), nn.ReLU()]
+        for index, layer in enumerate(self.layers):
+            self.add_module(str(index), layer)
+        self.by_name = {"first": self.layers[0], "second": self.layers[1]}
+        self.pair = (self.layers[1], "a name")
+        self.numbers = [1, 2]
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        for layer in self.layers:
+            x = layer(x)
+        return x
+
+
+def test_modules_in_plain_lists_are_replaced_too() -> None:
+    built = nn.Sequential(Listed())
+    inner = built[0]
+    expected, numbers = built(torch.ones(1, 2)), inner.numbers
+    replace_modules(built, doubled)
+    assert isinstance(inner.layers[1], Doubled)
+    assert inner.layers[1] is inner.get_submodule("1") is inner.by_name["second"] is inner.pair[0]
+    assert inner.layers[0] is inner.get_submodule("0")
+    assert inner.numbers is numbers
+    assert torch.equal(built(torch.ones(1, 2)), 2 * expected)
