@@ -1,49 +1,7 @@
-"""DWNet around networks of other packages: `adapt(model)` is a `Segmenter` that trains the very model it was given."""
-
-from collections.abc import Sequence
-
-from torch import nn
+"""DWNet around networks of other packages: `adapt(model)` returns a `Segmenter` that trains the given model itself."""
 
 from dwnet.adapters.adapter import Adapter
 from dwnet.adapters.callables import CallableAdapter
-from dwnet.adapters.huggingface import SegformerAdapter, UperNetAdapter
-from dwnet.adapters.smp import SmpAdapter
-from dwnet.adapters.torchvision_models import FCNAdapter, LRASPPAdapter
-from dwnet.core.errors import DWNetError
-from dwnet.ops.normalise import IMAGENET_MEAN, IMAGENET_STD
-
-ADAPTERS: tuple[type[Adapter], ...] = (FCNAdapter, LRASPPAdapter, SegformerAdapter, SmpAdapter, UperNetAdapter)
-"""One adapter per family of models; each says in `wraps` which."""
-
-
-def adapt(
-    model: nn.Module,
-    *,
-    mean: Sequence[float] = IMAGENET_MEAN,
-    std: Sequence[float] = IMAGENET_STD,
-    multiple: int | None = None,
-    dropout: bool = False,
-) -> Adapter:
-    """The adapter for a model of a package that is known here; `CallableAdapter` takes any other.
-
-    Args:
-        model: of a class that an adapter in `ADAPTERS` wraps, or of a subclass.
-        mean: as in `Adapter`.
-        std: as in `Adapter`.
-        multiple: as in `Adapter`.
-        dropout: as in `Adapter`.
-
-    Raises:
-        ValueError: for another model; and as `Adapter`.
-    """
-    # By name: the packages are the user's, and none of them need be installed for another.
-    ancestors = {f"{cls.__module__.partition('.')[0]}.{cls.__name__}" for cls in type(model).__mro__}
-    for adapter in ADAPTERS:
-        if ancestors.intersection(adapter.wraps):
-            return adapter(model, mean=mean, std=std, multiple=multiple, dropout=dropout)
-    supported = ", ".join(name for adapter in ADAPTERS for name in adapter.wraps)
-    found = f"{type(model).__module__}.{type(model).__name__}"
-    raise DWNetError(f"no adapter for {found}; supported are {supported}, and any other as a CallableAdapter")
-
+from dwnet.adapters.registry import ADAPTERS, adapt
 
 __all__ = ["ADAPTERS", "Adapter", "CallableAdapter", "adapt"]

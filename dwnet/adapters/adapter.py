@@ -1,4 +1,4 @@
-"""What all adapters share: a network of somebody else's, seen as a `Segmenter`."""
+"""Base class of adapters: a network of another package as a `Segmenter`."""
 
 from abc import abstractmethod
 from collections.abc import Iterator, Sequence
@@ -14,40 +14,40 @@ from dwnet.segmentation import Segmenter
 
 _DROPOUTS = (nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.AlphaDropout, nn.FeatureAlphaDropout)
 _STOCHASTIC_DEPTHS = ("DropPath", "StochasticDepth")  # each package has a class of its own, named so
-_TRIAL_SIDE = 128  # pixels; no side of a trial image is smaller, so that the deepest map still has a few pixels
+_TRIAL_SIDE = 128  # pixels; smallest side of a trial image, so that the deepest map has a few pixels
 _LARGEST_MULTIPLE = 64
 
 
 class Adapter(Segmenter):
-    """A network of another package as a `Segmenter`, cut in front of its last convolution.
+    """A network of another package as a `Segmenter`, split in front of its last convolution.
 
-    The network is held as it is, not copied, renamed or changed: `adapter.model is model`, the adapter has no weights
-    of its own, and after training the model is what its own package loads, saves and runs. The adapter's answer is the
-    model's own, for images whose sides are multiples of `multiple`; others it pads (`Segmenter.forward`).
+    The network is not copied or changed: `adapter.model is model`, the adapter has no weights of its own, and after
+    training the model's own package loads, saves and runs it. The adapter's output equals the model's for images whose
+    sides are multiples of `multiple`; other images are padded (`Segmenter.forward`).
 
-    `stride`, `multiple`, `channels` and `num_classes` are found by running the model on a few small images, in
+    `stride`, `multiple`, `channels` and `num_classes` are measured by running the model on a few small images, in
     evaluation mode and without gradient.
 
     Args:
-        model: the network; where it is on a GPU or in half precision, it stays so.
-        mean: subtracted from images of 0..1, RGB; what the model was trained with (in transformers the image
-            processor's `image_mean`). A model that normalises inside takes zeros, and ones as `std`.
-        std: what the difference is divided by; 1/255 for a model that takes 0..255.
-        multiple: image sides come in multiples of it; None finds the smallest that the model can take.
-        dropout: False holds the model's dropout and stochastic depth layers in evaluation mode while the adapter
-            trains: they would draw different masks for I_t and I_{t+k}, and Eq. 5 and Eq. 6 would measure those. True
-            leaves them as they are. Dropout that a model calls as a function is not reached.
+        model: the network. It keeps its device and precision.
+        mean: subtracted from RGB images of 0..1, as in the model's training (in transformers the image processor's
+            `image_mean`). For a model that normalises inside: zeros, and ones as `std`.
+        std: divides the difference; 1/255 for a model that takes 0..255.
+        multiple: image sides are multiples of it; None finds the smallest that the model accepts.
+        dropout: False keeps the model's dropout and stochastic depth layers in evaluation mode while the adapter
+            trains. They would draw different masks for I_t and I_{t+k}, and Eq. 5 and Eq. 6 would measure the
+            difference. True leaves them on. Dropout as a function call inside a model cannot be switched off.
 
     Attributes:
-        model: the network that was given.
+        model: the given network.
 
     Raises:
-        ValueError: if a number is not allowed, or the model gives no feature map, no scores of two classes or more, or
-            cannot run on a small image.
+        DWNetError: if a number is not allowed, or if the model returns no feature map, scores fewer than two classes,
+            or cannot run on a small image.
     """
 
     wraps: ClassVar[tuple[str, ...]] = ()
-    """Classes it is for, as "package.Class"; their subclasses are too."""
+    """Supported classes as "package.Class"; their subclasses are supported too."""
     mean: Tensor
     std: Tensor
 
@@ -65,7 +65,7 @@ class Adapter(Segmenter):
             raise DWNetError(f"mean {tuple(mean)}, std {tuple(std)}: allowed are three numbers each, std above 0")
         if multiple is not None and multiple < 1:
             raise DWNetError(f"multiple is {multiple}, allowed are 1 and above")
-        # Any: what a model of another package is made of, no type of ours can say.
+        # Any: the attributes of other packages' models have no common type.
         self.model: Any = model
         self.dropout = dropout
         like = next(model.parameters(), torch.empty(0))
@@ -77,14 +77,14 @@ class Adapter(Segmenter):
 
     @abstractmethod
     def encode(self, image: Tensor) -> Any:
-        """What `decode` and `auxiliary` share, of a normalised image (B, 3, H, W)."""
+        """Returns the encoding of a normalised image (B, 3, H, W) that `decode` and `auxiliary` share."""
 
     @abstractmethod
     def decode(self, encoded: Any) -> Tensor:
-        """F_t, (B, C, H / stride, W / stride), of what `encode` gave."""
+        """Returns F_t (B, C, H / stride, W / stride) for an encoding."""
 
     def auxiliary(self, encoded: Any) -> tuple[Tensor, ...]:
-        """The logits (B, K, h', w') of the model's auxiliary heads, of what `encode` gave."""
+        """Returns the logits (B, K, h', w') of the model's auxiliary heads for an encoding."""
         return ()
 
     def features(self, image: Tensor) -> Tensor:  # noqa: D102
@@ -106,7 +106,7 @@ class Adapter(Segmenter):
         return self
 
     def _normalise(self, image: Tensor) -> Tensor:
-        return ((image - self.mean) / self.std).to(self.mean.dtype)  # of a model in half precision
+        return ((image - self.mean) / self.std).to(self.mean.dtype)  # the model may have half precision
 
     def _measure(self, multiple: int | None) -> None:
         """Sets `stride`, `multiple`, `channels` and `num_classes`."""
@@ -114,10 +114,10 @@ class Adapter(Segmenter):
         sides = _sides(multiple or _LARGEST_MULTIPLE, counts=(2, 3))
         try:
             features, logits = self._try(sides)
-        except Exception as error:  # whatever a model of another package raises
+        except Exception as error:  # models of other packages raise any exception
             raise DWNetError(
                 f"{name} cannot run on an image of {sides[0]} x {sides[1]} pixels ({first_line(error)}); `multiple` "
-                "names what its sides must be multiples of"
+                "sets what its sides are multiples of"
             ) from error
         stride = sides[0] // features.shape[2] if features.ndim == 4 else 0
         if stride == 0 or features.shape[2] * stride != sides[0] or features.shape[3] * stride != sides[1]:
@@ -136,11 +136,11 @@ class Adapter(Segmenter):
         for multiple in (self.stride * 2**power for power in range(_LARGEST_MULTIPLE.bit_length())):
             if multiple >= _LARGEST_MULTIPLE:
                 break
-            # Odd numbers of it: no multiple of anything larger.
+            # Odd multiples of it are not multiples of anything larger.
             height, width = _sides(multiple, counts=(1, 3))
             try:
                 features, _ = self._try((height, width))
-            except Exception:  # whatever a model of another package raises
+            except Exception:  # models of other packages raise any exception
                 continue
             if tuple(features.shape[2:]) == (height // self.stride, width // self.stride):
                 return multiple
@@ -161,7 +161,7 @@ def _sides(multiple: int, *, counts: tuple[int, int]) -> tuple[int, int]:
 
 @contextmanager
 def _evaluating(model: nn.Module) -> Iterator[None]:
-    """Evaluation mode, and afterwards each module's own mode again: parts of the model may be frozen."""
+    """Sets evaluation mode, and restores each module's own mode afterwards: parts of the model may be frozen."""
     modes = [(module, module.training) for module in model.modules()]
     model.eval()
     try:

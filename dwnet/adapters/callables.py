@@ -1,4 +1,4 @@
-"""Any other network, given as two functions."""
+"""Adapter for any other network, split by two functions."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -10,15 +10,15 @@ from dwnet.ops.normalise import IMAGENET_MEAN, IMAGENET_STD
 
 
 class CallableAdapter(Adapter):
-    """A network cut by two functions, which get the network as their first argument.
+    """A network split by two functions that take the network as their first argument.
 
-    So a copy of the adapter (a moving average of the weights, say) cuts its own copy of the network, not the original.
+    A copy of the adapter, such as a moving average of the weights, therefore runs its own copy of the network.
 
     Args:
         model: any network.
         features: (model, normalised image (B, 3, H, W)) to F_t (B, C, H / stride, W / stride), the map that enters the
             last convolution.
-        classify: (model, F_t) to logits (B, K, h, w), at the size of F_t or resized to a finer one.
+        classify: (model, F_t) to logits (B, K, h, w), at the size of F_t or finer.
         mean: as in `Adapter`.
         std: as in `Adapter`.
         multiple: as in `Adapter`.
@@ -36,7 +36,7 @@ class CallableAdapter(Adapter):
         multiple: int | None = None,
         dropout: bool = False,
     ) -> None:
-        self._cut = (features, classify)  # first: `Adapter` tries them
+        self._cut = (features, classify)  # before `Adapter.__init__`, which runs them
         super().__init__(model, mean=mean, std=std, multiple=multiple, dropout=dropout)
 
     def encode(self, image: Tensor) -> Tensor:  # noqa: D102

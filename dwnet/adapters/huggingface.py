@@ -1,4 +1,4 @@
-"""Hugging Face `transformers`: SegFormer and UPerNet."""
+"""Adapters for Hugging Face `transformers`: SegFormer and UPerNet."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -9,7 +9,7 @@ from dwnet.adapters.adapter import Adapter
 
 
 class SegformerAdapter(Adapter):
-    """`SegformerForSemanticSegmentation`: F_t is what enters the decode head's classifier, at stride 4."""
+    """`SegformerForSemanticSegmentation`: F_t is the input of the decode head's classifier, at stride 4."""
 
     wraps = ("transformers.SegformerForSemanticSegmentation",)
 
@@ -25,7 +25,7 @@ class SegformerAdapter(Adapter):
 
 
 class UperNetAdapter(Adapter):
-    """`UperNetForSemanticSegmentation`, on any backbone: cut like SegFormer; the auxiliary head is kept."""
+    """`UperNetForSemanticSegmentation`, on any backbone, split like SegFormer; the auxiliary head is used."""
 
     wraps = ("transformers.UperNetForSemanticSegmentation",)
 
@@ -45,12 +45,12 @@ class UperNetAdapter(Adapter):
 
 
 def _input_of(classifier: nn.Module, head: nn.Module, encoded: Sequence[Tensor]) -> Tensor:
-    """What enters `classifier` when `head` runs: their heads offer no other way to it, and differ between versions."""
+    """Returns the input of `classifier` when `head` runs. Heads do not expose it, and differ between versions."""
     seen: list[Tensor] = []
 
     def keep(_: nn.Module, inputs: tuple[Any, ...]) -> tuple[Tensor]:
         seen.append(inputs[0])
-        return (inputs[0][:0],)  # an empty batch: the logits are not wanted here, and cost nothing
+        return (inputs[0][:0],)  # an empty batch: the logits are not needed
 
     handle = classifier.register_forward_pre_hook(keep)
     try:

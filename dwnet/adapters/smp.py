@@ -1,4 +1,4 @@
-"""segmentation_models_pytorch."""
+"""Adapter for segmentation_models_pytorch."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -11,13 +11,13 @@ from dwnet.ops.normalise import IMAGENET_MEAN, IMAGENET_STD
 
 
 class SmpAdapter(Adapter):
-    """Encoder and decoder are the features, the segmentation head with its upsampling is the classifier.
+    """Encoder and decoder compute the features; the segmentation head with its upsampling is the classifier.
 
-    The upsampling is theirs (`align_corners=True`), so that the logits are the model's own: they lie at the image's
-    size, not at that of F_t. A classification head (`aux_params`) is left alone.
+    The upsampling is the package's (`align_corners=True`), so the logits equal the model's and have the image's size. A
+    classification head (`aux_params`) is not used.
 
     Raises:
-        ValueError: as `Adapter`; and for a model with an activation, whose outputs are no logits.
+        DWNetError: as `Adapter`, and for a model with an activation, whose outputs are not logits.
     """
 
     wraps = tuple(
@@ -54,7 +54,7 @@ class SmpAdapter(Adapter):
             )
         network: Any = model
         if multiple is None and network.requires_divisible_input_shape:
-            multiple = network.encoder.output_stride  # their own rule, where trying would find a smaller one
+            multiple = network.encoder.output_stride  # the package's rule; a trial would find a smaller one
         super().__init__(model, mean=mean, std=std, multiple=multiple, dropout=dropout)
 
     def encode(self, image: Tensor) -> list[Tensor]:  # noqa: D102

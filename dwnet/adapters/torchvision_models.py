@@ -1,4 +1,4 @@
-"""torchvision's segmentation models."""
+"""Adapters for torchvision's segmentation models."""
 
 import torch
 from torch import Tensor
@@ -9,7 +9,7 @@ from dwnet.ops.resize import resize
 
 
 class FCNAdapter(Adapter):
-    """`fcn_*` and `deeplabv3_*`: F_t is what enters the last layer of `classifier`; `aux_classifier` is kept."""
+    """`fcn_*` and `deeplabv3_*`: F_t is the input of the last layer of `classifier`; `aux_classifier` is used."""
 
     wraps = ("torchvision.FCN", "torchvision.DeepLabV3")
 
@@ -31,7 +31,7 @@ class FCNAdapter(Adapter):
 
 
 class LRASPPAdapter(Adapter):
-    """`lraspp_*`: its two last convolutions are added, so F_t is both of their inputs, side by side."""
+    """`lraspp_*`: the last two convolutions are added, so F_t is the concatenation of their inputs."""
 
     wraps = ("torchvision.LRASPP",)
 

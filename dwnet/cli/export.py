@@ -11,12 +11,12 @@ def export(
     output: Path | None = None,
     refinement: Path | None = None,
 ) -> None:
-    """Write a checkpoint's network as one ONNX file, checked against PyTorch.
+    """Write a checkpoint's network as an ONNX file, compared with PyTorch.
 
     Args:
         checkpoint: a checkpoint that train/main.py wrote.
         output: the file to write; default: the checkpoint's name with .onnx.
-        refinement: also write a DWNet's flow refinement branch here (for looking at flows; inference needs none).
+        refinement: also write a DWNet's flow refinement module to this file, to inspect flows; inference needs none.
     """
     from dwnet.deploy.checkpoint import load_checkpoint
     from dwnet.deploy.export import export_checkpoint
@@ -25,10 +25,11 @@ def export(
         load_checkpoint(checkpoint), output or checkpoint.with_suffix(".onnx"), refinement=refinement
     )
     for report in reports:
+        exact, stored = f"{report.exact_difference:.1e}", f"{report.stored_difference:.1e}"
         agreement = "" if report.label_agreement is None else f", {report.label_agreement:.2%} of labels agree"
         print(
             f"{report.path}: {report.bytes / 1e6:.1f} MB, {report.nodes} nodes, {report.parameters:,} parameters; "
-            f"against PyTorch: float32 graph differs by {report.exact_difference:.1e}, "
-            f"with {report.weights}-precision weights by {report.stored_difference:.1e} of the largest output"
+            f"difference to PyTorch, relative to the largest output: {exact} in float32, "
+            f"{stored} with {report.weights}-precision weights"
             f"{agreement}"
         )

@@ -6,11 +6,11 @@ import tyro
 
 
 def save(checkpoint: tyro.conf.Positional[Path], folder: tyro.conf.Positional[Path], /) -> None:
-    """Write what inference needs of a checkpoint as a folder for the Hugging Face hub.
+    """Write the part of a checkpoint that inference needs as a folder for the Hugging Face hub.
 
     Args:
-        checkpoint: a file that training wrote.
-        folder: new, empty, or written by this command before.
+        checkpoint: a checkpoint that train/main.py wrote.
+        folder: new or empty, or a folder of this command, which is replaced.
     """
     from dwnet.deploy.checkpoint import load_checkpoint
     from dwnet.deploy.hub import PretrainedSegmenter
@@ -22,12 +22,12 @@ def save(checkpoint: tyro.conf.Positional[Path], folder: tyro.conf.Positional[Pa
 def push(
     checkpoint: tyro.conf.Positional[Path], repository: tyro.conf.Positional[str], /, private: bool = False
 ) -> None:
-    """Push what inference needs of a checkpoint to the Hugging Face hub.
+    """Upload the part of a checkpoint that inference needs to the Hugging Face hub.
 
     Args:
-        checkpoint: a file that training wrote.
-        repository: owner/name; made if it is missing.
-        private: of a repository that this command makes.
+        checkpoint: a checkpoint that train/main.py wrote.
+        repository: owner/name; created if it is missing.
+        private: make a created repository private.
     """
     from dwnet.deploy.checkpoint import load_checkpoint
     from dwnet.deploy.hub import PretrainedSegmenter

@@ -408,7 +408,7 @@ def test_a_model_of_unusual_sides_says_so_and_takes_a_multiple() -> None:
 
     cut: dict[str, Any] = {"features": lambda m, x: m(x), "classify": lambda m, f: m.head(f)}
     with pytest.raises(
-        ValueError, match=r"Patches cannot run on .* \(sides must be multiples of 14\); `multiple` names"
+        ValueError, match=r"Patches cannot run on .* \(sides must be multiples of 14\); `multiple` sets"
     ):
         CallableAdapter(Patches(stride=14), **cut)
     adapter = CallableAdapter(Patches(stride=14), **cut, multiple=14)

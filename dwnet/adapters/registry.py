@@ -1,0 +1,45 @@
+"""Adapters by the class of model that they wrap, and `adapt`, which chooses one."""
+
+from collections.abc import Sequence
+
+from torch import nn
+
+from dwnet.adapters.adapter import Adapter
+from dwnet.adapters.huggingface import SegformerAdapter, UperNetAdapter
+from dwnet.adapters.smp import SmpAdapter
+from dwnet.adapters.torchvision_models import FCNAdapter, LRASPPAdapter
+from dwnet.core.errors import DWNetError
+from dwnet.ops.normalise import IMAGENET_MEAN, IMAGENET_STD
+
+ADAPTERS: tuple[type[Adapter], ...] = (FCNAdapter, LRASPPAdapter, SegformerAdapter, SmpAdapter, UperNetAdapter)
+"""One adapter per family of models; its `wraps` names their classes."""
+
+
+def adapt(
+    model: nn.Module,
+    *,
+    mean: Sequence[float] = IMAGENET_MEAN,
+    std: Sequence[float] = IMAGENET_STD,
+    multiple: int | None = None,
+    dropout: bool = False,
+) -> Adapter:
+    """Returns the adapter for a model of a supported package. `CallableAdapter` takes any other model.
+
+    Args:
+        model: of a class that an adapter in `ADAPTERS` wraps, or of a subclass.
+        mean: as in `Adapter`.
+        std: as in `Adapter`.
+        multiple: as in `Adapter`.
+        dropout: as in `Adapter`.
+
+    Raises:
+        DWNetError: for an unsupported model, and as `Adapter`.
+    """
+    # Compared by name, so that no package needs to be installed for a model of another.
+    ancestors = {f"{cls.__module__.partition('.')[0]}.{cls.__name__}" for cls in type(model).__mro__}
+    for adapter in ADAPTERS:
+        if ancestors.intersection(adapter.wraps):
+            return adapter(model, mean=mean, std=std, multiple=multiple, dropout=dropout)
+    supported = ", ".join(name for adapter in ADAPTERS for name in adapter.wraps)
+    found = f"{type(model).__module__}.{type(model).__name__}"
+    raise DWNetError(f"no adapter for {found}; supported are {supported}, and any other as a CallableAdapter")
