@@ -1,6 +1,6 @@
 """The ONNX Runtime side: metadata and interface are checked, padding leaves pixels where they are, and the static
 warp's state starts empty, carries one frame, and is forgotten on reset. Expectations come from the tiny networks'
-known answers (`app_fixtures`), computed here in NumPy.
+known answers (`tests.exported`), computed here in NumPy.
 """
 
 from pathlib import Path
