@@ -1,7 +1,7 @@
-"""Neighbours made from a still: a random camera motion, rendered, with its exact flow.
+"""Synthetic neighbours of a still: a random camera motion, rendered, with its exact flow.
 
 The labelled frames of most data sets are seconds apart, so a training pair a few raw frames apart (section 3.1) needs
-the raw video. Where there is none, `CameraMotion` makes the neighbour: it draws a smooth map g from the pixels of the
+the raw video. Without video, `CameraMotion` makes the neighbour: it draws a smooth map g from the pixels of the
 neighbour to positions of the still, renders neighbour(y) = still(g(y)), and inverts g numerically, which gives the flow
 of this library's convention: neighbour(x + flow(x)) = still(g(x + flow(x))) = still(x).
 """
@@ -30,9 +30,9 @@ _NORMAL_QUANTILES = np.array([NormalDist().inv_cdf((step + 0.5) / 256) for step 
 
 @dataclass(frozen=True)
 class Appearance:
-    """How the neighbour's exposure and camera noise may differ from the still's; ranges are drawn from uniformly.
+    """Ranges of the differences in exposure and noise between neighbour and still, drawn uniformly.
 
-    The defaults stay within what two frames of one drive a sixth of a second apart show.
+    The defaults are within the differences of two frames of one drive a sixth of a second apart.
     """
 
     gain: float = 0.12
@@ -44,7 +44,7 @@ class Appearance:
     noise: float = 3.0
     """Largest standard deviation of the sensor noise, in grey levels 0..255."""
     sharpness: float = 0.5
-    """Share of a 3 x 3 blur added (blurs) or taken away (sharpens), at most."""
+    """Largest share of a 3 x 3 blur that is added (blurs) or subtracted (sharpens)."""
     jpeg_quality: tuple[int, int] = (70, 96)
     """Lowest and highest quality, 1..100, of the recompression."""
 
@@ -58,7 +58,7 @@ class Appearance:
             raise DWNetError(f"jpeg_quality: found {self.jpeg_quality}; allowed are 1 <= lowest <= highest <= 100")
 
     def change(self, rng: np.random.Generator, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """Return `image` (H,W,3) uint8 RGB as another exposure of the same camera would show it."""
+        """Returns `image`, (H, W, 3) uint8 RGB, with another exposure, sharpness, noise and compression."""
         gains = np.exp(rng.uniform(-1, 1) * self.gain + rng.uniform(-1, 1, 3) * self.white_balance)
         exponent = np.exp(rng.uniform(-1, 1) * self.gamma)
         levels = (np.arange(256)[:, None] / 255) ** exponent * gains * 255
@@ -68,7 +68,7 @@ class Appearance:
         deviation = rng.uniform(0, self.noise)
         image = cv2.add(image, _sensor_noise(rng, image.shape, deviation), dtype=cv2.CV_8U)
         quality = int(rng.integers(*self.jpeg_quality, endpoint=True))
-        # The channels' order matters to JPEG, whose colour planes are coarser than its luma.
+        # JPEG needs the right channel order: its colour planes are coarser than luma.
         written, data = cv2.imencode(
             ".jpg", cv2.cvtColor(image, cv2.COLOR_RGB2BGR), (cv2.IMWRITE_JPEG_QUALITY, quality)
         )
@@ -79,7 +79,7 @@ class Appearance:
 
 @dataclass(frozen=True)
 class SynthesizedNeighbour:
-    """A neighbour made from a still, and where each pixel of the still went."""
+    """A synthetic neighbour of a still, and the flow from the still to it."""
 
     image: NDArray[np.uint8]
     """(H,W,3) uint8 RGB."""
@@ -95,10 +95,10 @@ class SynthesizedNeighbour:
 class CameraMotion:
     """Random motion of a dashcam of 30 frames per second over 1..`max_offset` raw frames, forwards or backwards.
 
-    The motion is that of a drive: the image expands from a vanishing point near its middle, faster towards the bottom
-    and the sides, where things are near; it turns, shakes and rolls a little; a smooth random field and a few regions
-    that move on their own stand for uneven depth and for other traffic. Magnitudes are in pixels of an image
-    `REFERENCE_WIDTH` wide and scale with the image.
+    The motion imitates a drive. The image expands from a vanishing point near its middle, faster towards the bottom and
+    the sides, where objects are near. It turns, shakes and rolls a little. A smooth random field and a few regions with
+    their own motion represent uneven depth and other traffic. Magnitudes are in pixels of an image `REFERENCE_WIDTH`
+    wide and scale with the image.
     """
 
     max_offset: int = 5
@@ -114,11 +114,11 @@ class CameraMotion:
     unevenness: float = 0.3
     """Weight of the smooth random field."""
     max_regions: int = 4
-    """Most regions that move on their own."""
+    """Largest number of regions with their own motion."""
     region_motion: float = 0.8
     """Largest extra motion of a region, as a share of the mean flow."""
     tolerance_px: float = 0.05
-    """Largest error of the flow where it is called visible."""
+    """Largest error of the flow at visible pixels."""
     appearance: Appearance | None = field(default_factory=Appearance)
     """Change of exposure and noise; None renders the neighbour from the still's own colours."""
 
@@ -134,7 +134,7 @@ class CameraMotion:
             raise DWNetError(f"tolerance_px: found {self.tolerance_px}; allowed are values above 0")
 
     def sample(self, rng: np.random.Generator, image: NDArray[np.uint8]) -> SynthesizedNeighbour:
-        """Draw a motion and render the neighbour of `image`, (H,W,3) uint8 RGB of at least 16 x 16 pixels."""
+        """Returns a random neighbour of `image`, (H, W, 3) uint8 RGB of at least 16 x 16 pixels."""
         if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or min(image.shape[:2]) < 16:
             raise DWNetError(
                 f"still: found shape {image.shape}, {image.dtype}; allowed is (H,W,3) uint8, at least 16 x 16 pixels"
@@ -156,14 +156,14 @@ class CameraMotion:
         return SynthesizedNeighbour(rendered, np.stack(cv2.split(flow_px)), visible, offset)
 
     def _draw_displacement(self, rng: np.random.Generator, height: int, width: int, offset: int) -> NDArray[np.float32]:
-        """Draw g(y) - y on the coarse grid, (h,w,2) float32, in pixels of the image."""
+        """Returns a random g(y) - y on the coarse grid, (h, w, 2) float32, in pixels of the image."""
         rows, columns = -(-height // _COARSE), -(-width // _COARSE)
         # Coordinates in half image widths, from the middle of the image.
         x = (np.arange(columns, dtype=np.float32) + 0.5) * (2 / columns) - 1
         y = ((np.arange(rows, dtype=np.float32) + 0.5) * (2 / rows) - 1) * np.float32(height / width)
         from_x = np.broadcast_to(x - np.float32(rng.normal(0, 0.12)), (rows, columns))
         from_y = np.broadcast_to((y - np.float32(rng.normal(-0.05, 0.08)))[:, None], (rows, columns))
-        # Nearness 1/Z: the road below the horizon, buildings and trees at the sides, and something far everywhere.
+        # Nearness 1/Z: the road below the horizon, buildings and trees at the sides, plus a far background everywhere.
         near = (
             np.float32(rng.uniform(0.1, 0.4))
             + np.maximum(from_y, 0) * np.float32(rng.uniform(0.4, 1.2))
@@ -184,7 +184,7 @@ class CameraMotion:
         motion *= np.float32(mean_px / max(1e-6, float(np.hypot(motion[..., 0], motion[..., 1]).mean())))
         self._add_regions(rng, motion, mean_px)
         motion *= np.float32(min(1.0, _MAX_SLOPE / max(1e-6, _steepest(motion))))
-        # What moves by +motion from the still to the neighbour is found in the still at -motion.
+        # A point that moves by +motion from the still to the neighbour comes from -motion in the still.
         return motion * np.float32(-np.sign(offset))
 
     def _add_regions(self, rng: np.random.Generator, motion: NDArray[np.float32], mean_px: float) -> None:
@@ -193,7 +193,7 @@ class CameraMotion:
             centre = rng.uniform((0.1, 0.3), (0.9, 0.9)) * (columns, rows)
             half = rng.uniform((0.03, 0.05), (0.14, 0.22)) * (columns, rows)
             extra = rng.uniform(-1, 1, 2) * self.region_motion * mean_px
-            # Wide enough an edge that g stays one-to-one: its slope is at most a fifth.
+            # The edge is so wide that its slope is at most a fifth, and g stays one-to-one.
             edge = max(2.0, 5 * float(np.abs(extra).max()) / _COARSE)
             inside_x = half[0] + edge / 2 - np.abs(np.arange(columns) + 0.5 - centre[0])
             inside_y = half[1] + edge / 2 - np.abs(np.arange(rows) + 0.5 - centre[1])
@@ -202,7 +202,7 @@ class CameraMotion:
 
 
 def _steepest(motion: NDArray[np.float32]) -> float:
-    """Return a bound of the largest change of `motion`, on the coarse grid, in pixels per pixel (Frobenius norm)."""
+    """Returns a bound of the largest change of `motion`, on the coarse grid, in pixels per pixel (Frobenius norm)."""
     along_x = np.square(motion[:-1, 1:] - motion[:-1, :-1])
     along_y = np.square(motion[1:, :-1] - motion[:-1, :-1])
     squares = along_x + along_y
@@ -210,13 +210,13 @@ def _steepest(motion: NDArray[np.float32]) -> float:
 
 
 def _smooth_field(rng: np.random.Generator, rows: int, columns: int, knots: int) -> NDArray[np.float32]:
-    """Return a (rows, columns) smooth random field of about unit variance, `knots` x `knots` free values."""
+    """Returns a (rows, columns) smooth random field of about unit variance with `knots` x `knots` free values."""
     values = rng.standard_normal((knots, knots), dtype=np.float32)
     return cv2.resize(values, (columns, rows), interpolation=cv2.INTER_CUBIC)
 
 
 def _pixel_grid(height: int, width: int) -> NDArray[np.float32]:
-    """Return the (x, y) of every pixel, (H,W,2) float32."""
+    """Returns the (x, y) of every pixel, (H, W, 2) float32."""
     grid = np.empty((height, width, 2), np.float32)
     grid[..., 0] = np.arange(width, dtype=np.float32)
     grid[..., 1] = np.arange(height, dtype=np.float32)[:, None]
@@ -224,7 +224,7 @@ def _pixel_grid(height: int, width: int) -> NDArray[np.float32]:
 
 
 def _sensor_noise(rng: np.random.Generator, shape: tuple[int, ...], deviation: float) -> NDArray[np.float32]:
-    """Return normal noise of the shape, float32, in 256 steps: a table look-up is ten times faster than drawing it."""
+    """Returns normal noise of the shape, float32, in 256 steps: a table look-up is ten times faster than drawing."""
     uniform = rng.integers(0, 256, shape, dtype=np.uint8)
     return cv2.LUT(uniform, (_NORMAL_QUANTILES * deviation).astype(np.float32))
 
@@ -232,12 +232,12 @@ def _sensor_noise(rng: np.random.Generator, shape: tuple[int, ...], deviation: f
 def _invert(
     coarse: NDArray[np.float32], fine: NDArray[np.float32], grid: NDArray[np.float32]
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Solve x = y + d(y) for every pixel x of the still by the fixed-point iteration y <- x - d(y).
+    """Solves x = y + d(y) for every pixel x of the still by the fixed-point iteration y <- x - d(y).
 
     Args:
-        coarse: the displacement d on the coarse grid, (h,w,2), in pixels of the image; for a cheap start.
-        fine: the same, interpolated to the image's grid, (H,W,2): the one solved for.
-        grid: positions of the pixels, (H,W,2).
+        coarse: the displacement d on the coarse grid, (h, w, 2), in pixels of the image; gives a cheap start.
+        fine: the same, interpolated to the grid of the image, (H, W, 2); the equation is solved for it.
+        grid: positions of the pixels, (H, W, 2).
 
     Returns:
         The flow y - x (H,W,2) and the length of its last change (H,W), in pixels. Where d changes by less than half a

@@ -1,4 +1,4 @@
-"""The original CamVid labels: 32 colours, and the usual grouping of them into eleven classes."""
+"""The original CamVid labels: 32 colours, and their usual grouping into eleven classes."""
 
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,7 @@ GROUPS: dict[str, tuple[str, ...]] = {
     "Pedestrian": ("Pedestrian", "Animal", "CartLuggagePram", "Child"),
     "Bicyclist": ("Bicyclist", "MotorcycleScooter"),
 }
-"""The eleven classes of `CAMVID_11` and the original classes each is made of; `VOID` belongs to none."""
+"""The eleven classes of `CAMVID_11` with the original classes of each. `VOID` belongs to none."""
 
 PUBLISHED_COLOURS: dict[str, tuple[int, int, int]] = {
     "Animal": (64, 128, 64),
@@ -74,7 +74,7 @@ class ColourLabels:
 
     def __init__(self, colours: dict[str, tuple[int, int, int]]) -> None:
         self.colours = colours
-        # One entry per RGB colour (16 MB): the fastest look-up there is, and it has no collisions.
+        # One entry per RGB colour (16 MB): fast, and without collisions.
         self._ids = np.full(1 << 24, _UNKNOWN, np.uint8)
         for group, members in GROUPS.items():
             for member in members:
@@ -83,12 +83,12 @@ class ColourLabels:
 
     @classmethod
     def published(cls) -> "ColourLabels":
-        """Return the reader of the release's own colours."""
+        """Returns the reader of the release's own colours."""
         return cls(PUBLISHED_COLOURS)
 
     @classmethod
     def read(cls, path: Path) -> "ColourLabels":
-        """Return the reader of the colours in a ``label_colors.txt``: one ``R G B name`` per line.
+        """Returns the reader of the colours in a ``label_colors.txt``: one ``R G B name`` per line.
 
         Raises:
             DataError: a line of another form, a class twice, a class that is none of the 32, or one that is missing.
@@ -123,7 +123,7 @@ class ColourLabels:
         return cls(colours)
 
     def __call__(self, path: Path) -> NDArray[np.uint8]:
-        """Return the label image at `path` as (H,W) uint8; `DataError` for a colour that belongs to no class."""
+        """Returns the label image at `path` as (H, W) uint8; raises DataError for a colour that belongs to no class."""
         image = read_raw(path)
         if image.ndim != 3 or image.shape[2] not in (3, 4) or image.dtype != np.uint8:
             channels = 1 if image.ndim == 2 else image.shape[2]

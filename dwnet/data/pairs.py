@@ -1,9 +1,9 @@
-"""What every data set here gives: frames with labels, alone or paired with a neighbour, as torch batches them.
+"""Samples of all data sets: labelled frames, alone or paired with a neighbour, as tensors that torch batches.
 
-A data set is a `torch.utils.data.Dataset` of `FrameSample` or `PairSample`; `make_sample` turns what was read or
-rendered into one. Randomness: `item_generators` gives each item of each epoch two generators of its own, so a sample
-depends on (seed, epoch, index) alone, whatever the number of workers or processes and wherever a run was resumed; and
-because the augmentation has a generator to itself, the frames are the same whether or not they have neighbours.
+A data set is a `torch.utils.data.Dataset` of `FrameSample` or `PairSample`; `make_sample` makes one from arrays.
+Randomness: `item_generators` returns two generators for each item of each epoch. Therefore a sample depends on (seed,
+epoch, index) only, for any number of workers or processes and after any resume. The augmentation has a generator of its
+own, so frames are the same with and without neighbours.
 """
 
 from abc import ABC, abstractmethod
@@ -33,11 +33,11 @@ from dwnet.data.transforms import (
 
 
 class DataError(DWNetError):
-    """A data set on disk is not what it must be; the message names the file, what was found and what is allowed.
+    """A wrong data set on disk. The message names the file, what was found and what is allowed.
 
     Args:
-        message: about the first problem, and how many there are.
-        problems: all of them, a line each; default: the message alone.
+        message: the first problem and the number of problems.
+        problems: all problems, a line each; default: the message alone.
     """
 
     def __init__(self, message: str, problems: Sequence[str] = ()) -> None:
@@ -45,7 +45,7 @@ class DataError(DWNetError):
         self.problems = tuple(problems) or (message,)
 
     def __reduce__(self) -> tuple[type["DataError"], tuple[str, tuple[str, ...]]]:
-        """A loader's worker sends it to its parent."""
+        """Returns what pickle needs: workers of a loader send the error to their parent process."""
         return type(self), (str(self), self.problems)
 
 
@@ -54,7 +54,7 @@ _collected: ContextVar[list[str] | None] = ContextVar("collected", default=None)
 
 @contextmanager
 def collecting_problems() -> Iterator[list[str]]:
-    """Within it `refuse` raises nothing, and the list yielded has all problems: other files can be looked at too."""
+    """Yields a list that collects the problems passed to `refuse`, which then raises nothing, so checks continue."""
     problems: list[str] = []
     token = _collected.set(problems)
     try:
@@ -64,12 +64,12 @@ def collecting_problems() -> Iterator[list[str]]:
 
 
 def collecting() -> bool:
-    """Whether problems are collected, and so whether it is worth looking for those that training can do without."""
+    """Returns whether problems are collected: then also those that training tolerates are looked for."""
     return _collected.get() is not None
 
 
 def refuse(error: DataError) -> None:
-    """Raise `error` about files that a data set can also be made without, unless problems are only collected."""
+    """Raises `error` about files that a data set can do without; while problems are collected, only records it."""
     problems = _collected.get()
     if problems is None:
         raise error
@@ -84,9 +84,9 @@ class FrameSample(TypedDict):
     labels: torch.Tensor
     """(H,W) int64 class ids, `IGNORE_LABEL` where there is none."""
     name: str
-    """What the frame is called in the data set."""
+    """Name of the frame in the data set."""
     index: int
-    """Its place in the data set."""
+    """Index of the sample in the data set."""
 
 
 class PairSample(FrameSample):
@@ -104,22 +104,22 @@ class PairSample(FrameSample):
     visible: NotRequired[torch.Tensor]
     """(H,W) bool: where `flow` is exact and ends inside `neighbour`."""
     coarse_flow: NotRequired[torch.Tensor]
-    """(2,H,W) float32 pixels from `frame` to `neighbour`, as a flow estimator found it (`with_flow`)."""
+    """(2, H, W) float32 pixels from `frame` to `neighbour`, from a flow estimator (`with_flow`)."""
     paired: NotRequired[bool]
-    """False where `neighbour` only fills its place in the batch (`mixed_in`); without it, all are pairs."""
+    """False if `neighbour` is only a placeholder in the batch (`mixed_in`). Without this key all samples are pairs."""
 
 
 def item_generators(seed: int, epoch: int, index: int) -> tuple[np.random.Generator, np.random.Generator]:
-    """Return the generators of one item in one epoch: (of its augmentation, of its neighbour), independent."""
+    """Returns two independent generators of one item in one epoch: (for its augmentation, for its neighbour)."""
     augmentation, neighbour = np.random.default_rng([seed, epoch, index]).spawn(2)
     return augmentation, neighbour
 
 
 class EpochData(Dataset[FrameSample | PairSample], ABC):
-    """A data set whose samples depend on (seed, epoch, index) alone.
+    """A data set whose samples depend on (seed, epoch, index) only.
 
-    The epoch lies in shared memory, so that `set_epoch` also reaches the copies that a DataLoader's persistent workers
-    hold; call it before the epoch's iteration starts.
+    The epoch is in shared memory, so that `set_epoch` also reaches the copies in a DataLoader's persistent workers.
+    Call it before the iteration of the epoch starts.
 
     Args:
         seed: of all random numbers, 0 or above.
@@ -131,16 +131,16 @@ class EpochData(Dataset[FrameSample | PairSample], ABC):
 
     @abstractmethod
     def __len__(self) -> int:
-        """Return the number of samples."""
+        """Returns the number of samples."""
 
     def set_epoch(self, epoch: int) -> None:
-        """Choose the random numbers of an epoch, 0 or above, here and in the workers that share this data set."""
+        """Selects the random numbers of an epoch, from 0, here and in the workers that share this data set."""
         if epoch < 0:
             raise DWNetError(f"epoch: found {epoch}; allowed are whole numbers of at least 0")
         self._epoch.fill_(epoch)
 
     def _item(self, index: int) -> tuple[int, np.random.Generator, np.random.Generator]:
-        """Return the index from 0 on with the `item_generators` of this epoch; raises IndexError beyond the last."""
+        """Returns the index from 0 and the `item_generators` of this epoch; raises IndexError beyond the last index."""
         if not -len(self) <= index < len(self):
             raise IndexError(f"index: found {index}; allowed are 0..{len(self) - 1}")
         index %= len(self)
@@ -160,22 +160,22 @@ def make_sample(
     augment: Augmentation | None = None,
     rng: np.random.Generator | None = None,
 ) -> FrameSample | PairSample:
-    """Augment what belongs to one item and return it as tensors.
+    """Returns one augmented sample as tensors.
 
     Args:
-        name: what the frame is called.
-        index: its place in the data set.
+        name: name of the frame.
+        index: index of the sample in the data set.
         frame: (H,W,3) uint8 RGB.
         labels: (H,W) uint8 class ids, `IGNORE_LABEL` where there is none.
         neighbour: (H,W,3) uint8 RGB, or None for a single frame.
         offset: raw frames to the neighbour, signed; not 0 where there is a neighbour.
         flow_px: (2,H,W) float32 from frame to neighbour in pixels, where known.
         visible: (H,W) bool, with `flow_px`.
-        augment: what may be done to the sample; None leaves its size and colours.
-        rng: the augmentation's generator; needed with `augment`.
+        augment: the augmentation; None keeps size and colours.
+        rng: generator of the augmentation; needed with `augment`.
 
     Raises:
-        ValueError: a neighbour without an offset, a flow without visibility or neighbour, or `augment` without `rng`.
+        DWNetError: a neighbour without an offset, a flow without visibility or neighbour, or `augment` without `rng`.
     """
     if (neighbour is None) != (offset == 0):
         found = "no" if neighbour is None else "a"

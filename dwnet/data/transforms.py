@@ -15,7 +15,7 @@ from dwnet.core.classes import IGNORE_LABEL
 from dwnet.core.errors import DWNetError
 
 MEAN_COLOUR = (0.485, 0.456, 0.406)
-"""ImageNet's mean RGB colour, 0..1: what lies around a frame smaller than the crop (zero, once normalised)."""
+"""ImageNet's mean RGB colour, 0..1. Fills the crop around a smaller frame; it is zero after normalisation."""
 
 LUMA = np.array([0.299, 0.587, 0.114], np.float32)
 
@@ -36,7 +36,7 @@ class GeometricParams:
     flip: bool
 
     def window(self) -> tuple[slice, slice, slice, slice]:
-        """Return (rows, columns) of the resized map inside the crop, and (rows, columns) of the crop they fill."""
+        """Returns (rows, columns) of the resized map inside the crop, and (rows, columns) of the crop they fill."""
         rows, crop_rows = _overlap(self.scaled_size[0], self.top, self.crop_size[0])
         columns, crop_columns = _overlap(self.scaled_size[1], self.left, self.crop_size[1])
         return rows, columns, crop_rows, crop_columns
@@ -53,9 +53,10 @@ class ColourParams:
 
 @dataclass(frozen=True)
 class Augmentation:
-    """What training may do to a sample; the defaults are the paper's scales with this data set's crop (section 4.1).
+    """Ranges of the random augmentation. Defaults: the paper's scales with CamVid's crop (section 4.1).
 
-    Raises ValueError for a range or size that could not be drawn from.
+    Raises:
+        DWNetError: for a range or size that is not allowed.
     """
 
     scale: tuple[float, float] = (0.5, 2.0)
@@ -65,11 +66,11 @@ class Augmentation:
     flip: float = 0.5
     """Probability of mirroring left and right, 0..1."""
     brightness: float = 0.0
-    """Factor on the image, drawn from 1 - brightness .. 1 + brightness; 0 (off) to below 1, as the next two."""
+    """Largest change of the factor on the image, drawn from 1 - brightness .. 1 + brightness; 0 (off) to below 1."""
     contrast: float = 0.0
-    """Factor on the distance from the frame's mean grey."""
+    """The same for the factor on the distance from the mean grey of the frame."""
     saturation: float = 0.0
-    """Factor on the distance from the pixel's own grey."""
+    """The same for the factor on the distance from the grey of the pixel."""
 
     def __post_init__(self) -> None:
         if not 0 < self.scale[0] <= self.scale[1] < float("inf"):
@@ -83,7 +84,7 @@ class Augmentation:
                 raise DWNetError(f"{name}: found {getattr(self, name)}; allowed are 0 (off) to below 1")
 
     def draw(self, rng: np.random.Generator, height: int, width: int) -> GeometricParams:
-        """Draw the geometry for a source of `height` x `width` pixels; always four numbers from `rng`."""
+        """Returns a random geometry for a source of `height` x `width` pixels; always draws four numbers."""
         factor = rng.uniform(*self.scale)
         scaled = (max(1, round(height * factor)), max(1, round(width * factor)))
         top = _draw_offset(rng, scaled[0], self.crop[0])
@@ -91,18 +92,18 @@ class Augmentation:
         return GeometricParams((height, width), scaled, top, left, self.crop, bool(rng.random() < self.flip))
 
     def draw_colour(self, rng: np.random.Generator) -> ColourParams:
-        """Draw the colour change; always three numbers from `rng`, also where it is off."""
+        """Returns a random colour change; always draws three numbers, also if it is off."""
         factors = 1 + np.array([self.brightness, self.contrast, self.saturation]) * rng.uniform(-1, 1, 3)
         return ColourParams(*(float(factor) for factor in factors))
 
 
 def image_to_chw(image: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """Return (H,W,3) uint8 RGB as (3,H,W) float32 0..1."""
+    """Returns (H, W, 3) uint8 RGB as (3, H, W) float32 0..1."""
     return image.transpose(2, 0, 1).astype(np.float32, order="C") / np.float32(255)
 
 
 def transform_image(image: NDArray[np.uint8], params: GeometricParams) -> NDArray[np.float32]:
-    """Apply a geometry to an image, bilinearly; around it lies `MEAN_COLOUR`.
+    """Returns an image after a geometry, interpolated bilinearly, with `MEAN_COLOUR` around it.
 
     Args:
         image: (H,W,3) uint8 RGB of `params.source_size`.
@@ -120,7 +121,7 @@ def transform_image(image: NDArray[np.uint8], params: GeometricParams) -> NDArra
 
 
 def transform_labels(labels: NDArray[np.uint8], params: GeometricParams) -> NDArray[np.uint8]:
-    """Apply a geometry to a label map, nearest neighbour; around it lies `IGNORE_LABEL`.
+    """Returns a label map after a geometry, by nearest neighbour, with `IGNORE_LABEL` around it.
 
     Args:
         labels: (H,W) uint8 of `params.source_size`.
@@ -141,9 +142,9 @@ def transform_labels(labels: NDArray[np.uint8], params: GeometricParams) -> NDAr
 def transform_flow(
     flow_px: NDArray[np.float32], visible: NDArray[np.bool_], params: GeometricParams
 ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-    """Apply a geometry to a flow and its visibility: the vectors scale with the map, and dx changes sign in a mirror.
+    """Returns a flow and its visibility after a geometry: vectors scale with the map, and a mirror negates dx.
 
-    A pixel stays visible where everything its flow is interpolated from was visible and the flow still ends on the part
+    A pixel stays visible if all pixels that its flow is interpolated from were visible, and the flow ends on the part
     of the neighbour inside the crop.
 
     Args:
@@ -164,7 +165,7 @@ def transform_flow(
         resized = _resize(flow_px[channel], params)[rows, columns]
         flow[channel, crop_rows, crop_columns] = resized * np.float32(factor)
     seen = np.zeros(params.crop_size, bool)
-    # 255 comes out of the interpolation only where every pixel that takes part is 255.
+    # The interpolation gives 255 only if all pixels involved are 255.
     seen[crop_rows, crop_columns] = _resize(visible.astype(np.uint8) * np.uint8(255), params)[rows, columns] == 255
     end_x = flow[0] + np.arange(params.crop_size[1], dtype=np.float32)
     end_y = flow[1] + np.arange(params.crop_size[0], dtype=np.float32)[:, None]
@@ -176,13 +177,13 @@ def transform_flow(
 
 
 def transform_colour(image: NDArray[np.float32], params: ColourParams, *, mean_grey: float) -> NDArray[np.float32]:
-    """Change brightness, contrast and saturation of an image; the result is clipped to 0..1.
+    """Returns an image with changed brightness, contrast and saturation, clipped to 0..1.
 
     Args:
         image: (3,H,W) float32 RGB 0..1.
         params: the factors; all 1 returns `image` itself.
-        mean_grey: the grey that contrast is measured from (`grey_mean` of the *frame*, for its neighbour too:
-            a neighbour measured from its own grey would change differently from its frame).
+        mean_grey: the grey that contrast is measured from: `grey_mean` of the *frame*, for its neighbour too, so that
+            both change equally.
     """
     if params == ColourParams():
         return image
@@ -195,7 +196,7 @@ def transform_colour(image: NDArray[np.float32], params: ColourParams, *, mean_g
 
 
 def grey_mean(image: NDArray[np.float32]) -> float:
-    """Return the mean luma, 0..1, of a (3,H,W) float32 RGB image."""
+    """Returns the mean luma, 0..1, of a (3, H, W) float32 RGB image."""
     return float(LUMA @ image.reshape(3, -1).mean(axis=1, dtype=np.float64))
 
 
@@ -205,7 +206,7 @@ def _overlap(scaled: int, offset: int, crop: int) -> tuple[slice, slice]:
 
 
 def _draw_offset(rng: np.random.Generator, scaled: int, crop: int) -> int:
-    # Larger than the crop: anywhere inside. Smaller: anywhere that keeps the whole map in the crop.
+    # A map larger than the crop: the crop lies anywhere inside. A smaller map lies anywhere inside the crop.
     spare = scaled - crop
     return int(rng.integers(min(0, spare), max(0, spare), endpoint=True))
 
@@ -228,7 +229,7 @@ def _resize(array: NDArray, params: GeometricParams) -> NDArray:
 
 
 def _nearest(positions: slice, source: int, scaled: int) -> NDArray[np.int64]:
-    # The source cell that the centre of each resized pixel falls into, in whole numbers: no rounding error.
+    # Source cell of the centre of each resized pixel, in whole numbers: no rounding error.
     return (2 * np.arange(positions.start, positions.stop) + 1) * source // (2 * scaled)
 
 

@@ -1,4 +1,4 @@
-"""A street of our own: rendered driving scenes with exact labels, instances, depth, flow and occlusion."""
+"""The rendered street: driving scenes with exact labels, instances, depth, flow and occlusion."""
 
 from dwnet.street.clip import write_clip
 from dwnet.street.looks import LOOKS, StreetLook

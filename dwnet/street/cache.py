@@ -1,4 +1,4 @@
-"""What was rendered, kept on disk up to a size: drawing it takes long, reading it does not."""
+"""A disk cache of limited size for rendered frames: rendering is slow, reading is fast."""
 
 from __future__ import annotations
 
@@ -16,24 +16,24 @@ from dwnet.core.files import atomic_write
 
 Arrays = dict[str, NDArray]
 RENDERING = 1
-"""Counts the changes to what a seed looks like: what an older renderer drew is not read."""
+"""Version of the renderer's output. Files of another version are not read."""
 _COUNT_EVERY = 16
-"""Files that a process writes between two counts of the folder, which takes longer the fuller it is."""
+"""Number of files that a process writes between two counts of the folder. Counting a full folder takes long."""
 
 
 class ArrayCache:
-    """Named arrays by key, each key one file. Once full it stays as it is: nothing is thrown out, and nothing added.
+    """Named arrays by key, one file for each key. A full cache does not change: files are neither removed nor added.
 
-    Several processes may use one folder. Each writes whole files and counts all of them now and then, so together they
-    exceed the limit by a few files for each process at most. A file that is damaged is made again; where none can be
-    written, a warning says so once, and all is made each time.
+    Several processes may use one folder. Each writes whole files and counts all files at intervals, so together they
+    exceed the limit by a few files per process at most. A damaged file is made again. If no file can be written, one
+    warning is given, and all arrays are made each time.
 
     Args:
-        folder: made when it is first written to.
-        limit_bytes: all files together, above 0.
+        folder: made at the first write.
+        limit_bytes: largest size of all files together, above 0.
 
     Raises:
-        ValueError: for a limit that is not.
+        DWNetError: for a limit of 0 or below.
     """
 
     def __init__(self, folder: str | Path, *, limit_bytes: int) -> None:
@@ -41,23 +41,23 @@ class ArrayCache:
             raise DWNetError(f"limit_bytes: found {limit_bytes}; allowed are whole numbers above 0")
         self.folder, self.limit_bytes = Path(folder) / f"rendering_{RENDERING}", limit_bytes
         self.hits = 0
-        """How often this process was given what it had not to make."""
+        """Number of arrays that this process read from the cache."""
         self.misses = 0
-        """How often it was not."""
+        """Number of arrays that this process had to make."""
         self._full = False
         self._counted_bytes = self._stored_files = 0
 
     def size_bytes(self) -> int:
-        """What the files take."""
+        """Returns the size of all files together."""
         total = 0
         with suppress(OSError), os.scandir(self.folder) as entries:
             for entry in entries:
-                with suppress(FileNotFoundError):  # another process has given it its name meanwhile
+                with suppress(FileNotFoundError):  # another process has renamed it
                     total += entry.stat().st_size
         return total
 
     def fetch(self, key: str, make: Callable[[], Arrays]) -> Arrays:
-        """The arrays of `key`, read, or else made and stored if there is room."""
+        """Returns the arrays of `key`: read, or made and, if there is room, stored."""
         path = self.folder / f"{key}.npz"
         arrays = _read(path)
         if arrays is not None:
@@ -73,7 +73,7 @@ class ArrayCache:
         if self._stored_files % _COUNT_EVERY == 0:
             self._counted_bytes = self.size_bytes()
         size = sum(array.nbytes for array in arrays.values())
-        # Nothing is taken out, so what is full once is full for good.
+        # Files are never removed, so a full cache stays full.
         self._full = self._counted_bytes + size > self.limit_bytes
         if self._full:
             return
@@ -88,7 +88,7 @@ class ArrayCache:
 
 
 def _read(path: Path) -> Arrays | None:
-    """The arrays of a file; None where there is none, or a damaged one, which is removed."""
+    """Returns the arrays of a file; None if it is missing or damaged. A damaged file is removed."""
     if not path.is_file():
         return None
     try:

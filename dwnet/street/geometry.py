@@ -1,7 +1,7 @@
 """Planes, polygons and the camera of the rendered street.
 
-Everything in the street is a flat, textured polygon, so that everything about it is exact: a plane seen by a pinhole
-camera is a homography. A texture point (u, v) lies at `origin + u * u_axis + v * v_axis` in the world; the camera maps
+Everything in the street is a flat, textured polygon. Therefore labels, depth and flow are exact: a pinhole camera maps
+a plane by a homography. A texture point (u, v) lies at `origin + u * u_axis + v * v_axis` in the world; the camera maps
 it to `A (u, v, 1) = z (x, y, 1)`, A a 3x3 matrix, z the depth. The inverse of A gives texture point and inverse depth
 of every pixel; A' A^-1 carries a pixel to another time. World axes: X right (east), Y up, Z forward (north), metres.
 """
@@ -17,10 +17,10 @@ from numpy.typing import NDArray
 Array = NDArray[np.float64]
 
 MAX_CORNERS = 10
-"""Corners per polygon; one with fewer repeats its last."""
+"""Corners per polygon. A polygon with fewer corners repeats its last one."""
 
 NEAR_M = 0.15
-"""Nothing nearer to the camera is drawn [m]."""
+"""Distance of the near plane: nothing nearer to the camera is drawn [m]."""
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ class Surfaces:
     corners: Array
     """(N, MAX_CORNERS, 3) world [m]."""
     origin: Array
-    """(N, 3) where texture point (0, 0) is."""
+    """(N, 3) world position of texture point (0, 0) [m]."""
     u_axis: Array
     """(N, 3) world step of one texture unit to the right; a unit is the whole texture, or for tiles one tile."""
     v_axis: Array
@@ -70,33 +70,33 @@ class Surfaces:
     label: NDArray[np.uint8]
     instance: NDArray[np.int32]
     layer: NDArray[np.int32]
-    """Drawn from layer 0 up; inside a layer from far to near."""
+    """(N,) painting layer. Layers are painted from 0 up, and from far to near within a layer."""
     anchor: Array
-    """(N, 3) the point of the object whose distance orders it."""
+    """(N, 3) point of the object whose distance to the camera gives the painting order."""
     order: Array
-    """(N,) order inside the object, low first."""
+    """(N,) painting order within the object, low first."""
     two_sided: NDArray[np.bool_]
     brightness: Array
     """(N,) extra factor on the light."""
     glow: Array
-    """(N,) factor on its own light: 0 is a lamp that is off."""
+    """(N,) factor on the surface's own light; 0 is a lamp that is off."""
 
     def __len__(self) -> int:
         return len(self.texture)
 
     def take(self, index: NDArray[np.intp]) -> Surfaces:
-        """Those at `index`."""
+        """Returns the elements at `index`."""
         return Surfaces(*(getattr(self, f.name)[index] for f in fields(self)))
 
 
 def concatenate(parts: Iterable[Surfaces]) -> Surfaces:
-    """All surfaces of `parts`, in order."""
+    """Returns the surfaces of all `parts`, in order."""
     listed = [part for part in parts if len(part)]
     return Surfaces(*(np.concatenate([getattr(p, f.name) for p in listed]) for f in fields(Surfaces)))
 
 
 class SurfaceList:
-    """Collects polygons one by one, then freezes them into `Surfaces`."""
+    """Collects polygons one by one and returns them as `Surfaces`."""
 
     def __init__(self) -> None:
         self._rows: list[tuple[object, ...]] = []
@@ -118,8 +118,11 @@ class SurfaceList:
         two_sided: bool = False,
         brightness: float = 1.0,
     ) -> None:
-        """Add one polygon, (k, 3) corners, k <= MAX_CORNERS. `frame` is (origin, u_axis, v_axis); without one the
-        texture's corners lie on corners 0 (top left), 1 (top right) and 3 (bottom left)."""
+        """Adds one polygon of (k, 3) corners, k <= MAX_CORNERS.
+
+        `frame` is (origin, u_axis, v_axis). Without it the texture's corners lie on corners 0 (top left), 1 (top right)
+        and 3 (bottom left).
+        """
         corners = np.asarray(corners, float)
         if frame is None:
             frame = (corners[0], corners[1] - corners[0], corners[3] - corners[0])
@@ -128,7 +131,7 @@ class SurfaceList:
         self._rows.append((padded, *frame, texture, label, instance, layer, where, order, two_sided, brightness, 1.0))
 
     def freeze(self) -> Surfaces:
-        """The surfaces as arrays."""
+        """Returns the surfaces as arrays."""
         columns = list(zip(*self._rows, strict=True))
         types = (float, float, float, float, np.int32, np.uint8, np.int32, np.int32, float, float, bool, float, float)
         return Surfaces(*(np.asarray(c, t) for c, t in zip(columns, types, strict=True)))
@@ -136,7 +139,7 @@ class SurfaceList:
 
 @dataclass
 class Billboards:
-    """Round things (posts, limbs, clumps of leaves): strips around an axis that always face the camera."""
+    """Round objects (posts, limbs, clumps of leaves): strips around an axis that always face the camera."""
 
     top: Array
     """(N, 3) upper end of the axis [m]."""
@@ -145,24 +148,24 @@ class Billboards:
     width: Array
     """(N,) width of the strip [m]."""
     outline: NDArray[np.int32]
-    """(N,) which of OUTLINES."""
+    """(N,) index into OUTLINES."""
     texture: NDArray[np.int32]
     label: NDArray[np.uint8]
     instance: NDArray[np.int32]
     anchor: Array
     brightness: Array
     bias: Array
-    """(N,) added to the order inside the object, which is otherwise far to near [m]."""
+    """(N,) offset on the painting order within the object, which is far to near [m]."""
 
     def __len__(self) -> int:
         return len(self.texture)
 
     def take(self, index: NDArray[np.intp]) -> Billboards:
-        """Those at `index`."""
+        """Returns the elements at `index`."""
         return Billboards(*(getattr(self, f.name)[index] for f in fields(self)))
 
     def facing(self, position: Array) -> Surfaces:
-        """The strips turned to a camera at `position`, (3,)."""
+        """Returns the strips turned to a camera at `position`, (3,)."""
         middle = (self.top + self.bottom) / 2
         to_camera = position - middle
         axis = self.top - self.bottom
@@ -220,7 +223,7 @@ def determinant3(matrices: Array) -> Array:
 
 
 def inverse3(matrices: Array) -> Array:
-    """(N, 3, 3) inverses by cofactors, faster than LAPACK for many small ones; a singular one gives zeros."""
+    """(N, 3, 3) inverses by cofactors; zeros for singular matrices. Faster than LAPACK for many small matrices."""
     (a, b, c), (d, e, f), (g, h, i) = matrices.transpose(1, 2, 0)
     rows = [
         [e * i - f * h, c * h - b * i, b * f - c * e],
@@ -233,7 +236,7 @@ def inverse3(matrices: Array) -> Array:
 
 
 def in_view(centre: Array, radius: Array, camera: Camera) -> NDArray[np.bool_]:
-    """(N,) whether spheres around `centre` (N, 3) may reach into the frame, left to right and before the camera."""
+    """(N,) whether spheres around `centre` (N, 3) may be in the frame: in front of the camera, horizontally inside."""
     local = (centre - camera.position) @ camera.rotation.T
     x, z = local[:, 0], local[:, 2]
     slope = (camera.size[1] / 2 + 1) / camera.focal_px
@@ -242,10 +245,11 @@ def in_view(centre: Array, radius: Array, camera: Camera) -> NDArray[np.bool_]:
 
 
 def painting_distance(surfaces: Surfaces, position: Array, boxes: Array) -> Array:
-    """(N,) the distance that orders the surfaces for painting: that of their object's anchor to the camera.
+    """(N,) distance that orders the surfaces for painting: from the anchor of their object to the camera.
 
-    Long things would come out wrong (a railing behind a bus is nearer than the bus's middle), so each of `boxes`,
-    (B, 6) rows of instance, x, z, yaw, half length, half width, is moved between what stands before and behind it.
+    The order of long objects would be wrong: a railing behind a bus can be nearer than the middle of the bus. Therefore
+    each of `boxes`, (B, 6) rows of instance, x, z, yaw, half length, half width, is moved between the objects before
+    and behind it.
     """
     distance = np.linalg.norm(surfaces.anchor - position, axis=1)
     eye = position[[0, 2]]
@@ -269,7 +273,8 @@ def painting_distance(surfaces: Surfaces, position: Array, boxes: Array) -> Arra
         half = np.array([half_length, half_width])
         camera_local = axes @ (eye - (x, z))
         local = (places[near] - (x, z)) @ axes.T
-        # Before a side that faces the camera: the box cannot hide it. Behind all such sides: it cannot hide the box.
+        # Objects before a side that faces the camera are not hidden by the box. Those behind all such sides cannot
+        # hide it.
         sign = np.sign(camera_local)
         before = ((np.abs(camera_local) > half) & (local * sign > half)).any(1)
         front, back = distance[near][before], distance[near][~before]

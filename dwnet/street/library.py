@@ -21,12 +21,12 @@ MIP_LEVELS = 6
 _PAD = 8
 _ATLAS_WIDTH = 4096
 VARIANTS = 4
-"""How many different libraries there are; a scene takes one by its seed."""
+"""Number of different libraries. The seed of a scene selects one."""
 
 
 @dataclass(frozen=True)
 class Atlas:
-    """Every texture in one picture, its mip levels below one another."""
+    """All textures in one picture, with the mip levels below one another."""
 
     pixels: NDArray[np.uint8]
     """(h, w, 4): RGB and glow."""
@@ -35,11 +35,11 @@ class Atlas:
     size: NDArray[np.float32]
     """(N, 2) width, height."""
     tiled: NDArray[np.float32]
-    """(N,) 1 where it repeats."""
+    """(N,) 1 for textures that repeat."""
     level_top: NDArray[np.float32]
     """(MIP_LEVELS,) first row of each level."""
     alpha: tuple[tuple[NDArray[np.uint8], ...] | None, ...]
-    """Per texture: its mask at each mip level, or None."""
+    """For each texture its mask at each mip level, or None."""
 
     @cached_property
     def has_holes(self) -> NDArray[np.bool_]:
@@ -48,7 +48,7 @@ class Atlas:
 
 
 def pack(textures: Sequence[tx.Texture]) -> Atlas:
-    """Lay the textures out in rows of falling height."""
+    """Returns the atlas of textures, laid out in rows of falling height."""
     heights = np.array([t.colour.shape[0] for t in textures])
     offset = np.zeros((len(textures), 2), np.float32)
     x = y = row = 0
@@ -92,7 +92,7 @@ def _mask_levels(alpha: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], ...]:
     for _ in range(MIP_LEVELS - 1):
         height, width = (max(1, side // 2) for side in levels[-1].shape)
         levels.append(cv2.resize(levels[-1], (width, height), interpolation=cv2.INTER_AREA))
-    # Thin bars and twigs would fade below one half when averaged: lift them so that they stay.
+    # Averaging would reduce thin bars and twigs to below one half: masks are raised so that they remain.
     return tuple(np.clip(level.astype(np.float32) * 1.3**n, 0, 255).astype(np.uint8) for n, level in enumerate(levels))
 
 
@@ -108,7 +108,7 @@ class Facade:
 
 @dataclass(frozen=True)
 class Library:
-    """Everything a world may be built from, by texture id."""
+    """The parts that a world is built from, by texture id."""
 
     atlas: Atlas
     names: dict[str, tuple[int, ...]]
@@ -122,7 +122,7 @@ class Library:
 
 @lru_cache(maxsize=VARIANTS)
 def library(variant: int) -> Library:
-    """The library number `variant`, 0..VARIANTS-1; made once per process (a second or two)."""
+    """Returns library number `variant`, 0..VARIANTS-1. Made once per process, in one or two seconds."""
     rng = np.random.default_rng([0x57_2E_E7, variant])
     textures: list[tx.Texture] = []
     names: dict[str, tuple[int, ...]] = {}

@@ -16,23 +16,23 @@ class StreetLook:
     ambient: tuple[float, float, float]
     """Linear light from the sky."""
     sun: tuple[float, float, float]
-    """Linear light from the sun, where it shines straight on."""
+    """Linear light from the sun at vertical incidence."""
     elevation_deg: float
     haze: tuple[float, float, float]
     haze_m: float
     glow: float
-    """How bright lamps and lit windows are."""
+    """Brightness of lamps and lit windows."""
     wet: float
-    """0 dry .. 1 mirroring."""
+    """Wetness of the road: 0 dry .. 1 mirroring."""
     shadow_softness: float
     """Standard deviation of the shadows' edges [pixels at 360 rows]."""
     contrast: float
     noise: float
     """Sensor noise, standard deviation [grey levels]."""
     exposure_ms: float
-    """How long the shutter is open: what moves smears over its way in that time."""
+    """Exposure time. Moving objects blur along their path during it."""
     headlights: float = 0.0
-    """Brightness of the camera's own car's beams."""
+    """Brightness of the headlights of the camera's car."""
     street_lamps: float = 0.0
     """Brightness of the ground below the street lamps."""
     exposure_drift: float = 0.05
@@ -40,7 +40,7 @@ class StreetLook:
     lens_blur: float = 0.55
     """Standard deviation [pixels at 360 rows]."""
     quality: tuple[int, int] = (78, 94)
-    """JPEG quality at the end and at the start of each group of frames; a stand-in for a video codec."""
+    """JPEG quality at the end and at the start of each group of frames, which imitates a video codec."""
 
 
 _ALL = (
@@ -71,7 +71,7 @@ _ALL = (
     ),
 )  # fmt: skip
 LOOKS: dict[str, StreetLook] = {look.name: look for look in _ALL}
-"""The looks by name; a scene without a given one draws it from its seed."""
+"""The looks by name. A scene without a given look draws one from its seed."""
 
 SHARES = {"day": 0.45, "overcast": 0.22, "dusk": 0.09, "wet": 0.14, "night": 0.10}
-"""How often a seed draws each look."""
+"""Probability of each look."""

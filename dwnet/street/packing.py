@@ -1,7 +1,7 @@
-"""Frames and motions as few bytes, from which the same bytes come back.
+"""Lossless compression of frames and motions.
 
-A picture is kept as the JPEG that the camera's compression made of it, labels as PNG. A flow is kept as what it is made
-of, a homography for each surface and the map of surfaces: a twentieth of its size at 320 x 240.
+A picture is stored as the JPEG file of the simulated camera, labels as PNG. A flow is stored as a homography for each
+surface and the map of surfaces: a twentieth of its size at 320 x 240.
 """
 
 from __future__ import annotations
@@ -18,19 +18,19 @@ from dwnet.street.scene import StreetFrame
 
 
 def pack_frame(frame: StreetFrame) -> Arrays:
-    """Picture and labels of a frame that the sensor recorded; ValueError for one without."""
+    """Returns picture and labels of a frame as files; raises DWNetError for a frame without the sensor."""
     if frame.jpeg is None:
         raise DWNetError("a frame without the sensor is not kept: found no compressed picture")
     return {"jpeg": frame.jpeg, "labels": _png(frame.labels)}
 
 
 def unpack_frame(packed: Arrays) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-    """((H, W, 3) uint8 RGB, (H, W) uint8 labels) of `pack_frame`."""
+    """Returns ((H, W, 3) uint8 RGB, (H, W) uint8 labels) from `pack_frame`."""
     return decoded(packed["jpeg"]), decoded(packed["labels"])
 
 
 def pack_motion(motion: Motion) -> Arrays:
-    """Flow and visibility. Only the surfaces that the frame shows are kept: fewer than 65536, as a raster's are."""
+    """Returns flow and visibility as files. Only the surfaces in the frame are stored, fewer than 65536."""
     shown = np.bincount(motion.ids.ravel(), minlength=len(motion.carried)) > 0
     places = (np.cumsum(shown) - 1).astype(np.uint16)
     return {
@@ -41,7 +41,7 @@ def pack_motion(motion: Motion) -> Arrays:
 
 
 def unpack_motion(packed: Arrays) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-    """((2, H, W) float32 flow_px, (H, W) bool visible) of `pack_motion`."""
+    """Returns ((2, H, W) float32 flow_px, (H, W) bool visible) from `pack_motion`."""
     return flow_of(decoded(packed["ids"]), packed["carried"]), decoded(packed["visible"]).astype(bool)
 
 

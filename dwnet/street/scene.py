@@ -1,8 +1,8 @@
-"""A street of our own: rendered driving scenes with exact labels, instances, depth and flow.
+"""Rendered driving scenes with exact labels, instances, depth and flow.
 
 `StreetScene(seed)` is a drive through a bending street of houses, trees, poles and traffic, made of textured planes
-only; so the label, the depth and the motion of every pixel are known in closed form. The classes are
-CamVid's eleven, in CamVid's order.
+only. Therefore the label, the depth and the motion of every pixel have a closed form. The classes are CamVid's eleven,
+in CamVid's order.
 """
 
 from __future__ import annotations
@@ -40,16 +40,16 @@ from dwnet.street.world.ego import Ego
 from dwnet.street.world.world import AHEAD_M, BEHIND_M, build_world
 
 MAX_SECONDS = 40.0
-"""A scene lasts this long; the street is built for it."""
+"""Duration of a scene, for which the street is built."""
 _KEPT = 12
-"""Rasters kept of the last frames asked for."""
+"""Number of rasters kept of the last frames."""
 _PARTS = 64
-"""Numbers set aside for the parts of each moving object."""
+"""Numbers reserved for the parts of each moving object."""
 
 
 @dataclass(frozen=True)
 class StreetFrame:
-    """One frame and everything that is true of it, at the middle of its exposure."""
+    """One frame and its ground truth at the middle of its exposure."""
 
     image: NDArray[np.uint8]
     """(H, W, 3) RGB."""
@@ -61,21 +61,21 @@ class StreetFrame:
     """(H, W) distance along the optical axis [m]; inf in the sky."""
     pts_seconds: float
     jpeg: NDArray[np.uint8] | None
-    """(n,) the file that `image` was decoded from, its red and blue changed over; None without the sensor."""
+    """(n,) the file that `image` was decoded from, with red and blue exchanged; None without the sensor."""
 
 
 class StreetScene:
-    """A drive, by its seed. Any frame can be asked for, in any order; the same seed gives the same bytes.
+    """A drive, by its seed. Frames can be rendered in any order; the same seed gives the same bytes.
 
     Args:
-        seed: of everything that is drawn, 0 or above.
-        width: of the frames [pixels], at least 32.
-        height: the same.
-        fps: frames a second.
-        look: light and weather, a name in `LOOKS` or one of your own; None draws it from the seed.
+        seed: of all random numbers, at least 0.
+        width: width of the frames [pixels], at least 32.
+        height: height of the frames [pixels], at least 32.
+        fps: frames per second.
+        look: light and weather: a name in `LOOKS`, or a `StreetLook`; None draws one from the seed.
 
     Raises:
-        ValueError: for another seed, size, rate or name.
+        DWNetError: for another seed, size, rate or name.
     """
 
     def __init__(
@@ -122,7 +122,7 @@ class StreetScene:
         self._rasters: OrderedDict[int, Raster] = OrderedDict()
 
     def __len__(self) -> int:
-        """How many frames the scene has."""
+        """Returns the number of frames."""
         return int(MAX_SECONDS * self.fps)
 
     # -- geometry ------------------------------------------------------------------------------------------------------
@@ -132,7 +132,7 @@ class StreetScene:
             raise DWNetError(f"this street has frames 0..{len(self) - 1}, got {t}")
 
     def camera(self, t: int) -> Camera:
-        """The camera at frame `t`."""
+        """Returns the camera at frame `t`."""
         return self._camera(t / self.fps)
 
     def _camera(self, seconds: float) -> Camera:
@@ -153,7 +153,7 @@ class StreetScene:
         return parts.freeze()
 
     def _drawn(self, t: int, camera: Camera) -> tuple[Surfaces, NDArray[np.int64]]:
-        """The surfaces that may be seen in frame `t`, and their numbers in the world."""
+        """Returns the surfaces that may be visible in frame `t`, and their numbers in the world."""
         s, statics = self._actors.ego.s(t / self.fps), self._statics
         low, high = s - BEHIND_M, s + AHEAD_M
         still = np.flatnonzero((statics.surfaces_s > low) & (statics.surfaces_s < high))
@@ -184,8 +184,10 @@ class StreetScene:
     def _moving(
         self, chosen_at: int, seconds: float, camera: Camera, only: NDArray[np.int64] | None = None
     ) -> tuple[list[Surfaces], list[NDArray[np.int64]]]:
-        """Whoever is near the camera of frame `chosen_at`, where they are at `seconds`, and their numbers; `only` those
-        instances."""
+        """Returns surfaces and numbers, at time `seconds`, of the moving objects near the camera of frame `chosen_at`.
+
+        `only` restricts them to these instances.
+        """
         then = chosen_at / self.fps
         active = self._actors.active(then, self._actors.ego.s(then), BEHIND_M, AHEAD_M - 60)
         if only is not None:
@@ -195,7 +197,7 @@ class StreetScene:
         parts = limbs if rigid is None else [rigid, *limbs]
         numbers = []
         for part in parts:
-            # The instance and the place inside it make the number: half of an object's are for rigid parts.
+            # Instance and place inside it make the number. Half of an object's numbers are for rigid parts.
             first = np.r_[0, np.flatnonzero(np.diff(part.instance)) + 1]
             inside = np.arange(len(part)) - np.repeat(first, np.diff(np.r_[first, len(part)]))
             inside += 0 if part is rigid else _PARTS // 2
@@ -221,8 +223,10 @@ class StreetScene:
         return self._rasters[t]
 
     def _carried(self, t: int, seconds: float, camera: Camera, known: Raster | None = None) -> Array:
-        """(R, 3, 3): for every surface that frame `t` shows, texture point to pixel at another time; others zero.
-        `known` is the raster of that time, if there is one: most surfaces are in it too."""
+        """(R, 3, 3) maps from texture point to pixel at another time, for the surfaces in frame `t`; zero for others.
+
+        `known` is the raster of that time, if there is one. It has most of the surfaces.
+        """
         raster = self._raster(t)
         shown = np.flatnonzero(np.bincount(raster.ids.ravel(), minlength=len(raster.key)))
         keys = raster.key[shown]
@@ -251,8 +255,10 @@ class StreetScene:
     # -- frames --------------------------------------------------------------------------------------------------------
 
     def render(self, t: int, *, sensor: bool = True) -> StreetFrame:
-        """Frame `t`, 0 <= t < len(self). `sensor=False` leaves out motion and lens blur, exposure, noise and
-        compression."""
+        """Returns frame `t`, 0 <= t < len(self).
+
+        `sensor=False` leaves out motion blur, lens blur, exposure, noise and compression.
+        """
         self._check(t)
         raster = self._raster(t)
         pools = self._pools(t, raster.camera) if self.look.street_lamps > 0 else None
@@ -267,16 +273,16 @@ class StreetScene:
         return StreetFrame(image, labels, instances, raster.depth(), t / self.fps, jpeg)
 
     def frames(self, n: int, *, start: int = 0) -> Iterator[StreetFrame]:
-        """Frames start .. start + n - 1."""
+        """Yields frames start .. start + n - 1."""
         for t in range(start, start + n):
             yield self.render(t)
 
     def forget(self) -> None:
-        """Drops what is kept of the last frames, a few megabytes each; they are made again when asked for."""
+        """Frees the rasters of the last frames, a few megabytes each. They are made again on request."""
         self._rasters.clear()
 
     def _smear(self, t: int) -> NDArray[np.float32] | None:
-        """(2, H / 2, W / 2) how far every second pixel moves while the shutter is open [pixels]."""
+        """(2, H / 2, W / 2) motion of every second pixel during the exposure [pixels]."""
         if self.look.exposure_ms <= 0:
             return None
         half = self.look.exposure_ms / 2000
@@ -302,17 +308,17 @@ class StreetScene:
         return light_pools(near, camera)
 
     def flow(self, t: int, k: int) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-        """Exact motion from frame `t` to frame `t + k`: ((2, H, W) float32 flow_px, (H, W) bool visible).
+        """Returns the exact motion from frame `t` to `t + k`: ((2, H, W) float32 flow_px, (H, W) bool visible).
 
-        `flow_px[:, y, x]` is (dx, dy): the point that frame `t` shows at (x, y) is at (x + dx, y + dy) in frame
-        `t + k`, its own motion included. `visible` is False where it lies outside that frame or behind what is nearer.
-        What only light does (shadows that move over the road, reflections on a wet one) has no flow of its own.
+        `flow_px[:, y, x]` is (dx, dy) in pixels: the point at (x, y) in frame `t` is at (x + dx, y + dy) in frame
+        `t + k`, object motion included. `visible` is False where that point is outside frame `t + k` or occluded in it.
+        Light has no flow: moving shadows and reflections on a wet road have the flow of the road.
         """
         motion = self.motion(t, k)
         return motion.flow_px, motion.visible
 
     def motion(self, t: int, k: int) -> Motion:
-        """`flow`, with what it is made of."""
+        """Returns the motion of `flow` with the maps that it is made of."""
         self._check(t)
         self._check(t + k)
         later = self._raster(t + k)
@@ -320,7 +326,7 @@ class StreetScene:
 
 
 def _sun(rng: np.random.Generator, elevation_deg: float) -> Array:
-    """(3,) unit vector to the sun, on either side, before or behind."""
+    """(3,) random unit vector to the sun, at this elevation."""
     azimuth = float(rng.choice([-1, 1]) * rng.uniform(0.35, 0.95)) + float(rng.choice([0.0, np.pi], p=[0.4, 0.6]))
     elevation = np.radians(elevation_deg)
     level = np.cos(elevation)

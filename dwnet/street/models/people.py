@@ -82,12 +82,12 @@ class Wardrobe:
 
 @dataclass(frozen=True)
 class Person:
-    """Who somebody is; where they are is given by the world, per time."""
+    """The fixed properties of a person. The world gives the position at each time."""
 
     height: float
     """[m]."""
     phase: float
-    """Of the walk, radians at t = 0."""
+    """Phase of the walk at t = 0 [radians]."""
     coat: int
     legs: int
     face: int
@@ -99,7 +99,7 @@ class Person:
 
 @dataclass(frozen=True)
 class Crowd:
-    """Persons as arrays (P), so that all of them move at once."""
+    """Persons as arrays (P,), so that all move in one step."""
 
     height: Array
     phase: Array
@@ -112,7 +112,7 @@ class Crowd:
 
     @classmethod
     def of(cls, persons: list[Person]) -> Crowd:
-        """The arrays of a list."""
+        """Returns the arrays of a list of persons."""
         types = (float, float, np.int32, np.int32, np.int32, bool, np.int32, float)
         names = [f.name for f in fields(cls)]
         return cls(*(np.array([getattr(p, n) for p in persons], t) for n, t in zip(names, types, strict=True)))
@@ -121,7 +121,7 @@ class Crowd:
         return len(self.height)
 
     def take(self, index: NDArray[np.intp]) -> Crowd:
-        """Those at `index`."""
+        """Returns the persons at `index`."""
         return Crowd(*(getattr(self, f.name)[index] for f in fields(self)))
 
 
@@ -139,7 +139,7 @@ def _bend(root: Array, forward: Array, angle: Array, length: Array) -> Array:
 
 
 class _Limbs:
-    """Collects the limbs of a crowd, limb by limb, and gives them person by person."""
+    """Collects the limbs of all persons, limb by limb, and returns them person by person."""
 
     def __init__(self, count: int) -> None:
         self._count = count
@@ -148,11 +148,11 @@ class _Limbs:
     def add(
         self, top: Array, bottom: Array, width: Array | float, outline: int, texture: NDArray | int, bias: float = 0.0
     ) -> None:
-        """One limb of everybody: (P, 3) ends, width [m], texture ids."""
+        """Adds one limb of all persons: (P, 3) ends, width [m], texture ids."""
         self._rows.append((top, bottom, width, outline, texture, bias))
 
     def boards(self, crowd: Crowd, anchor: Array, label: int, keep: NDArray[np.bool_] | None = None) -> Billboards:
-        """All limbs; `keep` (limbs, P) leaves some out."""
+        """Returns all limbs; False in `keep` (limbs, P) leaves a limb out."""
         top, bottom, width, outline, texture, bias = zip(*self._rows, strict=True)
         limbs, n = len(self._rows), self._count
         chosen = np.ones(n * limbs, bool) if keep is None else keep.T.ravel()

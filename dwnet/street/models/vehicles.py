@@ -35,7 +35,7 @@ class Body:
     front_axle_z: float
     rear_axle_z: float
     inset: float = 0.14
-    """How far the roof is narrower than the body, each side."""
+    """Inset of the roof from the body at each side."""
 
 
 BODIES = (
@@ -63,7 +63,7 @@ VEHICLE_TEXTURES = (
 
 
 def vehicle_surfaces(body: Body, textures: list[int], label: int) -> Surfaces:
-    """The polygons of a vehicle in its own axes; `textures` are ids in the order of VEHICLE_TEXTURES."""
+    """Returns the polygons of a vehicle in its own axes; `textures` are ids in the order of VEHICLE_TEXTURES."""
     ids = dict(zip(VEHICLE_TEXTURES, textures, strict=True))
     out = SurfaceList()
     half, side, low = body.length / 2, body.width / 2, 0.2
@@ -102,7 +102,7 @@ def vehicle_surfaces(body: Body, textures: list[int], label: int) -> Surfaces:
             # Facing outwards: on the left flank the front is at the left of the picture.
             u0, u1 = (z + r, z - r) if sign < 0 else (z - r, z + r)
             add(points, "wheel", 2, frame=[(x, 2 * r, u0), (x, 2 * r, u1), (x, 0, u0)])
-            # The tyre seen from behind or before, inside the body's outline.
+            # The tyre as seen from behind or from the front, within the outline of the body.
             x0, x1 = sorted((sign * (side - 0.2), sign * (side - 0.02)))
             for at in (z - 0.4 * r, z + 0.4 * r):
                 tread = [(x0, low + 0.25, at), (x1, low + 0.25, at), (x1, 0.03, at), (x0, 0.03, at)]
@@ -182,7 +182,7 @@ def _cabin(add, body: Body, side: float) -> None:  # type: ignore[no-untyped-def
 
 
 def place(template: Surfaces, position: Array, yaw: float, instance: int, *, glow: float = 1.0) -> Surfaces:
-    """A template turned by `yaw` (to the right, radians) and moved to `position`, (3,); `glow` 0 has its lamps off."""
+    """Returns a template turned by `yaw` (right, radians) and moved to `position`, (3,); `glow` 0: lamps off."""
     cos, sin = np.cos(yaw), np.sin(yaw)
     turn = np.array([[cos, 0, -sin], [0, 1, 0], [sin, 0, cos]])  # row vectors: p @ turn
     n = len(template)

@@ -1,4 +1,4 @@
-"""Exact motion between two frames of the rendered street: flow, and what can be seen in both."""
+"""Exact motion between two frames of the rendered street: flow and visibility."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ from dwnet.street.render.raster import Raster, plane_rows
 
 @dataclass(frozen=True)
 class Motion:
-    """Exact motion from one frame to another, and what it is made of."""
+    """Exact motion from one frame to another, and the maps it is made of."""
 
     flow_px: NDArray[np.float32]
     """(2, H, W): (dx, dy) in pixels."""
     visible: NDArray[np.bool_]
-    """(H, W) the other frame shows the point."""
+    """(H, W), True where the point is visible in the other frame."""
     ids: NDArray[np.integer]
-    """(H, W) the surface that each pixel shows."""
+    """(H, W) surface at each pixel."""
     carried: Array
-    """(R, 3, 3) by surface: pixel here to homogeneous pixel there."""
+    """(R, 3, 3) for each surface: pixel in this frame to homogeneous pixel in the other."""
 
 
 def _targets(
     ids: NDArray[np.integer], carried: Array, step: int = 1
 ) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
-    """Each (H, W), or every `step`-th pixel of it: x and y in the later frame, and the depth there over that here."""
+    """Returns x and y in the later frame, and depth there over depth here: (H, W), or every `step`-th pixel."""
     x, y, ratio = (plane_rows(ids, carried[:, row], step) for row in range(3))
     safe = np.where(ratio > 1e-6, ratio, np.float32(1))
     x /= safe
@@ -37,8 +37,11 @@ def _targets(
 
 
 def coarse_motion(raster: Raster, later_to_pixel: Array, step: int) -> NDArray[np.float32]:
-    """(2, ceil(H / step), ceil(W / step)) float32, the motion in pixels of every `step`-th pixel to where
-    `later_to_pixel` (R, 3, 3) shows its surface; 0 where that leaves the half space before the camera."""
+    """(2, ceil(H / step), ceil(W / step)) float32 motion in pixels of every `step`-th pixel.
+
+    `later_to_pixel` (R, 3, 3) maps each surface into the later frame. The motion is 0 where the point is behind the
+    camera then.
+    """
     height, width = raster.ids.shape
     x, y, ratio = _targets(raster.ids, later_to_pixel @ raster.to_texture, step)
     x -= np.arange(0, width, step, dtype=np.float32)
@@ -49,7 +52,7 @@ def coarse_motion(raster: Raster, later_to_pixel: Array, step: int) -> NDArray[n
 
 
 def flow_of(ids: NDArray[np.integer], carried: Array) -> NDArray[np.float32]:
-    """(2, H, W) float32 flow in pixels of surfaces `ids` (H, W) that `carried` (R, 3, 3) takes from here to there."""
+    """(2, H, W) float32 flow in pixels of surfaces `ids` (H, W); `carried` (R, 3, 3) maps pixels of each surface."""
     x, y, _ = _targets(ids, carried)
     return _less_grid(x, y)
 
@@ -71,7 +74,7 @@ def motion_between(raster: Raster, later: Raster, later_to_pixel: Array) -> Moti
     carried = later_to_pixel @ raster.to_texture
     x, y, ratio = _targets(raster.ids, carried)
     target_x, target_y = np.rint(x), np.rint(y)
-    slack = 0.01  # float32: what stays on the picture's very edge is inside
+    slack = 0.01  # float32 rounding: points on the edge of the picture are inside
     inside = (ratio > 1e-6) & (x >= -slack) & (x <= width - 1 + slack) & (y >= -slack) & (y <= height - 1 + slack)
     target_y *= width
     target_y += target_x
@@ -79,7 +82,7 @@ def motion_between(raster: Raster, later: Raster, later_to_pixel: Array) -> Moti
     there = np.take(later.ids, flat, mode="wrap")
     visible = np.take(_counterparts(raster.key, later.key), raster.ids, mode="wrap") == there
     visible &= inside
-    # Another polygon of the same thing (the next panel, the paint on the road) counts as seen if its depth agrees.
+    # Another polygon of the same object (next panel, paint on the road) counts as visible if its depth agrees.
     other = np.flatnonzero(inside & ~visible)
     one, two = raster.ids.ravel()[other], there.ravel()[other]
     rows, cols = np.divmod(other, width)
@@ -94,7 +97,7 @@ def motion_between(raster: Raster, later: Raster, later_to_pixel: Array) -> Moti
 
 
 def _counterparts(keys: NDArray[np.int64], later_keys: NDArray[np.int64]) -> NDArray[np.intp]:
-    """(R,) the place of each of `keys` (R,) among `later_keys`, -1 where it is not there; both are unique."""
+    """(R,) index of each of `keys` (R,) in `later_keys`, -1 if absent; keys are unique."""
     order = np.argsort(later_keys)
     row = order[np.minimum(np.searchsorted(later_keys, keys, sorter=order), len(order) - 1)]
     return np.where(later_keys[row] == keys, row, -1)

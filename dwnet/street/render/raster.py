@@ -1,4 +1,4 @@
-"""Rasterising the rendered street: which surface each sample shows.
+"""Rasterisation of the rendered street: the surface at each sample.
 
 Polygons are painted from far to near into a map of surface numbers, with 2x2 samples a pixel; labels, depth, flow and
 colour are then read off it, by each surface's homography.
@@ -28,20 +28,20 @@ from dwnet.street.library import MIP_LEVELS, Atlas
 SAMPLES = 2
 """Samples per pixel along each axis."""
 GROUND_LAYERS = 2
-"""Layers 0 (sky) .. GROUND_LAYERS - 1 are painted in the order given; shadows fall on layer 1, the ground."""
+"""Layers 0 (sky) .. GROUND_LAYERS - 1 are painted in the given order. Shadows fall on layer 1, the ground."""
 _SHIFT = 4
 
 
 @dataclass(frozen=True)
 class Raster:
-    """Which surface each sample of a frame shows."""
+    """The surface at each sample of a frame."""
 
     samples: NDArray[np.uint16]
     """(4, H, W) surface numbers into the tables below, of the four samples of each pixel."""
     ids: NDArray[np.intp]
     """(H, W) the surface that covers at least half of the pixel, the nearer one of two."""
     key: NDArray[np.int64]
-    """(R,) the world's own number of each surface."""
+    """(R,) number of each surface in the world."""
     surfaces: Surfaces
     """(R) in painting order."""
     to_pixel: Array
@@ -50,9 +50,9 @@ class Raster:
     """(R, 3, 3) the inverses: pixel to (u, v, 1) / depth."""
     camera: Camera
     near_key: NDArray[np.int64]
-    """(N,) rising: the numbers of all surfaces that were asked for, drawn or not."""
+    """(N,) rising: numbers of all surfaces passed in, drawn or not."""
     near_to_pixel: Array
-    """(N, 3, 3) theirs."""
+    """(N, 3, 3) maps from texture point to pixel of these surfaces."""
 
     def plane_rows(self, rows: Array, step: int = 1) -> NDArray[np.float32]:
         """(H, W) of a x + b y + c with (a, b, c) by surface, `rows` (R, 3); at every `step`-th pixel both ways."""
@@ -80,8 +80,11 @@ def plane_rows(ids: NDArray[np.integer], rows: Array, step: int = 1) -> NDArray[
 
 
 def rasterise(surfaces: Surfaces, keys: NDArray[np.int64], distance: Array, camera: Camera, atlas: Atlas) -> Raster:
-    """Paint all surfaces: layer by layer, in each from the largest `distance` (N,) to the smallest, then by their order
-    in the object. The first surface must be the sky: it is painted everywhere."""
+    """Returns the raster of all surfaces.
+
+    Painting order: by layer, then from the largest `distance` (N,) to the smallest, then by the order in the object.
+    The first surface must be the sky, which is painted everywhere.
+    """
     height, width = camera.size
     near_to_pixel = to_pixel = texture_to_pixel(surfaces, camera)
     pixels, depth = project(surfaces.corners, camera)
@@ -110,7 +113,7 @@ def rasterise(surfaces: Surfaces, keys: NDArray[np.int64], distance: Array, came
             mask, matrix, (x0, y0, x1, y1) = masks[number]
             if x1 > x0 and y1 > y0:
                 there = cv2.warpPerspective(mask, matrix, (x1 - x0, y1 - y0), flags=cv2.INTER_LINEAR)
-                # Numbers rise while painting, so the larger of two is the later: much faster than writing where masked.
+                # Numbers rise while painting, so the larger of two is the later one. Faster than masked writing.
                 view = samples[y0:y1, x0:x1]
                 np.maximum(view, (there > 127) * np.uint16(number), out=view)
         elif crossing_list[number]:
@@ -129,7 +132,7 @@ def rasterise(surfaces: Surfaces, keys: NDArray[np.int64], distance: Array, came
 
 
 def _polygons(pixels: Array) -> list[NDArray[np.int32]]:
-    """Each of (N, MAX_CORNERS, 2) without the repetitions of its last corner, which take time to paint."""
+    """Returns each of (N, MAX_CORNERS, 2) without repetitions of its last corner, which would cost painting time."""
     fixed = _to_fixed(pixels)
     count = 2 + ((fixed[:, 1:] != fixed[:, -1:]).any(2) * np.arange(fixed.shape[1] - 1)).max(1)
     return [polygon[: n + 1] for polygon, n in zip(fixed, count.tolist(), strict=True)]
@@ -152,7 +155,7 @@ def _place_masks(
     size: tuple[int, int],
     atlas: Atlas,
 ) -> dict[int, _Mask]:
-    """For the surfaces with holes at `index`: mask, the homography that draws it, and its box among the samples."""
+    """Returns mask, homography and bounding box in samples of the surfaces with holes at `index`."""
     rows, cols = size[0] * SAMPLES, size[1] * SAMPLES
     box_low = np.maximum(np.floor((low[index] + 0.5) * SAMPLES), 0).astype(int)
     box_high = np.minimum(np.ceil((high[index] + 0.5) * SAMPLES) + 1, (cols, rows)).astype(int)

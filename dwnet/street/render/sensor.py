@@ -10,15 +10,15 @@ from dwnet.core.errors import DWNetError
 from dwnet.street.looks import StreetLook
 
 GROUP_FRAMES = 12
-"""Frames from one key frame of the make-believe codec to the next."""
+"""Frames between two key frames of the imitated codec."""
 _NOISE_ROOM = 256
 _MAX_TAPS = 12
 SMEAR_STEP = 2
-"""The motion in an exposure is known at every second pixel."""
+"""Motion during an exposure is computed at every second pixel."""
 
 
 class Sensor:
-    """Turns the light of a frame into what a cheap dashcam records; the same for the same (seed, frame number)."""
+    """Simulates a cheap dashcam: light of a frame to recorded picture, determined by (seed, frame number)."""
 
     def __init__(self, look: StreetLook, seed: int, height: int, width: int, fps: float) -> None:
         self.look, self.seed, self.fps = look, seed, fps
@@ -31,7 +31,7 @@ class Sensor:
         self._grain = np.tile(grain, (rows, cols, 1))
 
     def expose(self, image: NDArray[np.uint8], smear_px: NDArray[np.float32] | None) -> NDArray[np.uint8]:
-        """Motion blur: the mean of the picture along each pixel's way while the shutter is open.
+        """Returns the picture with motion blur: its mean along the path of each pixel during the exposure.
 
         `smear_px` (2, H / 2, W / 2) is that way, (dx, dy) of every second pixel, its middle there: the frame's labels
         and flow are those of mid-exposure. Each pixel gathers along its own way, so a moving thing does not smear over
@@ -49,7 +49,7 @@ class Sensor:
         at_x, at_y = np.empty((2, height, width), np.float32)
         total = np.zeros(image.shape, np.uint16)
         for place in ((np.arange(taps) + 0.5) / taps - 0.5).astype(np.float32):
-            # The steps are about a pixel, so the nearest is near enough.
+            # Steps are about one pixel, so the nearest pixel is exact enough.
             np.multiply(fine[0], place, out=at_x)
             np.multiply(fine[1], place, out=at_y)
             at_x += x
@@ -59,7 +59,7 @@ class Sensor:
         return cv2.convertScaleAbs(total, alpha=1 / taps)
 
     def record(self, image: NDArray[np.uint8], t: int) -> NDArray[np.uint8]:
-        """The file of frame `t`, (n,) for `decoded`: lens blur, the exposure's drift, contrast, noise, compression."""
+        """Returns the JPEG file of frame `t`, (n,): with lens blur, drift of exposure, contrast and noise."""
         look = self.look
         if look.lens_blur > 0:
             image = cv2.GaussianBlur(image, (0, 0), look.lens_blur * self.height / 360)
@@ -74,7 +74,7 @@ class Sensor:
         return self._compress(noisy, t)
 
     def plain(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """The picture with its contrast, and nothing else of the camera."""
+        """Returns the picture with the contrast of the camera only."""
         return cv2.convertScaleAbs(
             cv2.addWeighted(image, self.look.contrast, image, 0, 118 * (1 - self.look.contrast)), alpha=1
         )
@@ -87,7 +87,7 @@ class Sensor:
 
 
 def decoded(file: NDArray[np.uint8]) -> NDArray:
-    """The picture in the bytes of a file: of `Sensor.record`, (H, W, 3) uint8; of a PNG, with its own type.
+    """Returns the picture of a file: of `Sensor.record`, (H, W, 3) uint8; of a PNG, with its own type.
 
     Raises:
         ValueError: if there is none.

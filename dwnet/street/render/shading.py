@@ -13,7 +13,7 @@ from dwnet.street.library import MIP_LEVELS, Atlas
 from dwnet.street.render.raster import Raster
 
 _CHUNK = 1 << 15
-"""Points shaded at a time: so few stay in the processor's cache."""
+"""Points shaded at a time, few enough for the processor's cache."""
 _GLOW = (1.0, 0.86, 0.62)
 """Colour of lamps and lit windows."""
 _BEAM = (1.0, 0.95, 0.82)
@@ -24,24 +24,24 @@ _SODIUM = (1.0, 0.72, 0.40)
 
 @dataclass(frozen=True)
 class Light:
-    """What a scene is lit by; colours are linear factors on the textures, applied with a gamma of 2.2."""
+    """Lights of a scene. Colours are linear factors on the textures, applied with a gamma of 2.2."""
 
     ambient: tuple[float, float, float]
     sun: tuple[float, float, float]
-    """Added where the sun shines straight on."""
+    """Added at vertical incidence of the sun."""
     sun_direction: Array
     """(3,) unit vector towards the sun."""
     haze: tuple[float, float, float]
     haze_m: float
     """Distance at which 63 % of the contrast is gone [m]."""
     glow: float
-    """How bright lamps and lit windows are: 0 off."""
+    """Brightness of lamps and lit windows; 0 is off."""
     wet: float
-    """0 dry .. 1 mirroring."""
+    """Wetness of the road: 0 dry .. 1 mirroring."""
     headlights: float
-    """Brightness of the camera's own car's beams on what is near: 0 off."""
+    """Brightness of the headlights of the camera's car on near surfaces; 0 is off."""
     street_lamps: float
-    """Brightness of the ground below the street lamps: 0 off."""
+    """Brightness of the ground below the street lamps; 0 is off."""
 
 
 @dataclass(frozen=True)
@@ -55,12 +55,12 @@ class _Tables:
     offset: tuple[NDArray[np.float32], NDArray[np.float32]]
     tiled: NDArray[np.float32]
     light: tuple[NDArray[np.float32], ...]
-    """Three (R,): its full light, red, green, blue."""
+    """Three (R,): light of the surface without shadow, red, green, blue."""
     shaded: tuple[NDArray[np.float32], ...]
-    """Three (R,): what is lost of it in full shadow, 0..1; only the ground takes shadows."""
+    """Three (R,): share of the light lost in full shadow, 0..1. Shadows fall on the ground only."""
     glow: NDArray[np.float32]
     ground: NDArray[np.float32]
-    """1 for the ground, 0 for what stands on it."""
+    """1 for the ground, 0 for other surfaces."""
     haze: NDArray[np.float32]
     """-1 / the distance at which 63 % of the contrast is gone."""
 
@@ -96,7 +96,7 @@ def _tables(raster: Raster, atlas: Atlas, light: Light) -> _Tables:
 
 
 def _pick(table: NDArray[np.float32], ids: NDArray[np.integer]) -> NDArray[np.float32]:
-    """`table[ids]`; the ids are right by construction, and not checking them is a third faster."""
+    """Returns `table[ids]` without bounds checks, a third faster; ids are valid by construction."""
     return np.take(table, ids, mode="wrap")
 
 
@@ -149,8 +149,10 @@ def _texels(
 
 
 def _beam(x: NDArray[np.float32], y: NDArray[np.float32], depth: NDArray[np.float32], camera: Camera) -> NDArray:
-    """(n,) how strongly the camera's own headlights light the points: a wide pool on the road that fades with the
-    square of the distance, and little above the horizon."""
+    """(n,) brightness that the headlights of the camera's car give to the points.
+
+    A wide pool on the road that fades with the square of the distance, and little light above the horizon.
+    """
     across = (x - camera.centre_px[0]) / camera.focal_px
     down = (y - _horizon(camera)) / camera.focal_px
     pattern = np.exp(-((across / 0.42) ** 2))
@@ -164,8 +166,10 @@ def _shade(
     pools: NDArray[np.float32] | None, dither: NDArray[np.float32], tables: _Tables, atlas: Atlas, light: Light,
     camera: Camera,
 ) -> NDArray[np.float32]:  # fmt: skip
-    """(n, 3) colour 0..255 of the points (x, y), which show surfaces `ids`; `lit` (n,) is the sun's share there, and
-    `pools` (n,) the street lamps' light."""
+    """(n, 3) colour 0..255 of surfaces `ids` at the points (x, y).
+
+    `lit` (n,) is the share of the sun's light there, and `pools` (n,) the light of the street lamps.
+    """
     texel, depth = _texels(x, y, ids, dither, tables, atlas)
     haze = _pick(tables.haze, ids)
     haze *= depth
@@ -181,7 +185,7 @@ def _shade(
             lost = _pick(tables.shaded[channel], ids)
             lost *= shade
             factor *= np.subtract(1, lost, out=lost)
-        if beam is not None or pool is not None:  # light adds up before the gamma; 2 is near enough to 2.2
+        if beam is not None or pool is not None:  # light is added before the gamma; 2 approximates 2.2
             factor *= factor
             if beam is not None:
                 factor += beam * np.float32(_BEAM[channel])
@@ -207,7 +211,7 @@ def shade(
     light: Light,
     dither: NDArray[np.float32],
 ) -> NDArray[np.float32]:
-    """The colour of a frame, no lens and no sensor yet.
+    """Returns the colour of a frame before lens and sensor.
 
     Edges are anti-aliased: where a pixel's four samples show more than one surface, it mixes the front one with the one
     behind it, by the samples of the front one.
@@ -230,7 +234,7 @@ def shade(
     ids[edge] = front
 
     def twice(each: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Of all pixels, and once more of those on edges."""
+        """Returns values at all pixels, followed by those at pixels on edges."""
         return np.concatenate([each.ravel(), each.ravel()[edge]])
 
     x = twice(np.tile(np.arange(width, dtype=np.float32), height))
@@ -260,15 +264,14 @@ def shade(
 def _edges(
     raster: Raster,
 ) -> tuple[NDArray[np.intp], NDArray[np.uint16], NDArray[np.intp], NDArray[np.float32]]:
-    """Each (n,): the pixels that show more than one surface, the nearest of these, the one behind it, and how much of
-    that shows, 1/4 .. 3/4."""
+    """Returns pixels with several surfaces, the nearest one, the one behind, and its share, 1/4 .. 3/4; each (n,)."""
     a, b, c, d = raster.samples.reshape(4, -1)
     edge = np.flatnonzero((a != b) | (a != c) | (a != d))
     samples: list[NDArray[np.uint16]] = [np.take(each, edge) for each in (a, b, c, d)]
     a, b, c, d = samples
     front = np.maximum(np.maximum(a, b), np.maximum(c, d))
     last = np.minimum(np.minimum(a, b), np.minimum(c, d))
-    # Surfaces are numbered in the order of painting. Behind the front one is the second, if that is another.
+    # Surfaces are numbered in painting order. The second is behind the front one, unless both are the same.
     second = raster.ids.ravel()[edge]
     back = np.where(second == front, last, second)
     count = sum(((s != front).view(np.uint8) for s in samples), start=np.zeros(len(edge), np.uint8))
@@ -276,7 +279,7 @@ def _edges(
 
 
 def bloom(image: NDArray[np.float32], strength: float) -> None:
-    """Light that spills around what is too bright, in place; `image` is (H, W, 3), 0..255 and above."""
+    """Adds glare around overexposed pixels, in place; `image` is (H, W, 3), 0..255 and above."""
     height, width = image.shape[:2]
     small = cv2.resize(image, (-(-width // 4), -(-height // 4)), interpolation=cv2.INTER_AREA)
     small = np.clip(small - 215, 0, 400)
@@ -285,7 +288,7 @@ def bloom(image: NDArray[np.float32], strength: float) -> None:
 
 
 def _mirror(image: NDArray[np.float32], raster: Raster, wet: float) -> None:
-    """A wet road: the picture above the horizon, mirrored, blurred downwards and stronger at grazing angles."""
+    """Returns the reflections of a wet road: the picture above the horizon, mirrored and blurred downwards."""
     height = image.shape[0]
     horizon = _horizon(raster.camera)
     rows = np.arange(height, dtype=np.float32)

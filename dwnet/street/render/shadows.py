@@ -1,4 +1,4 @@
-"""What light does to the ground of the rendered street: shadows, and the pools below street lamps."""
+"""Light on the ground of the rendered street: shadows, and pools of light below street lamps."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _POOL_LIGHT = (230, 170, 115, 70, 35, 14)
 def shadow_map(
     polygons: Array, hulls: Array, blobs: list[tuple[Array, NDArray[np.uint8]]], camera: Camera, softness: float
 ) -> NDArray[np.float32]:
-    """How much of the sun reaches the ground at each pixel.
+    """Returns the share of the sun's light that reaches the ground at each pixel.
 
     Args:
         polygons: (N, k, 3) convex, on the ground.
@@ -71,7 +71,7 @@ def _fixed(points: Array) -> NDArray[np.int32]:
 
 
 def _seen(polygons: Array, camera: Camera) -> list[Array]:
-    """Pixels (k, 2) of those of the polygons (N, k, 3) that reach into the frame, cut at the near plane."""
+    """Returns pixels (k, 2) of the polygons (N, k, 3) that are in the frame, cut at the near plane."""
     height, width = camera.size
     pixels, depth = project(polygons, camera)
     whole = (depth >= NEAR_M).all(1)

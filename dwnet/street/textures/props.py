@@ -22,7 +22,7 @@ def foliage(rng: Generator, base: Colour, size: int = 320, leaves: int = 2600) -
         x, y = lobes[lobe] + offset * radii[lobe]
         light = 0.40 + 0.55 * depth - 0.42 * offset[1] * 0.7 - 0.22 * (y / size - 0.5) + rng.normal(0, 0.09)
         bright = max(0.25, light + 0.15)
-        shifts = rng.standard_normal(3).tolist()  # plain numbers from here on: NumPy takes longer for three
+        shifts = rng.standard_normal(3).tolist()  # plain numbers: NumPy is slower for three
         tint = [min(max(b * bright * (1 + 0.06 * shift), 0.0), 1.0) for b, shift in zip(base, shifts, strict=True)]
         centre, axes = (int(x), int(y)), (int(rng.integers(2, 6)), int(rng.integers(1, 4)))
         angle = float(rng.uniform(0, 180))
@@ -52,7 +52,7 @@ def bare_tree(rng: Generator, size: int = 512) -> Texture:
             continue
         for _ in range(2 if rng.random() < 0.55 else 3):
             turned, shorter = angle + rng.normal(0, 0.42), length * rng.uniform(0.62, 0.88)
-            # Branches rise, and those that would leave the picture end.
+            # Branches grow upwards and end at the edge of the picture.
             turned = min(max(turned, -np.pi + 0.05), -0.05)
             if 0.04 * size < end_x + shorter * np.cos(turned) < 0.96 * size and end_y > 0.06 * size:
                 stack.append((end_x, end_y, turned, shorter, thick * rng.uniform(0.55, 0.75)))

@@ -19,21 +19,23 @@ FloatImage = NDArray[np.float32]
 
 @dataclass(frozen=True)
 class Texture:
-    """A picture that a surface of the street is covered with."""
+    """The picture on a surface of the street."""
 
     colour: FloatImage
     """(h, w, 3) float32 RGB, 0..1, display-referred."""
     alpha: NDArray[np.uint8] | None = None
-    """(h, w) uint8; below 128 the surface is not there. None: solid."""
+    """(h, w) uint8; below 128 the surface has a hole. None: solid."""
     glow: FloatImage | None = None
-    """(h, w) float32, 0..1: how much of the colour is the surface's own light. None: none."""
+    """(h, w) float32, 0..1: share of the colour that is the surface's own light. None: 0."""
     tiled: bool = False
-    """Repeats without end in both directions."""
+    """Whether the texture repeats in both directions."""
 
 
 def fractal_noise(rng: Generator, height: int, width: int, cell: float, octaves: int = 4) -> FloatImage:
-    """Tileable multi-octave value noise, (height, width) float32, zero mean and unit variance; `cell` is the coarsest
-    feature's size in pixels, each octave halves it and weighs 0.6 of the one before."""
+    """Returns tileable multi-octave value noise, (height, width) float32, of zero mean and unit variance.
+
+    `cell` is the size of the coarsest features in pixels. Each octave halves it and has 0.6 of the weight before.
+    """
     total = np.zeros((height, width), np.float32)
     weight = 1.0
     for _ in range(octaves):
@@ -60,12 +62,12 @@ def shaded(image: FloatImage, factor: NDArray[np.float32]) -> FloatImage:
 
 
 def rectangle(image: FloatImage, x0: float, y0: float, x1: float, y1: float, colour: Colour | float) -> None:
-    """Fill a rectangle, cut at the upper and left edges."""
+    """Fills a rectangle, clipped at the upper and left edges."""
     image[max(0, round(y0)) : max(0, round(y1)), max(0, round(x0)) : max(0, round(x1))] = colour
 
 
 def write(image: FloatImage, text: str, at: tuple[int, int], scale: float, ink: Colour, thickness: int = 1) -> None:
-    """Letter `text` onto the picture, its base line starting at `at` (x, y)."""
+    """Writes `text` on the picture, with the start of its base line at `at` (x, y)."""
     mask = np.zeros(image.shape[:2], np.uint8)
     cv2.putText(mask, text, at, cv2.FONT_HERSHEY_DUPLEX, scale, 255, thickness, cv2.LINE_AA)
     weight = mask[..., None].astype(np.float32) / 255

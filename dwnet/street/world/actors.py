@@ -1,4 +1,4 @@
-"""Where everybody who moves is at any time, as surfaces, boards and shadows."""
+"""All moving objects at any time, as surfaces, billboards and shadows."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Active = tuple[list[int], list[int], NDArray[np.intp]]
 
 
 class Actors:
-    """Everybody who moves, at any time."""
+    """All moving objects, at any time."""
 
     def __init__(self, casting: Casting, road: Road, plan: Plan, lib: Library) -> None:
         self.road, self.plan, self.lib = road, plan, lib
@@ -34,7 +34,7 @@ class Actors:
         self._walks = np.array(table, float).reshape(-1, 6)
 
     def active(self, seconds: float, s_camera: float, behind: float, ahead: float) -> Active:
-        """Who is near the camera."""
+        """Returns the objects near the camera."""
 
         def near(mover: Mover) -> bool:
             return s_camera - behind < mover.at(seconds)[0] < s_camera + ahead
@@ -48,7 +48,7 @@ class Actors:
         )
 
     def showing(self, active: Active, instances: NDArray[np.int64]) -> Active:
-        """Those of `active` whose numbers are among `instances`."""
+        """Returns the objects of `active` whose numbers are in `instances`."""
         wanted = set(instances.tolist())
         return (
             [n for n in active[0] if self.vehicles[n].instance in wanted],
@@ -57,7 +57,7 @@ class Actors:
         )
 
     def rigid(self, seconds: float, active: Active) -> Surfaces | None:
-        """Vehicles and bicycle wheels; None if there are none."""
+        """Returns vehicles and bicycle wheels; None if there are none."""
         templates = [self.vehicles[n].template for n in active[0]] + [self._wheel] * len(active[1])
         movers = self._movers(active)
         positions, yaw = self._poses(movers, seconds)
@@ -68,7 +68,7 @@ class Actors:
         return concatenate(parts) if parts else None
 
     def limbs(self, seconds: float, active: Active) -> list[Billboards]:
-        """The limbs of cyclists and of walkers."""
+        """Returns the limbs of cyclists and walkers."""
         _, cycling, walking = active
         out = []
         if cycling:
@@ -114,7 +114,7 @@ class Actors:
         return np.concatenate([size[:, :1], position[:, [0, 2]], yaw[:, None], size[:, 1:]], 1)
 
     def shadows(self, seconds: float, sun: Array, active: Active) -> Array:
-        """(N, 8, 3) points on the ground; the convex hull of each eight is in somebody's shade."""
+        """(N, 8, 3) points on the ground; the convex hull of each eight is a shadow."""
         bodies = [self.vehicles[n].body for n in active[0]]
         sizes = [(body.length, body.width, body.roof * 0.8) for body in bodies] + [(1.6, 0.25, 1.4)] * len(active[1])
         place_, yaw = self._poses(self._movers(active), seconds)

@@ -1,4 +1,4 @@
-"""Who is about in the rendered street: traffic, cyclists, walkers, and people who cross before the camera."""
+"""Random choice of traffic, cyclists, walkers and people who cross in front of the camera."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from dwnet.street.world.plan import CAR, LANE_M, Plan
 
 
 class Casting:
-    """Draws everybody from the seed, and lets nobody be run over."""
+    """Draws all moving objects from the seed, without collisions."""
 
     def __init__(self, rng: Generator, plan: Plan, lib: Library, ego: Ego, seconds: float, first_instance: int) -> None:
         self.plan, self.lib = plan, lib
@@ -49,7 +49,7 @@ class Casting:
             s += float(rng.uniform(20, 62))
         if rng.random() < 0.65:
             self.vehicles.append(replace(self._vehicle(rng, float(rng.uniform(13, 24)), 0.0, -LANE_M), leads=ego))
-        else:  # one that overtakes, through a hole in the oncoming traffic
+        else:  # a vehicle that overtakes through a gap in the oncoming traffic
             start = float(rng.uniform(0.1, 0.5)) * seconds
             fast = self._vehicle(rng, ego.s(start) - 14 - (mean + 5.0) * start, mean + 5.0, LANE_M - 0.1)
             fast = replace(fast, moves=((start + 5.0, 2.5, -2 * LANE_M + 0.1),))
@@ -87,7 +87,7 @@ class Casting:
         return Ego(ego.time, ego.distance, ego.wander, ego.shake, tuple(moves[:1]))
 
     def _cyclist(self, rng: Generator, s: float, speed: float, d: float) -> None:
-        """One more; rider and bicycle are one object."""
+        """Adds a cyclist; rider and bicycle are one object."""
         person = self._person(rng)
         self.cyclists.append(Cyclist(s, speed, d, person.instance, person=person))
 
@@ -112,14 +112,14 @@ class Casting:
                 s += float(rng.exponential(6.5))
 
     def _crossing(self, rng: Generator, seconds: float) -> None:
-        """People who cross: timed so that the camera comes close, and never hit."""
+        """Adds people who cross the road close to the camera, without collisions."""
         moment, timetable = float(rng.uniform(0.8, 2.0)), self._timetable(seconds)
         while moment < seconds:
             crossed = any(self._try_crossing(rng, moment + float(rng.uniform(0, 0.8)), timetable) for _ in range(8))
             moment += float(rng.uniform(2.0, 4.0)) if crossed else 0.8
 
     def _try_crossing(self, rng: Generator, moment: float, timetable: tuple[Array, Array, Array]) -> bool:
-        """Let one or two people be in the camera's lane at `moment`, unless somebody would run into them."""
+        """Adds one or two people in the camera's lane at `moment`, unless a collision would result."""
         side = int(rng.choice([-1, 1]))
         speed = float(rng.uniform(1.35, 1.85))
         start_d, end_d = self.plan.edge(side) + side * 0.7, self.plan.edge(-side) - side * 0.7

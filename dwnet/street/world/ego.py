@@ -1,4 +1,4 @@
-"""The camera's own car: how it drives, drifts in its lane, shakes and swerves."""
+"""Motion of the camera's car: speed, drift in the lane, shaking and swerving."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ CAMERA_HEIGHT_M = 1.4
 
 
 def smooth_step(x: Array | float) -> Array:
-    """0 below 0, 1 above 1, smoothly between."""
+    """Returns 0 below 0, 1 above 1, and a smooth transition between."""
     x = np.clip(x, 0.0, 1.0)
     return x * x * (3 - 2 * x)
 
@@ -54,16 +54,16 @@ class Ego:
         return cls(time, distance, wander, shake, ())
 
     def s(self, seconds: float) -> float:
-        """How far along the road the camera is [m]."""
+        """Returns the position of the camera along the road [m]."""
         return float(np.interp(seconds, self.time, self.distance))
 
     def slowest(self, begin: float, end: float) -> float:
-        """Where along the road the camera is slowest between two times [m]."""
+        """Returns the position along the road at which the camera is slowest between two times [m]."""
         inside = (self.time >= begin) & (self.time <= end)
         return float(self.distance[inside][np.argmin(np.gradient(self.distance)[inside])])
 
     def d(self, seconds: float) -> float:
-        """How far from the middle line [m]."""
+        """Returns the offset from the middle line [m]."""
         amplitude, frequency, phase = self.wander
         drift = float((amplitude * np.sin(2 * np.pi * frequency * seconds + phase)).sum())
         s = self.s(seconds)
@@ -76,7 +76,7 @@ class Ego:
         s, step = self.s(seconds), 0.1
         here, ahead = road.at(s, self.d(seconds), 0.0), road.at(self.s(seconds + step), self.d(seconds + step), 0.0)
         direction = ahead - here
-        # Follow the road's own heading; the last bit comes from moving sideways in the lane.
+        # The heading of the road, plus the part from sideways motion in the lane.
         yaw = 0.75 * road.angle(s + 4) + 0.25 * float(np.arctan2(direction[0], direction[2]))
         frequency = self.shake[:, 3]
         waves = np.sin(2 * np.pi * frequency * seconds + np.arange(6) * 1.7)

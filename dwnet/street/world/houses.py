@@ -1,4 +1,4 @@
-"""The houses of the rendered street, their shops, the gaps between them and what is seen through those."""
+"""Houses and shops of the rendered street, the gaps between them, and the background behind the gaps."""
 
 from __future__ import annotations
 
@@ -181,7 +181,7 @@ def _across(site: Site, a: float, b: float, d: float) -> Array:
 
 
 def close_street(site: Site) -> None:
-    """What closes the view: trees and houses across the road's end."""
+    """The background at the end of the road: trees and houses across it."""
     end = site.plan.length_m - 5
     for d in np.arange(-70, 71, 9.0):
         plant_tree(site, end + float(site.rng.uniform(0, 15)), float(d), float(site.rng.uniform(8, 14)), far=True)

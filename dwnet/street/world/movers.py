@@ -1,4 +1,4 @@
-"""Who moves in the rendered street, each as a closed form of time: vehicles, cyclists, people."""
+"""Moving objects of the rendered street as closed forms of time: vehicles, cyclists, people."""
 
 from __future__ import annotations
 
@@ -38,9 +38,9 @@ class Vehicle(Mover):
     body: Body
     template: Surfaces
     moves: tuple[tuple[float, float, float], ...] = ()
-    """Lane changes: (from time, seconds it takes, sideways m)."""
+    """Lane changes: (start time [s], duration [s], offset [m])."""
     leads: Ego | None = None
-    """Drives `s0` metres ahead of where this one will be 1.6 s later: a car ahead in the lane, which brakes first."""
+    """The vehicle behind: this one drives `s0` metres ahead of its position 1.6 s later, and brakes first."""
 
     def at(self, seconds: float) -> tuple[float, float]:
         """(s, d) at a time."""

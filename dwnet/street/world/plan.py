@@ -1,4 +1,4 @@
-"""The plan of a rendered street: its middle line, and what stands where along it.
+"""The plan of a rendered street: its middle line, and the places of objects along it.
 
 Street coordinates: s along the road, d to the right of its middle line, h up, all metres. Traffic keeps left.
 """
@@ -20,7 +20,7 @@ LANE_M = 1.65
 KERB_M = 0.12
 TURN_RADIUS_M = 24.0
 CLEAR_M = 45.0
-"""No side street is as near to a corner."""
+"""Smallest distance of a side street from a corner."""
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class Turn:
     middle: float
     """s of its middle."""
     angle: float
-    """By how much the road turns to the right [radians]."""
+    """Turn of the road to the right [radians]."""
 
     @classmethod
     def draw(cls, rng: Generator, middle: float) -> Turn | None:
@@ -96,7 +96,7 @@ class Road:
 
 @dataclass(frozen=True)
 class Plan:
-    """What a street is like; drawn from the seed."""
+    """The character of a street, drawn from the seed."""
 
     length_m: float
     parking: tuple[bool, bool]
@@ -127,7 +127,7 @@ class Plan:
 
 
 def make_plan(rng: Generator, length_m: float, turn: Turn | None) -> Plan:
-    """Draw the street's character and the places of its junctions and crossings; none is near the corner."""
+    """Returns a random character, with junctions and crossings that are not near the corner."""
     junctions: list[tuple[float, float]] = []
     s = float(rng.uniform(28, 55))
     while s < length_m:

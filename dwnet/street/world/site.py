@@ -1,4 +1,4 @@
-"""Where a street is put together: what stands still is collected here, piece by piece, in street coordinates."""
+"""Assembly of the static parts of a street, piece by piece, in street coordinates."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from dwnet.street.textures.synthesis import Generator
 from dwnet.street.world.plan import PAVEMENT, ROAD, Plan, Road
 
 SHADOW_CORNERS = 20
-"""Corners of a shadow; one with fewer repeats its last."""
+"""Corners of a shadow. A shadow with fewer corners repeats its last one."""
 
 
 @dataclass(frozen=True)
 class Statics:
-    """All that stands still. What has an `_s` is found by its place along the road."""
+    """All static parts. Fields with `_s` hold positions along the road."""
 
     surfaces: Surfaces
     surfaces_s: Array
@@ -58,7 +58,7 @@ class Site:
         self._lamps: list[tuple[float, ...]] = []
 
     def new_instance(self) -> int:
-        """The next free instance number."""
+        """Returns the next free instance number."""
         self.instance += 1
         return self.instance
 
@@ -84,15 +84,15 @@ class Site:
         brightness: float = 1.0,
         bias: float = 0.0,
     ) -> None:
-        """A round thing around the axis from `bottom` to `top`, `width` metres wide; see `Billboards`."""
+        """Adds a round object around the axis from `bottom` to `top`, `width` metres wide; see `Billboards`."""
         where = bottom if anchor is None else anchor
         self._boards.append((top, bottom, width, outline, texture, label, instance, where, brightness, bias))
         self._boards_s.append(s)
 
     def plane(self, s: float, polygon: Array, texture: int, label: int, tile_m: float, height: float) -> None:
-        """A polygon of a horizontal plane, tiled along the world's axes: the tiles run on from piece to piece."""
+        """Adds a polygon of a horizontal plane, tiled along the world axes, so that tiles continue across pieces."""
         u_axis, v_axis = tile_m * np.array([1.0, 0, 0]), tile_m * np.array([0, 0, -1.0])
-        # Start the tiles near the polygon: small texture coordinates keep float32 exact.
+        # Tiles start near the polygon: float32 is exact for small texture coordinates.
         x, _, z = np.rint(polygon.mean(0) / tile_m) * tile_m
         frame = (np.array([x, height, z]), u_axis, v_axis)
         self.quad(s, polygon, texture, label, frame=frame, layer=1, two_sided=True)
@@ -122,7 +122,7 @@ class Site:
     # -- light ---------------------------------------------------------------------------------------------------------
 
     def cast(self, points: Array) -> Array:
-        """Where the shadow of points falls on the ground."""
+        """Returns the positions on the ground of the shadows of points."""
         points = np.asarray(points, float)
         along = points[..., 1:2] / max(self.sun[1], 0.15)
         return points - along * self.sun * np.array([1, 0, 1]) - points * np.array([0, 1, 0])
