@@ -1,4 +1,4 @@
-"""README's SegFormer example trains somebody's network for steadiness, and what it saves is that very network."""
+"""The SegFormer example of docs/guides/own-network.md trains somebody's network for steadiness, and what it saves is that very network."""
 
 import re
 from pathlib import Path
@@ -9,11 +9,11 @@ import torch
 
 transformers = pytest.importorskip("transformers")
 
-README = (Path(__file__).parents[2] / "README.md").read_text()
+PAGE = (Path(__file__).parents[2] / "docs/guides/own-network.md").read_text()
 
 
 def test_the_segformer_example_saves_the_very_same_network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    blocks = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
+    blocks = re.findall(r"```python\n(.*?)```", PAGE, flags=re.DOTALL)
     (example,) = [block for block in blocks if "SegformerForSemanticSegmentation" in block]
     assert len(example.splitlines()) <= 20
     (folder,) = re.findall(r'save_pretrained\("(.*?)"\)', example)

@@ -12,7 +12,9 @@ import pytest
 
 PACKAGE = Path(__file__).resolve().parents[2] / "dwnet"
 MODULES = sorted(PACKAGE.rglob("*.py"))
-HOMES = {1: "ops/warp.py", 2: "method/fgconv.py", 3: "method/fgconv.py"} | dict.fromkeys(range(4, 9), "method/losses.py")
+HOMES = {1: "ops/warp.py", 2: "method/fgconv.py", 3: "method/fgconv.py"} | dict.fromkeys(
+    range(4, 9), "method/losses.py"
+)
 
 
 def tags(line: str) -> set[int]:
