@@ -1,4 +1,4 @@
-"""The SegFormer example of docs/guides/own-network.md trains somebody's network for steadiness, and what it saves is that very network."""
+"""The SegFormer example of docs/guides/own-network.md trains a network and saves that network with the same keys."""
 
 import re
 from pathlib import Path
