@@ -1,4 +1,4 @@
-"""Label PNGs of a user's own data: ids on disk to class ids."""
+"""Label PNGs of a user's own data."""
 
 from pathlib import Path
 
@@ -12,11 +12,11 @@ from dwnet.data.pairs import DataError, read_ids
 
 
 def read_labels(own: ClassFile, path: Path) -> NDArray[np.uint8]:
-    """Reads a label PNG as (H, W) uint8 class ids and `IGNORE_LABEL`.
+    """Returns a label PNG as (H, W) uint8 class ids and `IGNORE_LABEL`.
 
     Args:
-        own: the classes, and their ids on disk.
-        path: of the PNG.
+        own: the classes and their ids on disk.
+        path: the PNG.
 
     Raises:
         DataError: no image, more than one channel, or an id that is neither a class's nor ignored.

@@ -180,6 +180,11 @@ class LabelVideo(LabelMaps):
     def __iter__(self) -> Generator[Prediction | None, None, None]:
         try:
             for frame in self._video:
+                if frame.pixel_format != self._video.pixel_format:
+                    raise PredictionError(
+                        f"{self.path}: frame {frame.index} has {frame.pixel_format} pixels; allowed are "
+                        f"{self._video.pixel_format} pixels throughout"
+                    )
                 yield Prediction(class_ids(frame.plane(), self._ignore, str(self.path)))
         except VideoError as error:
             raise PredictionError(str(error)) from error

@@ -34,6 +34,11 @@ class DecodedFrame:
     _stored: Any
     _orientation: Orientation
 
+    @property
+    def pixel_format(self) -> str:
+        """FFmpeg's name of the stored format, for example ``gray``."""
+        return self._stored.format.name
+
     def image(self, size: tuple[int, int] | None = None) -> NDArray[np.uint8]:
         """Returns the upright frame, (H, W, 3) uint8 RGB, resized to `size` = (width, height) if given."""
         stored = self._stored
@@ -60,8 +65,8 @@ class ExactVideo:
         allowed: what error messages call allowed.
 
     Raises:
-        VideoError: for a file that is no video. While iterating: for a frame that cannot be decoded, that has another
-            pixel format, or that is turned otherwise than the first.
+        VideoError: for a file that is no video. While iterating: for a frame that cannot be decoded, or that is turned
+            otherwise than the first.
     """
 
     def __init__(self, path: Path, *, allowed: str = READABLE) -> None:
@@ -80,9 +85,6 @@ class ExactVideo:
         decoded = 0
         try:
             for frame in decode(self.path, self._allowed, threads="AUTO"):
-                found = frame._stored.format.name
-                if self.pixel_format is not None and found != self.pixel_format:
-                    raise DecoderError(f"the pixel format changes from {self.pixel_format} to {found}")
                 decoded += 1
                 yield frame
         except DecoderError as error:

@@ -165,3 +165,18 @@ def test_covers_playlists_and_texts_are_refused_by_all_readers(tmp_path: Path) -
                 read(tmp_path / name)
         with pytest.raises(ValueError, match=rf"{name}: .*{message}"):
             open_label_maps(tmp_path / name, None)
+
+
+@pytest.mark.parametrize(
+    ("name", "codec", "pixels"),
+    [("a.gif", "gif", "rgb8"), ("a.avi", "mjpeg", "yuvj420p"), ("a.webm", "libvpx-vp9", "yuv420p")],
+)
+def test_training_frames_come_from_any_format(tmp_path: Path, name: str, codec: str, pixels: str) -> None:
+    with av.open(str(tmp_path / name), "w") as container:
+        stream = container.add_stream(codec, rate=25)
+        stream.width, stream.height, stream.pix_fmt = WIDTH, HEIGHT, pixels
+        for _ in range(3):
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(50 * quarters(STORED), format="gray")))
+        container.mux(stream.encode(None))
+    assert extract(tmp_path / name, {n: tmp_path / f"{n}.jpg" for n in range(4)}) == 3
+    assert numbers_in(cv2.imread(str(tmp_path / "2.jpg"))) == STORED
