@@ -1,4 +1,4 @@
-"""`python train/ablate.py TABLE --seeds 3`: runs a table's rows, and prints our figures beside the paper's."""
+"""`python train/ablate.py TABLE --seeds 3`: runs a table's rows and prints our results beside the paper's."""
 
 import json
 import re
@@ -13,39 +13,47 @@ from typing import Protocol
 if not __package__:  # run by its path: Python then looks for packages beside this file, not in the folder above it
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
+from dwnet.core.extras import missing_extra
 from dwnet.core.files import atomic_write, code_commit
-from train.ablation.plan import PROGRAM, Plan, Request, Run, make_plan, read_request
-from train.ablation.scores import score
-from train.ablation.subprocess_run import Children
-from train.ablation.summary import markdown, summarise
+
+try:
+    from train.ablation.plan import PROGRAM, Plan, Request, Run, make_plan, read_request
+    from train.ablation.scores import score
+    from train.ablation.subprocess_run import SubprocessTraining
+    from train.ablation.summary import markdown, summarise
+except ModuleNotFoundError as error:
+    missing = missing_extra(error)
+    if missing is None:
+        raise
+    raise SystemExit(f"train/ablate.py: {missing}") from None
 
 EXIT_INTERRUPTED = 75
 """Exit status after SIGTERM or SIGINT, as of train/main.py: the same command continues."""
 
 
 class Training(Protocol):
-    """Runs train/main.py. `train.ablation.subprocess_run.Children` is one."""
+    """Runs train/main.py. `train.ablation.subprocess_run.SubprocessTraining` does."""
 
     @property
     def stopped(self) -> bool:
-        """Whether it was told to stop, and no run may start."""
+        """Whether it got a signal to stop; no run may start then."""
 
     def run(self, arguments: list[str], on_line: Callable[[str], None]) -> int:
-        """Runs train/main.py, calls back with each line that it prints, and returns its exit status."""
+        """Runs train/main.py, calls `on_line` with each line of its output, and returns its exit status."""
 
 
 class Stopped(Exception):  # noqa: N818
-    """An evaluation was told to stop."""
+    """A signal to stop came during an evaluation."""
 
 
 def run_all(request: Request, plan: Plan, notes: dict[str, str], training: Training) -> None:
-    """Runs what is to do, until told to stop; the table's files are whole after each run.
+    """Runs what is to do, until a signal to stop; writes the table's files after each run.
 
     Args:
         request: the command line.
-        plan: what it comes to; its runs are brought up to date.
+        plan: of `request`; its runs are updated.
         notes: on rows.
-        training: how a run is started.
+        training: starts a run.
     """
     runs = _distinct(plan)
     clock = Remaining(sum(run.state != "done" for run in runs))
@@ -63,8 +71,8 @@ def run_all(request: Request, plan: Plan, notes: dict[str, str], training: Train
 
 
 def _run(run: Run, training: Training, on_line: Callable[[str], None]) -> None:
-    """One run: its training, from wherever it stands, and its evaluation."""
-    last: deque[str] = deque(["no word"], maxlen=1)
+    """Trains one run, from its last checkpoint if it has one, and evaluates it."""
+    last: deque[str] = deque(["no output"], maxlen=1)
 
     def keep_last(line: str) -> None:
         if line.strip():
@@ -85,16 +93,16 @@ def _run(run: Run, training: Training, on_line: Callable[[str], None]) -> None:
         run.keep(score(run.folder / "last.pt", run.recipe, progress=stop_if_told))
     except Stopped:
         run.error = "interrupted in its evaluation"
-    except Exception as error:  # whatever it is (no memory left), the others go on
+    except Exception as error:  # any failure, such as no memory left: the other runs continue
         run.state, run.error = "failed", str(error) or type(error).__name__
 
 
 class Remaining:
-    """How long it still takes, at the mean time of a run.
+    """Time left, from the mean time of a run.
 
     Args:
-        runs: how many there are to do.
-        now: seconds from any origin.
+        runs: number of runs to do.
+        now: clock in seconds, from any origin.
     """
 
     def __init__(self, runs: int, now: Callable[[], float] = time.monotonic) -> None:
@@ -102,7 +110,7 @@ class Remaining:
         self._done, self._share = 0, 0.0
 
     def read(self, line: str) -> str:
-        """The time left to all runs, as " ETA H:MM:SS", seen a line of the one that runs; empty while unknown."""
+        """Returns the time left for all runs as " ETA H:MM:SS"; empty while unknown. `line` is of the present run."""
         found = re.search(r"\biteration (\d+)/(\d+)\b", line)
         if found:
             self._share = int(found[1]) / max(int(found[2]), 1)
@@ -113,13 +121,13 @@ class Remaining:
         return f" ETA {left // 3600}:{left // 60 % 60:02d}:{left % 60:02d}"
 
     def finished(self) -> None:
-        """The run has ended."""
+        """Counts the present run as ended."""
         self._done, self._share = self._done + 1, 0.0
 
 
 def write_files(request: Request, plan: Plan, notes: dict[str, str]) -> str:
-    """Writes OUTPUT/TABLE.json and OUTPUT/TABLE.md, each whole, and returns the Markdown."""
-    kinds = sorted({run.recipe.data.kind for of_row in plan.values() for run in of_row})
+    """Writes OUTPUT/TABLE.json and OUTPUT/TABLE.md atomically; returns the Markdown."""
+    kinds = sorted({run.recipe.dataset for of_row in plan.values() for run in of_row})
     how = {
         "bases": [request.base] if request.base else list(dict.fromkeys(row.base for row in request.rows if row.base)),
         "data": " and ".join(kinds) or "nothing",
@@ -154,16 +162,16 @@ def list_commands(request: Request, plan: Plan, notes: dict[str, str]) -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs the command; returns the exit status (0, 1 where a run failed, 75 when told to stop)."""
+    """Runs the command; returns the exit status (0, 1 if a run failed, 75 after a signal to stop)."""
     request = read_request(list(sys.argv[1:] if arguments is None else arguments))
     plan, notes = make_plan(request)
     if request.dry_run:
         list_commands(request, plan, notes)
         return 0
-    with Children(request.accelerate) as children:
-        run_all(request, plan, notes, children)
+    with SubprocessTraining(request.accelerate) as training:
+        run_all(request, plan, notes, training)
     _say("\n" + write_files(request, plan, notes))
-    if children.stopped:
+    if training.stopped:
         print(f"{PROGRAM}: stopped; the same command continues", file=sys.stderr)  # noqa: T201
         return EXIT_INTERRUPTED
     return 0 if all(run.state == "done" for run in _distinct(plan)) else 1

@@ -8,22 +8,34 @@ from pathlib import Path
 
 if not __package__:  # run by its path: Python then looks for packages beside this file, not in the folder above it
     sys.path[0] = str(Path(__file__).resolve().parents[1])
-    signal.signal(signal.SIGINT, signal.SIG_DFL)  # before training there is nothing to save: no traceback either
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # before training there is nothing to save: end without a traceback
 
-from train.config.options import PROGRAM, Request, parse, with_nearest
-from train.engine.build import build_accelerator
-from train.engine.dry_run import dry_run
-from train.engine.loop import Interrupted, Trainer, TrainingError
-from train.engine.stopping import stop_with_launcher
+from dwnet.core.extras import missing_extra
+
+try:
+    from train.config.options import PROGRAM, Request, parse, with_nearest
+    from train.engine.build import build_accelerator
+    from train.engine.dry_run import dry_run
+    from train.engine.loop import Interrupted, Trainer, TrainingError
+    from train.engine.stopping import stop_with_launcher
+except ModuleNotFoundError as error:
+    missing = missing_extra(error)
+    if missing is None:
+        raise
+    raise SystemExit(f"train/main.py: {missing}") from None
 
 EXIT_INTERRUPTED = 75
 """Exit status after SIGTERM or SIGINT: the run was saved, `--resume` continues it (EX_TEMPFAIL of sysexits.h).
 
-`accelerate launch` itself ends with status 1 whenever its processes end with another than 0."""
+`accelerate launch` itself ends with status 1 whenever a process of it ends with another status than 0."""
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Runs the command; returns the exit status (0, 1 for a clear error, 75 when interrupted and saved)."""
+    """Runs the command; returns the exit status (0, 1 for a clear error, 75 when interrupted and saved).
+
+    Raises:
+        SystemExit: with status 2, for an option or value that is not allowed; with status 0 after `--help`.
+    """
     first = os.environ.get("RANK", "0") == "0"
     request = parse(sys.argv[1:] if arguments is None else arguments, quiet=not first)
     stop_with_launcher()
@@ -40,7 +52,7 @@ def main(arguments: list[str] | None = None) -> int:
             print(f"{PROGRAM}: {stop}; continue with --resume", file=sys.stderr)  # noqa: T201
         return EXIT_INTERRUPTED
     except (ValueError, TrainingError, OSError) as error:
-        # Before training every process finds the same error; later it may be that of one process alone.
+        # Before training every process finds the same error. Later it may be the error of one process alone.
         if first or trainer is not None:
             print(f"{PROGRAM}: {with_nearest(_message(error))}", file=sys.stderr)  # noqa: T201
         return 1
@@ -49,19 +61,24 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _trainer(request: Request) -> Trainer:
-    """What runs; with the precision that Accelerate's configuration resolves to."""
+    """Returns the trainer. Precision comes from Accelerate's configuration.
+
+    Raises:
+        ValueError: for a run that exists and is not to be resumed, and as `Trainer`.
+    """
     recipe = request.recipe
-    folder = recipe.output / recipe.name
-    if request.dry_run:  # which leaves no rendered frames behind either
+    if request.dry_run:  # keep no rendered frames
         recipe = replace(recipe, data=replace(recipe.data, street_cache_gb=0.0))
-    if not request.resume and not request.dry_run and (folder / "last.pt").exists():
-        raise ValueError(f"{folder} holds a run already: add --resume to continue it, or choose another --name")
+    if not request.resume and not request.dry_run and (recipe.run_folder / "last.pt").exists():
+        raise ValueError(
+            f"{recipe.run_folder} holds a run already: add --resume to continue it, or choose another --name"
+        )
     accelerator = build_accelerator(recipe, tracked=not request.dry_run)
     return Trainer(replace(recipe, precision=accelerator.mixed_precision), accelerator, resume=request.resume)
 
 
 def _message(error: Exception) -> str:
-    """One message; of an error in a loader's worker, which torch wraps into a printed traceback, its last line."""
+    """Returns the message of an error: of a loader's worker, whose message is a traceback, the last line."""
     text = str(error).strip()
     if text.startswith("Caught ") and "\nOriginal Traceback " in text:
         text = text.splitlines()[-1].partition(": ")[2]

@@ -1,5 +1,6 @@
 """The flow that a loader's worker estimates is, bit for bit, what the method would have found."""
 
+from collections.abc import Iterator
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
@@ -17,14 +18,27 @@ from dwnet.flow.dis_estimator import DISFlow
 from dwnet.flow.registry import build_flow
 from dwnet.method.specs import SPECS, method_spec
 from tests.references import TinySegmenter
-from tests.train.fixtures import camvid, fresh_accelerate, tiny_recipe
+from tests.train.helpers import forget_accelerate, tiny_recipe, write_camvid
 from train.engine.batches import loader_of
 from train.engine.data import training_data
 from train.engine.loop import Trainer
 
-__all__ = ["camvid", "fresh_accelerate"]  # fixtures
-
 PAIRED = [name for name, spec in SPECS.items() if spec.needs_neighbour]
+
+
+@pytest.fixture(scope="module")
+def camvid(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_camvid(tmp_path_factory.mktemp("camvid") / "data")
+
+
+@pytest.fixture(autouse=True)
+def fresh_accelerate() -> Iterator[None]:
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    forget_accelerate()
+    yield
+    torch.set_num_threads(threads)
+    forget_accelerate()
 
 
 @pytest.mark.parametrize("name", PAIRED)

@@ -6,17 +6,15 @@ import json
 import os
 import re
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
 
 import pytest
-import torch
-from accelerate.state import AcceleratorState, GradientState
 
 import train.main
-from tests.train.fixtures import tiny_options, write_camvid
+from tests.train.helpers import forget_accelerate, plain, tiny_options
 from train import ablate
 from train.ablate import EXIT_INTERRUPTED, Remaining, run_all, write_files
 from train.ablation.plan import make_plan, read_request
@@ -25,25 +23,6 @@ from train.ablation.tables import TABLES, Row, Table
 from train.config.recipes import BASES
 
 ROWS = "--base camvid_lite0 --rows baseline camera_motion"
-
-
-@pytest.fixture(autouse=True)
-def few_threads() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-    reset_accelerate()
-
-
-@pytest.fixture(scope="session")
-def camvid(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_camvid(tmp_path_factory.mktemp("ablated") / "data")
-
-
-def reset_accelerate() -> None:
-    AcceleratorState._reset_state(reset_partial_state=True)
-    GradientState._reset_state()
 
 
 class InThisProcess:
@@ -55,7 +34,7 @@ class InThisProcess:
 
     def run(self, arguments: list[str], on_line: Callable[[str], None]) -> int:
         self.asked.append(arguments)
-        reset_accelerate()
+        forget_accelerate()
         printed = io.StringIO()
         with contextlib.redirect_stdout(printed), contextlib.redirect_stderr(printed):
             status = train.main.main(arguments)
@@ -203,9 +182,9 @@ def test_rows_keep_their_difference_on_any_base(capsys: pytest.CaptureFixture[st
     assert recipes["danet_dwarp"].method.prediction_space == "softmax"
     assert plan["pspnet_dwarp"][0] is plan["pspnet_mnv2_dwarp"][0]  # their backbones alone differ: one run
 
-    # `--data` sets the neighbours of a recipe; where they are what the table compares, they stay the row's.
-    plan, _ = make_plan(read_request(["neighbours", "--base", "camvid_lite0", "--data", "street", "--seeds", "1"]))
-    kinds = {name: (runs[0].recipe.data.kind, runs[0].recipe.data.neighbours) for name, runs in plan.items()}
+    # `--dataset` leaves the neighbours of a recipe: they stay the row's.
+    plan, _ = make_plan(read_request(["neighbours", "--base", "camvid_lite0", "--dataset", "street", "--seeds", "1"]))
+    kinds = {name: (runs[0].recipe.dataset, runs[0].recipe.data.neighbours) for name, runs in plan.items()}
     assert kinds["camera_motion"] == ("street", "camera_motion")
     assert kinds["video"] == ("street", "video")
     assert kinds["mixed"] == ("street", "mixed")
@@ -213,8 +192,8 @@ def test_rows_keep_their_difference_on_any_base(capsys: pytest.CaptureFixture[st
     plan, notes = make_plan(read_request(["table6", "--base", "street_quick", "--seeds", "1"]))
     assert plan["pspnet_dwnet_coarse"] == plan["pearl"] == []
     assert notes["pspnet_dwnet_coarse"] == "not run: only Cityscapes has a coarse set"
-    assert "paper's figure alone" in notes["pearl"]
-    plan, _ = make_plan(read_request(["table6", "--base", "camvid_lite0", "--data", "cityscapes", "--seeds", "1"]))
+    assert "paper's result only" in notes["pearl"]
+    plan, _ = make_plan(read_request(["table6", "--base", "camvid_lite0", "--dataset", "cityscapes", "--seeds", "1"]))
     assert plan["pspnet_dwnet_coarse"][0].recipe.data.coarse_ratio == 1.0
     assert plan["pspnet_dwnet"][0].recipe.data.coarse_ratio == 0.0
 
@@ -242,19 +221,49 @@ def test_dry_run(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("options", "message"),
+    ("options", "messages"),
     [
-        ("tabel3", r"unknown table 'tabel3' \(did you mean table3 .*; allowed are table1, "),
-        ("table1 --rows bseline", r"unknown row 'bseline' \(did you mean baseline\?\); allowed are baseline, warp"),
-        ("table1 --base camvid_lite", r"unknown base 'camvid_lite' \(did you mean camvid_lite0"),
-        ("table1 --seeds 0", "--seeds is 0, allowed are whole numbers of at least 1"),
-        ("table1 --seed 4", "--seed is set for each run"),
-        ("table1 --name=x", "--name is set for each run"),
+        ("tabel3", ["invalid choice 'tabel3' for argument 'table'. Expected one of ('table1', ", "'table3', "]),
+        (
+            "table1 --rows bseline",
+            ["unknown row 'bseline' (did you mean baseline?); allowed in table1 are baseline, warp"],
+        ),
+        ("table1 --base camvid_lite", ["camvid_lite", "'--base'", "camvid_lite0"]),
+        ("table1 --seeds 0", ["seeds is 0, allowed are whole numbers of at least 1"]),
+        ("table1 --seeds many", ["Error parsing --seeds: invalid literal for int() with base 10: 'many'"]),
+        ("--rows baseline", ["TABLE", "table1,table2"]),
     ],
 )
-def test_wrong_request(options: str, message: str) -> None:
-    with pytest.raises(SystemExit, match=f"^train/ablate.py: {message}"):
+def test_wrong_request(options: str, messages: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as end:
         read_request(options.split())
+    assert end.value.code == 2
+    printed = capsys.readouterr().err
+    assert all(plain(message).lower() in plain(printed).lower() for message in messages), printed
+
+
+@pytest.mark.parametrize("options", ["--seed 4", "--name=x", "--recipe y", "--resume"])
+def test_options_that_the_plan_sets_are_refused(options: str) -> None:
+    name = options.partition("=")[0].partition(" ")[0]
+    with pytest.raises(SystemExit, match=f"^train/ablate.py: {name} is set for each run; allowed are other options of"):
+        read_request(["table1", *options.split()])
+
+
+def test_help(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as end:
+        read_request(["--help"])
+    assert end.value.code == 0
+    printed = plain(capsys.readouterr().out)
+    assert all(name in printed for name in (*TABLES, *BASES, "--rows", "--seeds", "--accelerate", "--dataset"))
+    assert all(row.name in printed for table in TABLES.values() for row in table.rows)
+
+
+def test_accelerate_with_and_without_options() -> None:
+    assert read_request(["table1"]).accelerate is None
+    assert read_request(["table1", "--accelerate", "--epochs", "3"]).accelerate == ""
+    request = read_request(["table1", "--accelerate=--cpu --num_processes 1", "--rows", "baseline", "--epochs", "3"])
+    assert request.accelerate == "--cpu --num_processes 1"
+    assert request.options == ("--epochs", "3")
 
 
 def test_wrong_training_options_are_refused_before_anything_runs(capsys: pytest.CaptureFixture[str]) -> None:

@@ -13,11 +13,9 @@ from dwnet.data import CAMVID_11
 from dwnet.deploy.checkpoint import load_checkpoint
 from dwnet.method.specs import DWNetSpec
 from dwnet.segmentation import NetworkSpec
-from tests.train.fixtures import Command, camvid, fails, fresh_accelerate, tiny_recipe, train, write_camvid
+from tests.train.helpers import Command, fails, tiny_recipe, write_camvid
 from train.config.recipes import RECIPES
 from train.engine.class_balance import MOST, balanced, class_weights
-
-__all__ = ["camvid", "fresh_accelerate", "train"]  # fixtures
 
 
 def test_weights_by_hand() -> None:

@@ -16,19 +16,7 @@ import numpy as np
 import pytest
 
 from dwnet.deploy.checkpoint import load_checkpoint
-from tests.train.fixtures import (
-    REPOSITORY,
-    Command,
-    assert_same_state,
-    camvid,
-    fresh_accelerate,
-    run_command,
-    save_until,
-    tiny_options,
-    train,
-)
-
-__all__ = ["camvid", "fresh_accelerate", "train"]  # fixtures
+from tests.train.helpers import REPOSITORY, Command, assert_same_state, run_command, save_until, tiny_options
 
 KILLS, SEED = 20, 20210101
 EPOCHS, STEPS = 30, 3
@@ -69,7 +57,7 @@ def assert_whole(folder: Path) -> int:
 def warm_server(monkeypatch: pytest.MonkeyPatch) -> ForkServerContext:
     """Forks processes from one that has imported the trainer already (multiprocessing's own)."""
     context = get_context("forkserver")
-    context.set_forkserver_preload(["train_fixtures"])
+    context.set_forkserver_preload(["tests.train.helpers"])
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join(sys.path))  # the server does not take over sys.path
     return context
 

@@ -1,57 +1,67 @@
-"""The command line refuses what it does not know in one line that names the nearest; --dry-run tries all."""
+"""The command line refuses wrong options and names the right ones; --dry-run runs every part once."""
 
 import re
+import subprocess
+import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from tests.train.fixtures import (
-    METHODS,
-    Command,
-    camvid,
-    fails,
-    fresh_accelerate,
-    train,
-)
-from train.config.options import option_names, parse, with_nearest
+from dwnet.core.extras import INSTALL
+from tests.train.helpers import METHODS, REPOSITORY, Command, fails, plain
+from train.config.options import parse, with_nearest
+from train.config.recipes import RECIPES
 from train.config.spec import Recipe
 from train.engine.loop import Trainer
 from train.main import main
 
-__all__ = ["camvid", "fresh_accelerate", "train"]  # fixtures
+# What is wrong, and what tyro says: the wrong word, with the nearest right one or what is allowed.
+WRONG = [
+    ("--optimiser.rte 0.1", "Unrecognized options: --optimiser.rte", "--optimiser.rate FLOAT"),
+    ("--netwrk.backbone resnet50", "Unrecognized options: --netwrk.backbone", "--network.backbone"),
+    ("--rate 0.1", "Unrecognized options: --rate", "--optimiser.rate FLOAT"),
+    ("--rate=0.1", "Unrecognized options: --rate=0.1", ""),
+    ("--dryrun", "Unrecognized options: --dryrun", "--dry-run"),
+    ("--recip x", "Unrecognized options: --recip", "--recipe NAME"),
+    ("--data street", "Unrecognized options: --data", "--dataset {camvid,cityscapes,own,street}"),
+    ("--data.root x", "Unrecognized options: --data.root", "train/main.py: --data.root is now --root"),
+    ("--zzzzzz", "Unrecognized options: --zzzzzz", ""),
+    ("stray", "Unrecognized options: stray", ""),
+    ("--epochs ten", "Error parsing --epochs: invalid literal for int() with base 10: 'ten'", "--epochs INT"),
+    ("--data=own", "Unrecognized options: --data=own", "train/main.py: --data is now --dataset"),
+    ("--epochs 1.5", "Error parsing --epochs: invalid literal for int() with base 10: '1.5'", "--epochs INT"),
+    ("--optimiser.rate fast", "Error parsing --optimiser.rate: could not convert string to float: 'fast'", "FLOAT"),
+    ("--data.crop 64", "Missing value for argument '--data.crop'. Expected 2 values.", ""),
+    ("--epochs", "Missing value for argument '--epochs'. Expected 1 values.", ""),
+    ("--recipe", "Missing value for argument '--recipe'. Expected 1 values.", ""),
+    (
+        "--method.name dwnt",
+        "invalid choice 'dwnt' for argument '--method.name'.",
+        "('baseline', 'static_warp', 'keyframe', 'dwnet')",
+    ),
+    ("--precision bf17", "invalid choice 'bf17' for argument '--precision'.", "('no', 'bf16', 'fp16')"),
+    (
+        "--dataset camvit",
+        "invalid choice 'camvit' for argument '--dataset'.",
+        "('camvid', 'cityscapes', 'own', 'street')",
+    ),
+    ("--data.colour 1", "data.colour is 1.0, allowed are numbers from 0 to below 1", ""),
+    ("--pictures -1", "pictures is -1, allowed are whole numbers of at least 0", ""),
+    ("--keep-checkpoints -2", "keep_checkpoints is -2, allowed are whole numbers of at least 0", ""),
+]
 
 
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        ("--optimiser.rte 0.1", "unknown option --optimiser.rte (did you mean --optimiser.rate or --optimiser."),
-        ("--netwrk.backbone resnet50", "unknown option --netwrk.backbone (did you mean --network.backbone"),
-        ("--rate=0.1", "unknown option --rate (did you mean --optimiser.rate?)"),
-        ("--dryrun", "unknown option --dryrun (did you mean --dry-run"),
-        ("--zzzzzz", "unknown option --zzzzzz"),
-        ("--epochs ten", "--epochs is 'ten', allowed are whole numbers"),
-        ("--epochs 1.5", "--epochs is '1.5', allowed are whole numbers"),
-        ("--optimiser.rate fast", "--optimiser.rate is 'fast', allowed are numbers"),
-        ("--method.name dwnt", "--method.name is 'dwnt' (did you mean dwnet?), allowed are baseline, static_warp, "),
-        ("--precision bf17", "--precision is 'bf17' (did you mean bf16?), allowed are no, bf16, fp16"),
-        ("--data.crop 64", "Missing value for argument '--data.crop'. Expected 2 values."),
-        ("--epochs", "Missing value for argument '--epochs'. Expected 1 values."),
-        ("--recipe", "argument --recipe: expected one argument"),
-        ("stray", "Unrecognized options: stray"),
-        ("--data.colour 1", "data.colour is 1.0, allowed are numbers from 0 to below 1"),
-        ("--data camvit", "--data is 'camvit' (did you mean camvid?), allowed are camvid, cityscapes, own, street"),
-        ("--pictures -1", "pictures is -1, allowed are whole numbers of at least 0"),
-        ("--keep-checkpoints -2", "keep_checkpoints is -2, allowed are whole numbers of at least 0"),
-    ],
-)
-def test_wrong_option(capsys: pytest.CaptureFixture[str], options: str, message: str) -> None:
+@pytest.mark.parametrize(("options", "found", "right"), WRONG)
+def test_wrong_option(capsys: pytest.CaptureFixture[str], options: str, found: str, right: str) -> None:
     arguments = ["--recipe", "camvid_lite0_dwnet", *options.split()]
     with pytest.raises(SystemExit) as end:
         parse(arguments)
     assert end.value.code == 2
     printed = capsys.readouterr()
-    assert printed.err.startswith(f"train/main.py: {message}")
-    assert printed.err.count("\n") == 1
+    assert plain(found) in plain(printed.err)
+    assert plain(right) in plain(printed.err)
+    assert "Traceback" not in printed.err
     assert printed.out == ""
     with pytest.raises(SystemExit) as end:
         parse(arguments, quiet=True)
@@ -59,12 +69,49 @@ def test_wrong_option(capsys: pytest.CaptureFixture[str], options: str, message:
     assert capsys.readouterr() == ("", "")
 
 
-def test_options_as_tyro_names_them(capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize(
+    ("method", "option", "owners"),
+    [
+        ("baseline", "--method.delta 1", "dwnet"),
+        ("baseline", "--method.flow dis", "static_warp, keyframe, dwnet"),
+        ("static_warp", "--method.no-fg-conv", "dwnet"),
+        ("keyframe", "--method.fusion=concatenation", "static_warp"),
+        ("dwnet", "--method.key_interval 3", "keyframe"),
+    ],
+)
+def test_options_of_another_method_are_refused(
+    capsys: pytest.CaptureFixture[str], method: str, option: str, owners: str
+) -> None:
     with pytest.raises(SystemExit) as end:
-        parse(["--recipe", "camvid_lite0_dwnet", "--help"])
-    assert end.value.code == 0
-    shown = re.findall(r"(?:^[│ ]+|, )(--[a-z][a-z0-9.-]*)", capsys.readouterr().out, re.M)
-    assert sorted(set(shown) - {"--help"}) == sorted(option_names(Recipe))
+        parse(["--recipe", f"camvid_lite0_{method}", *option.split()])
+    assert end.value.code == 2
+    printed = capsys.readouterr().err
+    name = re.split("[ =]", option)[0]
+    assert plain(f"Unrecognized options: {name}") in plain(printed)
+    assert printed.splitlines()[-1] == (
+        f"train/main.py: {name} is an option of {owners}; the method is {method}, and --method.name changes it"
+    )
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_another_method_by_its_name_is_its_recipe(method: str) -> None:
+    """As the option says: what the recipe's own method does not have is the base's."""
+    for recipe in METHODS:
+        found = parse(["--recipe", f"camvid_lite0_{recipe}", "--method.name", method]).recipe
+        assert found.method == RECIPES[f"camvid_lite0_{method}"].method
+        assert replace(found, method=RECIPES[f"camvid_lite0_{recipe}"].method) == RECIPES[f"camvid_lite0_{recipe}"]
+    found = parse(["--recipe=camvid_lite0_baseline", f"--method.name={method}", "--method.auxiliary-weight=0.2"]).recipe
+    assert (found.method.name, found.method.auxiliary_weight) == (method, 0.2)
+
+
+@pytest.mark.parametrize("script", ["train/main.py", "train/ablate.py"])
+@pytest.mark.parametrize("package", ["torch", "accelerate"])
+def test_without_the_extra_one_line_says_how_to_install_it(script: str, package: str) -> None:
+    code = f"import runpy, sys; sys.modules[{package!r}] = None; runpy.run_path({script!r}, run_name='__main__')"
+    run = subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY, capture_output=True, text=True, timeout=120)
+    assert run.returncode == 1
+    assert run.stderr == f"{script}: this needs {package}, which is not installed: {INSTALL}\n"
+    assert run.stdout == ""
 
 
 def test_both_ways_of_writing_an_option() -> None:

@@ -15,13 +15,11 @@ from dwnet.core.launch import available_cpus
 from dwnet.data import CAMVID_11
 from dwnet.deploy.checkpoint import load_checkpoint
 from dwnet.segmentation import NetworkSpec, Segmenter
-from tests.train.fixtures import (
+from tests.train.helpers import (
     Command,
     assert_same_state,
-    camvid,
     events,
     forget_accelerate,
-    fresh_accelerate,
     gradient,
     gradients,
     launch,
@@ -29,7 +27,6 @@ from tests.train.fixtures import (
     stop_at,
     tiny_options,
     tiny_recipe,
-    train,
     write_camvid,
 )
 from train.config.spec import Recipe
@@ -39,15 +36,13 @@ from train.engine.evaluation import evaluate
 from train.engine.loop import Interrupted, Trainer
 from train.main import EXIT_INTERRUPTED
 
-__all__ = ["camvid", "fresh_accelerate", "train"]  # fixtures
-
 
 def test_two_processes_have_the_gradient_of_one(tmp_path: Path) -> None:
     """Half the batch in each of two processes gives the gradient of the whole in one, all methods and losses, where
     the halves have unequal numbers of labelled pixels. Batch norm is frozen: its statistics are each process's own on
     a CPU (on GPUs SyncBatchNorm makes them one). With a divisor for each process it is another gradient."""
     root = write_camvid(tmp_path / "uneven", uneven=True)
-    launch("tests/train_fixtures.py", str(root), str(tmp_path), output=tmp_path)
+    launch("tests/train/helpers.py", str(root), str(tmp_path), output=tmp_path)
     found = torch.load(tmp_path / "found.pt", weights_only=True)
     assert found["processes"] == 2
     for method, one in gradients(root, tmp_path).items():

@@ -13,19 +13,9 @@ import torch
 import dwnet
 from dwnet.core.files import code_commit
 from dwnet.deploy.checkpoint import Checkpoint, load_checkpoint
-from tests.train.fixtures import (
-    Command,
-    assert_same_state,
-    camvid,
-    fails,
-    fresh_accelerate,
-    stop_at,
-    train,
-)
+from tests.train.helpers import Command, assert_same_state, fails, stop_at
 from train.engine.loop import Trainer
 from train.main import EXIT_INTERRUPTED
-
-__all__ = ["camvid", "fresh_accelerate", "train"]  # fixtures
 
 
 @pytest.mark.parametrize(
@@ -82,7 +72,7 @@ def test_existing_and_unusable_runs(train: Command, tmp_path: Path, capsys: pyte
 
     content = torch.load(last, weights_only=True)
     torch.save(content | {"training": {}}, last)
-    assert "holds weights alone" in fails(train, capsys, "--epochs", "1", "--resume")
+    assert "holds weights only" in fails(train, capsys, "--epochs", "1", "--resume")
     other = {"classifier.weight": torch.zeros(1)}
     torch.save(content | {"weights": other}, last)
     assert "weights of another architecture" in fails(train, capsys, "--epochs", "1", "--resume")

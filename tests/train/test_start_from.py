@@ -10,19 +10,8 @@ from dwnet.core.classes import CAMVID_11, ClassSet
 from dwnet.deploy.checkpoint import Checkpoint, load_checkpoint
 from dwnet.method.specs import method_spec
 from dwnet.segmentation import NetworkSpec
-from tests.train.fixtures import (
-    METHODS,
-    Command,
-    camvid,
-    fails,
-    forget_accelerate,
-    fresh_accelerate,
-    tiny_recipe,
-    train,
-)
+from tests.train.helpers import METHODS, Command, fails, forget_accelerate, tiny_recipe
 from train.engine.build import build_method, start_from
-
-__all__ = ["camvid", "fresh_accelerate", "train"]  # fixtures
 
 NETWORK = NetworkSpec(backbone="test_efficientnet", channels=16)
 YARD = ClassSet("yard", ("grass", "path", "wall"), ((0, 128, 0), (128, 128, 128), (90, 60, 30)))

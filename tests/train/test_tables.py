@@ -5,7 +5,7 @@ The check marks of Table 1 follow from its figures and from section 4.2: "warp a
 the warp's place by 0.57 more, FRM by 0.47, l_pc by 0.38, both give 75.62, and both on the plain warp 74.76.
 """
 
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import pytest
 import torch
@@ -155,7 +155,7 @@ def test_each_row_has_its_modules_and_losses_and_trains(table: str, name: str) -
     assert modules(method) == parts
     assert (method.flow is None) == (name == "baseline")
     if isinstance(method, DWNetMethod):
-        taps = spec.kernel_size if "fg_conv" in parts else 1
+        taps = method.spec.kernel_size if "fg_conv" in parts else 1
         assert method.network.fg_conv is None or method.network.fg_conv.kernel_size == taps
         assert method.network.refinement is None or method.network.refinement.flow.out_channels == 2 * taps**2
     if isinstance(method, StaticWarpMethod):
@@ -189,7 +189,10 @@ def test_a_row_differs_from_its_base_in_nothing_else(table: str, name: str) -> N
     """And so from its siblings in exactly what their variants set."""
     found = row(table, name)
     base, own = flat(recipe_dict(BASES[found.base])), flat(recipe_dict(recipe(table, name)))
-    differing = {key for key in own if own[key] != base[key]} - {"name"}
+    # Fields that the base's method has not hold their defaults, unless the variant sets them.
+    spec = recipe(table, name).method
+    default = {f"method.{key}": value for key, value in asdict(type(spec)()).items()}
+    differing = {key for key in own if own[key] != base.get(key, default.get(key))} - {"name"}
     assert differing <= set(VARIANTS[found.variant])
     assert all(own[key] == value for key, value in VARIANTS[found.variant].items())
     assert recipe(table, name) is RECIPES[f"{found.base}_{found.variant}"]
@@ -246,7 +249,9 @@ def test_table_5_names_its_networks(networks: dict[str, Segmenter]) -> None:
         spec = recipe("table5", found.name).method
         swarp, dwarp = (cell == "x" for cell in found.cells[2:])
         assert (spec.name == "baseline") == (not swarp and not dwarp)
-        assert spec.name == "baseline" or spec.fg_conv == spec.refinement == dwarp
+        if spec.name != "baseline":
+            assert isinstance(spec, DWNetSpec)
+            assert spec.fg_conv == spec.refinement == dwarp
         assert not (swarp and dwarp)
     depths = [
         sum(p.numel() for p in networks[f"cityscapes_pspnet_{n}"].parameters()) for n in ("resnet50", "resnet101")

@@ -19,13 +19,11 @@ from dwnet.data import CAMVID_11, PairDataset
 from dwnet.deploy.checkpoint import load_checkpoint
 from dwnet.flow.base import FlowEstimator
 from dwnet.method.training import Method
-from tests.train.fixtures import METHODS, VAL_NAMES, Command, camvid, events, fresh_accelerate, tiny_recipe, train
+from tests.train.helpers import METHODS, VAL_NAMES, Command, events, tiny_recipe
 from train.engine.build import build_method
 from train.monitoring.pictures import ValPictures, views
 from train.monitoring.progress import Clock, Means
 from train.monitoring.tracking import Tracking
-
-__all__ = ["camvid", "fresh_accelerate", "train"]  # fixtures
 
 
 def test_clock() -> None:

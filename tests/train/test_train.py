@@ -16,24 +16,10 @@ from accelerate.utils import DistributedType
 
 from dwnet.data import CAMVID_11
 from dwnet.deploy.checkpoint import load_checkpoint
-from tests.train.fixtures import (
-    METHODS,
-    TRAIN_NAMES,
-    Command,
-    camvid,
-    events,
-    fails,
-    fresh_accelerate,
-    poison,
-    tiny_recipe,
-    train,
-    write_camvid,
-)
+from tests.train.helpers import METHODS, TRAIN_NAMES, Command, events, fails, poison, tiny_recipe, write_camvid
 from train.engine.batches import EpochOrder, batch_per_process
 from train.engine.data import training_data
 from train.engine.loop import MOST_SKIPPED, Trainer, TrainingError
-
-__all__ = ["camvid", "fresh_accelerate", "train"]  # fixtures
 
 
 @pytest.mark.parametrize("method", METHODS)

@@ -1,5 +1,4 @@
-"""What a finished run scores on val, as `dwnet evaluate` measures it: in the order of the frames, each method as it is
-deployed."""
+"""Scores of a finished run on val, as `dwnet evaluate` measures them: frames in order, methods as deployed."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -16,7 +15,7 @@ from train.engine.data import validation_data
 
 
 def score(checkpoint: Path, recipe: Recipe, *, progress: Progress | None = None) -> dict[str, float | None]:
-    """Figures by the names of `summary.FIGURES`; flicker is None where no two labelled frames are neighbours.
+    """Returns the values of `summary.METRICS`; flicker is None where no two labelled frames are neighbours.
 
     Args:
         checkpoint: of the run.
@@ -26,7 +25,7 @@ def score(checkpoint: Path, recipe: Recipe, *, progress: Progress | None = None)
     Raises:
         ValueError: if the checkpoint, the data or its labels cannot be used.
     """
-    # Every frame of val, as without a neighbour: a method that needs frames before gets them by itself.
+    # Whole frames without neighbours: the evaluation runs the frames before for methods that use them.
     data = validation_data(replace(recipe, method=to_method(recipe.method, "baseline")))
     predictor, _ = load_predictor(checkpoint, device=device(ALONE))
     try:
@@ -35,11 +34,11 @@ def score(checkpoint: Path, recipe: Recipe, *, progress: Progress | None = None)
         del predictor
         torch.cuda.empty_cache()  # the next run trains in another process
     if found.segmentation.miou_percent is None:
-        raise ValueError(f"val of {recipe.data.folder} holds no labelled pixel")
+        raise ValueError(f"val of {recipe.data_folder} holds no labelled pixel")
     if 2 * found.without_warmup > len(data):
         raise ValueError(
             f"{recipe.method.name} needs the frame before; {found.without_warmup} of the {len(data)} frames of val of "
-            f"{recipe.data.folder} have none"
+            f"{recipe.data_folder} have none"
         )
     flicker = found.flicker
     return {

@@ -1,4 +1,4 @@
-"""Training runs as processes of their own: what breaks one, be it lack of memory, leaves the others alone."""
+"""Runs train/main.py in subprocesses: a failure of one run, such as no memory left, does not affect the others."""
 
 import os
 import shlex
@@ -13,13 +13,14 @@ from train.engine.stopping import StopSignals
 MAIN = Path(__file__).resolve().parents[1] / "main.py"
 
 
-class Children(StopSignals):
-    """Training runs, one after another. Within `with`, SIGTERM and SIGINT stop the one that runs, and set `stopped`.
+class SubprocessTraining(StopSignals):
+    """Runs trainings one after another. Within `with`, SIGTERM and SIGINT stop the present one and set `stopped`.
 
-    Each gets a process group, so that the signal reaches all its processes, and a terminal's Ctrl+C none of them twice.
+    Each run has a process group of its own: the signal reaches all its processes, and a terminal's Ctrl+C reaches none
+    of them a second time.
 
     Args:
-        accelerate: options of `accelerate launch`, as one string; None does without the launcher, in one process.
+        accelerate: options of `accelerate launch`, as one string; None runs one process without the launcher.
     """
 
     def __init__(self, accelerate: str | None = None) -> None:
@@ -27,17 +28,17 @@ class Children(StopSignals):
         self._accelerate = accelerate
         self._process: subprocess.Popen[str] | None = None
 
-    def ask(self, *_: object) -> None:
-        """This process is to stop, and the run with it."""
-        super().ask()
+    def request_stop(self, *_: object) -> None:
+        """Stops this process after the present run, and that run."""
+        super().request_stop()
         self._terminate()
 
     def run(self, arguments: list[str], on_line: Callable[[str], None]) -> int:
-        """One run, to the end of all its processes; returns the exit status (below 0: killed by that signal).
+        """Runs a training to the end of all its processes; returns the exit status (below 0: killed by that signal).
 
         Args:
             arguments: of train/main.py.
-            on_line: called with each line of its output and errors, as they come.
+            on_line: called with each line of its output and errors.
         """
         with subprocess.Popen(
             self._command(arguments),
@@ -49,10 +50,10 @@ class Children(StopSignals):
         ) as process:
             self._process = process
             try:
-                if self.stopped:  # asked while it was being started
+                if self.stopped:  # the signal came while the process was starting
                     self._terminate()
                 assert process.stdout is not None
-                # Until the last of its processes is gone: a launcher may end before those that it launched.
+                # Ends with the last of its processes: a launcher may end before the processes that it launched.
                 for line in process.stdout:
                     on_line(line.rstrip())
                 return process.wait()
@@ -72,5 +73,5 @@ class Children(StopSignals):
         if self._process is not None:
             try:
                 os.killpg(self._process.pid, signal.SIGTERM)
-            except ProcessLookupError:  # it ended by itself
+            except ProcessLookupError:  # it has already ended
                 return

@@ -1,4 +1,4 @@
-"""An ablation's figures beside the paper's: mean and deviation over seeds, as JSON values and as Markdown."""
+"""Results of an ablation beside the paper's: mean and deviation over seeds, as JSON values and as Markdown."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -7,32 +7,32 @@ from typing import Any
 
 from train.ablation.tables import Row, Table
 
-FIGURES = {
+METRICS = {
     "miou_percent": "mIoU %",
     "flips_percent": "flips %",
     "temporal_consistency_percent": "temporal consistency %",
 }
-"""Key of a run's figures, and heading."""
+"""Heading of each metric, by its name in a run's results."""
 
 Outcome = Mapping[str, Any]
-"""Of one run: "name", "seed", "state" (done, failed, to do), "error" where it failed, and where done the FIGURES."""
+"""Outcome of one run: "name", "seed", "state" (done, failed, to do), "error" if it failed, and the METRICS if done."""
 
 
 def summarise(
     name: str, table: Table, rows: Sequence[Row], outcomes: Mapping[str, Sequence[Outcome]], how: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """All that is known of an ablation, as JSON values.
+    """Returns the results of an ablation, as JSON values.
 
     Args:
         name: of the table.
         table: the table.
-        rows: those chosen.
-        outcomes: of each row's runs, by the row's name; a row that is not there cannot be run.
+        rows: the chosen rows.
+        outcomes: of each row's runs, by the row's name; a missing row cannot be run.
         how: what was run: "bases", "data", "seeds", "options", "commit"; and "notes", by row.
 
     Returns:
-        "rows" hold the paper's figure beside each of `FIGURES`: "mean", "deviation" (over seeds, of a sample: n - 1;
-        None for one run) and "runs", the number of runs that gave it.
+        "rows" hold the paper's mIoU, and for each of `METRICS` "mean", "deviation" (sample deviation over seeds, n - 1;
+        None for one run) and "runs", the number of runs that have the metric.
     """
     return {
         "table": name,
@@ -46,7 +46,7 @@ def summarise(
                 "cells": list(row.cells),
                 "paper_miou_percent": row.paper_miou_percent,
                 "note": how["notes"].get(row.name, ""),
-                **{figure: _spread(outcomes.get(row.name, ()), figure) for figure in FIGURES},
+                **{metric: _spread(outcomes.get(row.name, ()), metric) for metric in METRICS},
                 "runs": [dict(outcome) for outcome in outcomes.get(row.name, ())],
             }
             for row in rows
@@ -55,10 +55,10 @@ def summarise(
 
 
 def markdown(summary: Mapping[str, Any]) -> str:
-    """What `summarise` found, as a table with its notes."""
-    paper = f"{FIGURES['miou_percent']} in the paper"
+    """Returns a summary of `summarise` as a Markdown table with notes."""
+    paper = f"{METRICS['miou_percent']} in the paper"
     has_paper = bool(summary["paper_measured_on"])
-    headings = [*summary["columns"], *([paper] if has_paper else []), *FIGURES.values(), "runs"]
+    headings = [*summary["columns"], *([paper] if has_paper else []), *METRICS.values(), "runs"]
     seeds = summary["seeds"]
     lines = [
         f"## {summary['title']}",
@@ -73,7 +73,7 @@ def markdown(summary: Mapping[str, Any]) -> str:
     for row in summary["rows"]:
         done = sum(run["state"] == "done" for run in row["runs"])
         cells = [*row["cells"], *([_number(row["paper_miou_percent"])] if has_paper else [])]
-        cells += [_cell(row[figure]) for figure in FIGURES]
+        cells += [_cell(row[metric]) for metric in METRICS]
         cells.append(f"{done} of {len(row['runs'])}" if row["runs"] else "-")
         lines.append(f"| {' | '.join(cells)} |")
     notes = [f"- {row['name']}: {row['note']}" for row in summary["rows"] if row["note"]]
@@ -82,8 +82,8 @@ def markdown(summary: Mapping[str, Any]) -> str:
     return "\n".join([*lines, *(["", *notes] if notes else [])]) + "\n"
 
 
-def _spread(outcomes: Sequence[Outcome], figure: str) -> dict[str, Any]:
-    values = [outcome[figure] for outcome in outcomes if outcome.get(figure) is not None]
+def _spread(outcomes: Sequence[Outcome], metric: str) -> dict[str, Any]:
+    values = [outcome[metric] for outcome in outcomes if outcome.get(metric) is not None]
     return {
         "mean": fmean(values) if values else None,
         "deviation": stdev(values) if len(values) > 1 else None,

@@ -1,4 +1,4 @@
-"""The tables of the paper, and two of our own, as data: what each row says, and which recipe it is."""
+"""The tables of the paper and two more, as data: the text of each row, and its recipe."""
 
 from dataclasses import dataclass
 
@@ -11,17 +11,17 @@ class Row:
     """One line of a table."""
 
     name: str
-    """Of the row within its table, for `--rows`."""
+    """Name of the row within its table, for `--rows`."""
     cells: tuple[str, ...]
-    """What stands in the table's columns, as printed."""
+    """Text of the table's columns."""
     paper_miou_percent: float | None = None
-    """The paper's figure; None in our own tables."""
+    """The paper's mIoU in percent; None in tables that are not the paper's."""
     base: str = ""
-    """A key of `BASES`; empty where nothing here can be trained for the row."""
+    """A key of `BASES`; empty if the row has no recipe."""
     variant: str = ""
-    """A key of `VARIANTS`, likewise."""
+    """A key of `VARIANTS`; empty if the row has no recipe."""
     note: str = ""
-    """Why there is no recipe, or what differs from what the row names."""
+    """Why the row has no recipe, or how the recipe differs from the row's text."""
 
     def __post_init__(self) -> None:
         fits = self.variant in VARIANTS and self.base in BASES if self.base or self.variant else bool(self.note)
@@ -33,20 +33,20 @@ class Row:
 
     @property
     def recipe(self) -> Recipe | None:
-        """The run that the row is, as the paper has it."""
+        """The recipe of the row, with the paper's settings; None if it has none."""
         return RECIPES[f"{self.base}_{self.variant}"] if self.base else None
 
 
 @dataclass(frozen=True)
 class Table:
-    """A table: its rows differ in the method, and where they have several bases, in the network."""
+    """A table. Its rows differ in the method and, if they have several bases, in the network."""
 
     title: str
     columns: tuple[str, ...]
-    """Of `Row.cells`; the figures come after them."""
+    """Headings of `Row.cells`; the metrics come after them."""
     rows: tuple[Row, ...]
     measured_on: str = ""
-    """What the paper's figures were measured on; empty in our own tables."""
+    """Data of the paper's results; empty in tables that are not the paper's."""
 
     def __post_init__(self) -> None:
         uneven = [row.name for row in self.rows if len(row.cells) != len(self.columns)]
@@ -69,7 +69,7 @@ _CAMVID = "camvid_resnet101"
 _STREET = "street_quick"
 _CITYSCAPES_VAL = "Cityscapes val"
 
-_OTHERS = "another network: the paper's figure alone"
+_OTHERS = "another network: the paper's result only"
 _NETWARP = "NetWarp's combination on this table's PSPNet; the published row has its authors' network"
 _DFF = "DFF's propagation on this table's PSPNet; the published row has its authors' network"
 
@@ -81,7 +81,7 @@ def _published(name: str, cells: tuple[str, ...], miou: float) -> Row:
 TABLES: dict[str, Table] = {
     "table1": Table(
         "Table 1: ablation study of DWNet (PSPNet, ResNet-50)",
-        # The marks are not in the paper's text; they follow from its figures and from section 4.2.1.
+        # The paper's text has no marks. They follow from its results and from section 4.2.1.
         ("Warp", "l_fc", "FG-Conv", "FRM", "l_pc"),
         (
             Row("baseline", ("", "", "", "", ""), 73.75, _R50, "baseline"),
@@ -195,13 +195,13 @@ TABLES: dict[str, Table] = {
         ("Neighbours",),
         (
             Row("baseline", ("none: single frames",), None, _STREET, "baseline"),
-            Row("camera_motion", ("stills: a made camera motion",), None, _STREET, "dwnet_camera_motion"),
+            Row("camera_motion", ("stills: a synthetic camera motion",), None, _STREET, "dwnet_camera_motion"),
             Row("video", ("real frames",), None, _STREET, "dwnet_video"),
-            Row("mixed", ("both, by turns",), None, _STREET, "dwnet_mixed"),
+            Row("mixed", ("both, drawn for each sample",), None, _STREET, "dwnet_mixed"),
         ),
     ),
     "deviations": Table(
-        "Where the paper is silent, or this library's recipes deviate from it",
+        "What the paper leaves open, and the deviations of this library's recipes",
         ("Setting",),
         (
             Row("baseline", ("single frames",), None, _STREET, "baseline"),
@@ -215,9 +215,9 @@ TABLES: dict[str, Table] = {
             Row("dropout", ("dropout 0.1 before the classifiers",), None, _STREET, "dwnet_dropout"),
             Row("decoder", ("PSPNet with a decoder at stride 4",), None, _STREET, "dwnet_decoder"),
             Row("no_decoder", ("PSPNet as published",), None, _STREET, "dwnet_no_decoder"),
-            Row("unweighted", ("all classes weigh alike (the paper's)",), None, _STREET, "dwnet_unweighted"),
-            Row("balanced", ("rare classes weigh more (class_balance 0.5)",), None, _STREET, "dwnet_balanced"),
+            Row("unweighted", ("no class weights (the paper's)",), None, _STREET, "dwnet_unweighted"),
+            Row("balanced", ("class weights (class_balance 0.5)",), None, _STREET, "dwnet_balanced"),
         ),
     ),
 }
-"""Every table by its name; ablate.py runs them."""
+"""Every table by its name."""

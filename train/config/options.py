@@ -1,28 +1,30 @@
-"""The command line: a recipe by its name, each of its settings as an option, and one clear message for a wrong one."""
+"""The command line of train/main.py: a recipe by its name, and each of its settings as an option. tyro parses it."""
 
-import argparse
 import contextlib
 import dataclasses
 import difflib
 import io
 import re
 import sys
-import typing
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
-from typing import Literal, get_args
+from dataclasses import dataclass, field
+from typing import Annotated
 
 import tyro
+from tyro.constructors import PrimitiveConstructorSpec
 
-from dwnet.core.data_kinds import DataKind
-from train.config.recipes import RECIPES, names_in_words
+from dwnet.method.specs import SPECS, methods_with
+from train.config.recipes import RECIPES, names_in_words, with_method
 from train.config.spec import Recipe
 
 PROGRAM = "train/main.py"
-DESCRIPTION = "Trains one recipe; every setting can be changed here. --resume continues OUTPUT/NAME/last.pt."
+DESCRIPTION = "Trains one recipe. All its settings are options: train/main.py --recipe NAME --help lists them."
 
 EXIT_USAGE = 2
-"""Exit status for an option that does not exist, or a value that it does not take."""
+"""Exit status for an unknown recipe or option, or for a value that is not allowed."""
+
+RENAMED = {"--data": "--dataset", "--data.kind": "--dataset", "--data.root": "--root"}
+"""Options of earlier versions, by their names of then."""
 
 
 @dataclass(frozen=True)
@@ -33,50 +35,116 @@ class Request:
     resume: bool = False
     """Continue the run's last checkpoint."""
     dry_run: bool = False
-    """Build all, take two steps, say what it costs, and leave nothing behind."""
-
-
-def parse(arguments: list[str], *, quiet: bool = False) -> Request:
-    """The recipe named by `--recipe`, changed by the other options; and what to do with it.
-
-    Args:
-        arguments: of the command line.
-        quiet: print no error (another process does).
-
-    Raises:
-        SystemExit: with one message, for an unknown recipe or option, or a value that is not allowed.
-    """
-    parser = _parser()
-    try:
-        known, rest = parser.parse_known_args(arguments)
-    except argparse.ArgumentError as error:
-        _refuse(str(error), quiet)
-    if known.recipe is None and {"-h", "--help"} & set(rest):
-        parser.print_help()
-        print("\nThe settings of a recipe: train/main.py --recipe NAME --help")  # noqa: T201
-        raise SystemExit(0)
-    if known.recipe not in RECIPES:
-        asked = f"unknown recipe {known.recipe!r}" if known.recipe else "no recipe: add --recipe NAME"
-        hint = did_you_mean(known.recipe or "", RECIPES)
-        raise SystemExit(1 if quiet else f"{PROGRAM}: {asked}{hint}; allowed are {names_in_words()}")
-    chosen = RECIPES[known.recipe]
-    if known.data is not None and known.data not in get_args(DataKind):
-        kinds = ", ".join(get_args(DataKind))
-        _refuse(f"--data is {known.data!r}{did_you_mean(known.data, get_args(DataKind))}, allowed are {kinds}", quiet)
-    if known.data is not None:
-        neighbours: Literal["video", "camera_motion"] = "video" if known.data == "street" else "camera_motion"
-        chosen = replace(chosen, data=replace(chosen.data, kind=known.data, neighbours=neighbours))
-    return Request(_settings(chosen, rest, quiet), known.resume, known.dry_run)
+    """Build everything, take two steps, report the cost, and leave nothing behind."""
 
 
 def did_you_mean(word: str, allowed: Iterable[str]) -> str:
-    """ " (did you mean X or Y?)" with the nearest of `allowed`; empty where none is near."""
+    """Returns " (did you mean X or Y?)" with the nearest of `allowed`; empty where none is near."""
     near = difflib.get_close_matches(word, list(allowed), n=2, cutoff=0.6)
     return f" (did you mean {' or '.join(near)}?)" if near else ""
 
 
+def _recipe_name(words: list[str]) -> str:
+    if words[0] not in RECIPES:
+        raise ValueError(f"unknown recipe {words[0]!r}{did_you_mean(words[0], RECIPES)}")  # tyro adds the help
+    return words[0]
+
+
+# A choice of hundreds of names would fill the help and the error.
+_RecipeName = Annotated[
+    str,
+    PrimitiveConstructorSpec[str](
+        nargs=1,
+        metavar="NAME",
+        instance_from_str=_recipe_name,
+        is_instance=lambda value: isinstance(value, str),
+        str_from_instance=lambda value: [value],
+    ),
+    tyro.conf.arg(help=f"Recipe to train: {names_in_words()}."),
+]
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Choice:
+    """The options beside a recipe's settings."""
+
+    recipe: _RecipeName
+    resume: tyro.conf.FlagCreatePairsOff[bool] = False
+    """Continue OUTPUT/NAME/last.pt."""
+    dry_run: tyro.conf.FlagCreatePairsOff[bool] = False
+    """Build everything, take two steps, report the cost, and leave nothing behind."""
+
+
+@dataclass(frozen=True)
+class _MethodName:
+    name: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class _First(_Choice):
+    """The options that decide which other options there are."""
+
+    method: _MethodName = field(default_factory=_MethodName)
+
+
+# Inherits, because tyro reports errors of a nested Recipe with an empty prefix as a traceback.
+@dataclass(frozen=True)
+class Settings(Recipe, _Choice):
+    """All options."""
+
+
+def parse(arguments: list[str], *, quiet: bool = False) -> Request:
+    """Returns the recipe named by `--recipe`, changed by the other options, and what to do with it.
+
+    The options are those of the recipe's method, or of the method that `--method.name` chooses.
+
+    Args:
+        arguments: of the command line.
+        quiet: print nothing (another process does).
+
+    Raises:
+        SystemExit: with status 2 after tyro's message, for an unknown recipe or option, or a value that is not allowed;
+            with status 0 after `--help`.
+    """
+    if not quiet:
+        return _parse(arguments)
+    with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+        return _parse(arguments)
+
+
+def _parse(arguments: list[str]) -> Request:
+    named = any(argument.partition("=")[0] == "--recipe" for argument in arguments)
+    # Without a recipe there are no settings: tyro prints the help, or that --recipe is missing.
+    first, _ = tyro.cli(
+        _First if named else _Choice,
+        args=[a for a in arguments if a not in ("-h", "--help")] if named else arguments,
+        prog=PROGRAM,
+        description=DESCRIPTION,
+        return_unknown_args=True,
+    )
+    assert isinstance(first, _First)
+    recipe = RECIPES[first.recipe]
+    if first.method.name in SPECS:  # tyro refuses another name below
+        recipe = with_method(recipe, first.method.name)
+    try:
+        command = tyro.cli(
+            tyro.conf.AvoidSubcommands[Settings],
+            default=Settings(**vars(recipe), recipe=first.recipe),
+            args=arguments,
+            prog=PROGRAM,
+            description=f"Trains the recipe {first.recipe}. Every setting can be changed here.",
+        )
+    except SystemExit as end:
+        if end.code == EXIT_USAGE:
+            for line in _hints(arguments, recipe):
+                print(f"{PROGRAM}: {line}", file=sys.stderr)  # noqa: T201
+        raise
+    settings = {field.name: getattr(command, field.name) for field in dataclasses.fields(Recipe)}
+    return Request(Recipe(**settings), command.resume, command.dry_run)
+
+
 def with_nearest(message: str) -> str:
-    """A message like "unknown backbone 'resnet5', allowed are resnet50, ...", with the nearest name added."""
+    """Adds the nearest name to a message such as "unknown backbone 'resnet5', allowed are resnet50, ..."."""
     found = re.match(
         r"(?P<what>.*\bunknown .*?'(?P<word>[^']*)')(?P<rest>[,;] allowed are (?P<names>.*))", message, re.S
     )
@@ -85,95 +153,18 @@ def with_nearest(message: str) -> str:
     return found["what"] + did_you_mean(found["word"], re.findall(r"[\w.-]+", found["names"])) + found["rest"]
 
 
-def option_names(spec: type, prefix: str = "--") -> list[str]:
-    """Every option of a dataclass of settings, as tyro names them."""
-    names = []
-    types = typing.get_type_hints(spec)
-    for field in dataclasses.fields(spec):
-        name = field.name.replace("_", "-")
-        if dataclasses.is_dataclass(types[field.name]):
-            names += option_names(types[field.name], f"{prefix}{name}.")
-        else:
-            names.append(prefix + name)
-            names += [f"{prefix}no-{name}"] if types[field.name] is bool else []
-    return names
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog=PROGRAM, description=DESCRIPTION, add_help=False, allow_abbrev=False, exit_on_error=False
-    )
-    parser.add_argument("--recipe", metavar="NAME", help=f"required: {names_in_words()}")
-    parser.add_argument(
-        "--data",
-        metavar="NAME",
-        help=f"another data set than the recipe's: {', '.join(get_args(DataKind))}; the street comes with its own, "
-        "rendered neighbours",
-    )
-    parser.add_argument("--resume", action="store_true", help="continue OUTPUT/NAME/last.pt")
-    parser.add_argument(
-        "--dry-run", action="store_true", help="build all, take two steps, say what it costs, leave nothing behind"
-    )
-    return parser
-
-
-def _settings(chosen: Recipe, options: list[str], quiet: bool) -> Recipe:
-    """`chosen` as the options change it."""
-    allowed = ["--help", "--recipe", "--data", "--resume", "--dry-run", *option_names(Recipe)]
-    for option in options:
-        name = option.partition("=")[0].replace("_", "-")
-        if name.startswith("--") and name not in allowed:
-            _refuse(f"unknown option {name}{_nearest_option(name, allowed)}", quiet)
-    printed = io.StringIO()
-    try:
-        with contextlib.redirect_stderr(printed):
-            return tyro.cli(
-                Recipe,
-                default=chosen,
-                args=options,
-                prog=f"{PROGRAM} --recipe {chosen.name} [--data NAME] [--resume] [--dry-run]",
-                description=DESCRIPTION,
+def _hints(arguments: list[str], recipe: Recipe) -> list[str]:
+    """Returns a line for each option that was renamed, or that only other methods have."""
+    lines = []
+    for argument in arguments:
+        option = argument.partition("=")[0]
+        name = option.removeprefix("--method.").replace("-", "_")
+        owners = methods_with(name) or methods_with(name.removeprefix("no_"))
+        if option in RENAMED:
+            lines.append(f"{option} is now {RENAMED[option]}")
+        elif option.startswith("--method.") and owners and recipe.method.name not in owners:
+            lines.append(
+                f"{option} is an option of {', '.join(owners)}; the method is {recipe.method.name}, "
+                "and --method.name changes it"
             )
-    except SystemExit as end:
-        if end.code not in (0, None):
-            _refuse(_one_line(printed.getvalue()), quiet)
-        raise
-
-
-def _nearest_option(name: str, allowed: list[str]) -> str:
-    """Also finds an option by its last part alone: --rate is --optimiser.rate."""
-    ends = [option for option in allowed if option.rpartition(".")[2] == name.removeprefix("--")]
-    return f" (did you mean {' or '.join(ends[:2])}?)" if ends else did_you_mean(name, allowed)
-
-
-_TYPES = (
-    (r"invalid literal for int\(\) with base 10: (?P<found>'.*')", "whole numbers"),
-    (r"could not convert string to float: (?P<found>'.*')", "numbers"),
-)
-
-
-def _one_line(printed: str) -> str:
-    """What tyro says in a box of many lines, as one."""
-    lines = [line.strip(" │╭╮╰╯") for line in printed.splitlines()]
-    rules = [place for place, line in enumerate(lines) if re.match("─|-{9}", line)]
-    rules += [-1, len(lines)]  # a box without any
-    text = " ".join(line for line in lines[rules[0] + 1 : rules[1]] if line)
-    choice = re.match(
-        r"invalid choice (?P<word>'.*') for argument '(?P<name>.*)'\. Expected one of \((?P<names>.*)\)", text
-    )
-    if choice:
-        names = re.findall(r"'([^']*)'", choice["names"])
-        hint = did_you_mean(choice["word"].strip("'"), names)
-        return f"{choice['name']} is {choice['word']}{hint}, allowed are {', '.join(names)}"
-    text = re.sub(r"^Error parsing (?!--)[\w.]+: ", "", text)
-    for pattern, allowed in _TYPES:
-        wrong = re.match(rf"Error parsing (?P<name>--\S+): {pattern}", text)
-        if wrong:
-            return f"{wrong['name']} is {wrong['found']}, allowed are {allowed}"
-    return text
-
-
-def _refuse(message: str, quiet: bool) -> typing.NoReturn:
-    if not quiet:
-        print(f"{PROGRAM}: {message}", file=sys.stderr)  # noqa: T201
-    raise SystemExit(EXIT_USAGE)
+    return lines

@@ -1,30 +1,30 @@
-"""Named runs: BASE_VARIANT. A base is a network, its data and its schedule; a variant is what of them a row of a table
-changes. Each reads as its difference from the one it derives from.
+"""Recipes: named runs, BASE_VARIANT. A base is a network, its data and its schedule. A variant is what a row of a table
+changes of it. Each recipe is written as its difference from the one that it derives from.
 
-All train against DIS. The paper's jointly trained FlowNet2 is one option of `train/ablate.py` (`--flownet2 FILE`), and
-three of `train/main.py`: `--method.flow flownet2 --method.flow-weights FILE --method.train-flow`. NVIDIA's weight file
-cannot be downloaded by a program, and without it no row could be run.
+All recipes use DIS flow. The paper's jointly trained FlowNet2 needs NVIDIA's weight file, which a program cannot
+download: `--flownet2 FILE` of train/ablate.py, or `--method.flow flownet2 --method.flow-weights FILE
+--method.train-flow` of train/main.py.
 """
 
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from dwnet.method.specs import DWNetSpec, to_method
+from dwnet.method.specs import DWNetSpec, from_dict, to_method
 from dwnet.segmentation import NetworkSpec
 from train.config.spec import DataSpec, OptimiserSpec, Recipe
 
 Changes = Mapping[str, Any]
-"""Settings by the name of their option, such as "method.delta"."""
+"""Settings by the names of their options, such as "method.delta". "method.name" comes with that method's fields."""
 
 
 def changed(recipe: Recipe, changes: Changes) -> Recipe:
-    """The recipe with other settings.
+    """Returns the recipe with other settings.
 
     Args:
-        recipe: where all else comes from.
-        changes: "name" or "part.name" and the value.
+        recipe: all other settings come from it.
+        changes: values by "name" or "part.name".
 
     Raises:
         TypeError: for a setting that a recipe does not have.
@@ -41,15 +41,16 @@ def changed(recipe: Recipe, changes: Changes) -> Recipe:
     return replace(recipe, **own, **{part: replace(getattr(recipe, part), **new) for part, new in parts.items()})
 
 
-# Section 4.1.3. The paper gives no length; 200 epochs are those of the published trainer of [17], which has its data
-# sets, batch and rate.
+# Section 4.1.3. The paper gives no length. 200 epochs are those of the published trainer of [17], which has the same
+# data sets, batch size and learning rate.
 _paper = Recipe(name="paper", network=NetworkSpec(backbone="resnet50", output_stride=8), epochs=200, batch_size=8)
 
 # Tables 1 to 6.
 cityscapes_pspnet_resnet50 = replace(
     _paper,
     name="cityscapes_pspnet_resnet50",
-    data=DataSpec(kind="cityscapes", neighbours="video", crop=(768, 768), scale=(0.5, 2.2)),
+    dataset="cityscapes",
+    data=DataSpec(neighbours="video", crop=(768, 768), scale=(0.5, 2.2)),
     evaluate_every=20,
 )
 cityscapes_pspnet_mobilenetv2 = changed(
@@ -65,31 +66,33 @@ cityscapes_deeplabv3plus_resnet101 = changed(
 cityscapes_danet_resnet101 = changed(
     cityscapes_pspnet_resnet101, {"name": "cityscapes_danet_resnet101", "network.segmenter": "danet"}
 )
-# Table 6's double daggers: fine and coarse sets. The paper gives no ratio; here an epoch has as many of either.
+# Table 6's double daggers: fine and coarse sets. The paper gives no ratio. Here an epoch has equal numbers of both.
 cityscapes_coarse_pspnet_resnet101 = changed(
     cityscapes_pspnet_resnet101, {"name": "cityscapes_coarse_pspnet_resnet101", "data.coarse_ratio": 1.0}
 )
 
-# Table 7. Its labelled frames are a second apart, and few have the raw videos (DataSpec.neighbours).
+# Table 7. CamVid's labelled frames are a second apart and its raw videos are a separate download, so that the
+# neighbours are synthetic (DataSpec.neighbours).
 camvid_resnet101 = replace(
     _paper,
     name="camvid_resnet101",
-    data=DataSpec(kind="camvid", neighbours="camera_motion", crop=(384, 384), scale=(0.5, 2.0)),
+    dataset="camvid",
+    data=DataSpec(neighbours="camera_motion", crop=(384, 384), scale=(0.5, 2.0)),
     network=replace(_paper.network, backbone="resnet101"),
 )
 
 # What two CPU cores can train.
 camvid_lite0 = Recipe(
     name="camvid_lite0",
-    # Deviation: colours change. Training has four drives, at noon and at dusk; other light must not be a surprise.
+    # Deviation: colour augmentation. Training has four drives, at noon and at dusk, and little variety of light.
     data=DataSpec(crop=(288, 288), colour=0.3),
-    # Deviation: a decoder, for what is thin. Without it poles have 0 % IoU (MODEL_CARD.md).
+    # Deviation: a decoder, for thin objects. Without it poles have 0 % IoU (MODEL_CARD.md).
     network=NetworkSpec(segmenter="pspnet_decoder", backbone="efficientnet_lite0", output_stride=16, channels=128),
-    # Deviation: rare classes weigh more. 64.1 mIoU on val instead of 61.0, after 18 epochs (one run each).
+    # Deviation: class weights. 64.1 mIoU on val instead of 61.0, after 18 epochs (one run each).
     class_balance=0.5,
-    # Deviation: the paper has one rate. In a short schedule new layers need a higher one, as in the published trainer
-    # of [17]: 4 epochs of a baseline without decoder and weights gave 47.4 mIoU on val with a factor of 10, and 40.6
-    # with 1.
+    # Deviation: the paper has one learning rate. In a short schedule new layers need a higher one, as in the published
+    # trainer of [17]. After 4 epochs a baseline without decoder and class weights had 47.4 mIoU on val with a factor of
+    # 10, and 40.6 with 1.
     optimiser=OptimiserSpec(head_rate_factor=10.0),
     # Deviation: Eq. 6 on probabilities. With logits and 0.1, the paper's, a run of that network had 45.8 mIoU on val
     # after 6 of 18 epochs, its baseline 52.5; it was stopped there (one run each).
@@ -98,24 +101,25 @@ camvid_lite0 = Recipe(
     epochs=60,
 )
 
-# The bundled models: each method goes on from where single frames have led, as for somebody whose segmenter flickers.
+# The bundled models: each method starts from a trained per-frame segmenter.
 camvid_steadied_lite0 = changed(
     camvid_lite0,
     {
         "name": "camvid_steadied_lite0",
         "start_from": Path("runs/camvid_lite0_baseline/last.pt"),
         "optimiser.rate": 0.005,
-        # With 2 dwnet flips a little more, and is as accurate (MODEL_CARD.md).
+        # With 2 dwnet has slightly more flips and the same mIoU (MODEL_CARD.md).
         "method.prediction_weight": 5.0,
         "epochs": 8,
     },
 )
 
-# The README's first training: the rendered street, which needs no download, on a fresh machine.
+# The README's first training, on the rendered street, which needs no download.
 street_quick = replace(
     camvid_lite0,
     name="street_quick",
-    data=DataSpec(kind="street", neighbours="video", street_size=(288, 384), crop=(224, 224), scale=(0.75, 1.33)),
+    dataset="street",
+    data=DataSpec(neighbours="video", street_size=(288, 384), crop=(224, 224), scale=(0.75, 1.33)),
     network=NetworkSpec(backbone="efficientnet_lite0", output_stride=16, channels=128),
     class_balance=0.0,
     epochs=2,
@@ -136,7 +140,7 @@ BASES: dict[str, Recipe] = {
         cityscapes_coarse_pspnet_resnet101,
     )
 }
-"""All of a recipe but its variant."""
+"""Every base by its name. Its method is dwnet, with all its parts."""
 
 _baseline: Changes = {"method.name": "baseline"}
 # At inference: the previous features fused into F_t (Table 4), or propagated (Table 7's DFF).
@@ -144,7 +148,7 @@ _static_warp: Changes = {"method.name": "static_warp", "method.fusion": "weighte
 _static_warp_concatenation: Changes = {**_static_warp, "method.fusion": "concatenation"}
 _netwarp: Changes = {**_static_warp, "method.fusion": "per_channel"}
 _keyframe: Changes = {"method.name": "keyframe"}
-# In training, from the full method down to Table 1's plain warp.
+# In training: from the full method to Table 1's plain warp.
 _dwnet: Changes = {"method.name": "dwnet", "method.fg_conv": True, "method.refinement": True}
 _dwnet_no_frm: Changes = {**_dwnet, "method.refinement": False}
 _dwnet_no_fg_conv: Changes = {**_dwnet, "method.fg_conv": False}
@@ -172,11 +176,11 @@ VARIANTS: dict[str, Changes] = {
     "dwnet_no_mask": {**_dwnet, "method.occlusion_mask": False},
     "dwnet_delta1": {**_dwnet, "method.delta": 1.0},
     "dwnet_delta5": {**_dwnet, "method.delta": 5.0},
-    # Where the neighbours come from.
+    # Source of the neighbours.
     "dwnet_camera_motion": {**_dwnet, "data.neighbours": "camera_motion"},
     "dwnet_video": {**_dwnet, "data.neighbours": "video"},
     "dwnet_mixed": {**_dwnet, "data.neighbours": "mixed"},
-    # What the paper leaves open, and where this library's recipes deviate from it.
+    # What the paper leaves open, and the deviations of this library's recipes.
     "dwnet_logits": {**_dwnet, "method.prediction_space": "logits", "method.prediction_weight": 0.1},
     "dwnet_softmax": {**_dwnet, "method.prediction_space": "softmax", "method.prediction_weight": 1.0},
     "dwnet_regressed": {**_dwnet, "method.residual_refinement": False},
@@ -189,17 +193,35 @@ VARIANTS: dict[str, Changes] = {
     "dwnet_unweighted": {**_dwnet, "class_balance": 0.0},
     "dwnet_balanced": {**_dwnet, "class_balance": 0.5},
 }
-"""What each variant sets, on any base."""
+"""The settings of each variant, for any base."""
 
 RECIPES: dict[str, Recipe] = {street_quick.name: street_quick} | {
     f"{base}_{variant}": changed(recipe, {**changes, "name": f"{base}_{variant}"})
     for base, recipe in BASES.items()
     for variant, changes in VARIANTS.items()
 }
-"""Every run by its name; `street_quick` alone is its dwnet."""
+"""Every recipe by its name. `street_quick` without a variant is its dwnet."""
+
+_BASE_OF: dict[str, Recipe] = {street_quick.name: street_quick} | {
+    f"{base}_{variant}": recipe for base, recipe in BASES.items() for variant in VARIANTS
+}
+
+
+def with_method(recipe: Recipe, name: str) -> Recipe:
+    """Returns a named recipe with another method.
+
+    Fields that the recipe's own method has not come from the recipe's base: `camvid_lite0_baseline` with dwnet has the
+    method of `camvid_lite0_dwnet`.
+
+    Args:
+        recipe: of `RECIPES`.
+        name: of the method.
+    """
+    values = asdict(_BASE_OF[recipe.name].method) | asdict(recipe.method) | {"name": name}
+    return replace(recipe, method=from_dict(values, ignore_unused=True))
 
 
 def names_in_words() -> str:
-    """Which names there are; a list of them all would fill pages."""
+    """Returns which recipes there are, in short: the full list has hundreds of names."""
     alone = [name for name in RECIPES if name in BASES]
     return f"{', '.join(alone)}; or BASE_VARIANT, BASE one of {', '.join(BASES)}, VARIANT one of {', '.join(VARIANTS)}"

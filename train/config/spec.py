@@ -1,4 +1,4 @@
-"""What a run is made of: the dataclasses of a recipe, each field an option of the command line."""
+"""The dataclasses of a recipe. Each field is an option of the command line."""
 
 import math
 import os
@@ -13,38 +13,34 @@ from dwnet.segmentation import NetworkSpec
 
 
 def loader_processes() -> int:
-    """As many as this process has cores: the launcher says how many processes share those of this machine."""
+    """Returns the number of cores of this process, 1 to 16. The launcher's processes share the machine's cores."""
     return max(1, min(16, available_cpus() // int(os.environ.get("LOCAL_WORLD_SIZE", "1"))))
 
 
 @dataclass(frozen=True)
 class DataSpec:
-    """Where the pictures come from, and how they are augmented."""
+    """Neighbours, augmentation and loading."""
 
-    kind: DataKind = "camvid"
-    """Which data set: camvid, cityscapes, own (your own, `dwnet/data/own.py`), or the rendered street."""
-    root: Path | None = None
-    """Its folder; by default data/KIND. The street's holds its cache."""
     neighbours: PairNeighbours = "camera_motion"
-    """Where I_{t+k} comes from: a synthetic camera motion of I_t; another labelled frame; real video frames; or mixed,
-    video and camera motion by turns. The street renders its video."""
+    """Source of I_{t+k}. camera_motion: a synthetic camera motion of I_t. labelled: another labelled frame. video: a
+    real video frame; the street renders it. mixed: video or camera motion, drawn for each sample."""
     coarse_ratio: float = 0.0
-    """cityscapes: coarsely labelled frames for each finely labelled one, by cross-entropy only."""
+    """cityscapes: coarsely labelled frames for each finely labelled one; they enter the cross-entropy only."""
     street_size: tuple[int, int] = (360, 480)
-    """street: height and width of its frames."""
+    """street: height and width of its frames, in pixels."""
     street_cache_gb: float = 1.0
-    """street: how much of what was rendered is kept on disk for later epochs and runs, in 10^9 bytes; 0 keeps none."""
+    """street: size of the disk cache of rendered frames, in 10^9 bytes; 0 keeps none."""
     max_offset: int = 5
     """Largest |k|, in raw frames (section 3.1)."""
     crop: tuple[int, int] = (384, 384)
-    """Height and width of the training crop, multiples of the output stride (section 4.1.3)."""
+    """Height and width of the training crop in pixels, multiples of the output stride (section 4.1.3)."""
     scale: tuple[float, float] = (0.5, 2.0)
     """Range of the random scale (section 4.1.3)."""
     colour: float = 0.0
-    """Largest change of brightness, contrast and saturation, each a factor from 1 - colour to 1 + colour, the same for
-    both frames; 0 is the paper's."""
+    """Largest change of brightness, contrast and saturation: each is a factor from 1 - colour to 1 + colour, the same
+    for both frames. The paper has 0."""
     workers: int = field(default_factory=loader_processes)
-    """Loader processes for each training process; by default one for each of its cores, 16 at most."""
+    """Loader processes of each training process; default one for each of its cores, 16 at most."""
 
     def __post_init__(self) -> None:
         _require("data.crop", self.crop, min(self.crop) >= 1, "two whole numbers of at least 1")
@@ -55,24 +51,21 @@ class DataSpec:
             "data.street-cache-gb", self.street_cache_gb, 0 <= self.street_cache_gb < math.inf, "numbers of at least 0"
         )
 
-    @property
-    def folder(self) -> Path:
-        """Where the data lies."""
-        return Path("data", self.kind) if self.root is None else self.root
-
 
 @dataclass(frozen=True)
 class OptimiserSpec:
-    """SGD with the poly rate of section 4.1.3."""
+    """SGD with the poly learning rate of section 4.1.3."""
 
     rate: float = 0.01
     """Base learning rate."""
     head_rate_factor: float = 1.0
-    """Factor on the rate of the segmenter's head, all but its backbone; the paper has 1."""
+    """Factor on the learning rate of the segmenter's head (all but its backbone). The paper has 1."""
     flow_rate: float = 1e-5
     """Base learning rate of a trainable flow network."""
     momentum: float = 0.9
+    """Momentum of SGD."""
     weight_decay: float = 1e-4
+    """Weight decay (L2)."""
     decay_norms: bool = True
     """Weight decay on norm and bias parameters too."""
     power: float = 0.9
@@ -89,45 +82,52 @@ class Recipe:
     """One training run."""
 
     name: str
-    """Names the run's folder."""
+    """Name of the run and of its folder."""
+    dataset: DataKind = "camvid"
+    """Data set: camvid, cityscapes, own (your own, `dwnet/data/own.py`), or the rendered street. It leaves
+    `--data.neighbours` as the recipe has it."""
+    root: Path | None = None
+    """Folder of the data set; default data/DATASET. The street's holds its cache."""
     data: DataSpec = field(default_factory=DataSpec)
     network: NetworkSpec = field(default_factory=NetworkSpec)
     method: MethodSpec = field(default_factory=DWNetSpec)
     optimiser: OptimiserSpec = field(default_factory=OptimiserSpec)
     backbone_weights: str = "imagenet"
-    """imagenet, none, or a weight file."""
+    """Weights that the backbone starts from: imagenet, none, or a weight file."""
     start_from: Path | None = None
-    """A checkpoint whose segmenter training starts from, whatever method trained it: fine-tuning. Of other classes than
-    the data's, its classifiers are left out. It takes the place of the backbone's weights."""
+    """Fine-tuning: a checkpoint whose segmenter training starts from, of any method. It replaces the backbone's
+    weights. If its classes are not the data's, its classifiers are left out."""
     class_balance: float = 0.0
-    """How much more rare classes weigh in the cross-entropy, from 0, the paper's, to 1, median frequency weights: as
-    (median share / share of the class) ** class_balance, for a mean of 1 over pixels, and 10 at most. All labels of
-    training are read for it first (of Cityscapes the fine ones, of the street 40 frames). 0 beside
-    `--method.class-weights`, which gives weights outright."""
+    """Weight of rare classes in the cross-entropy, from 0 (the paper's, no weights) to 1 (median frequency weights). A
+    class has the weight (median share / share of the class) ** class_balance, scaled to a mean of 1 over pixels, 10 at
+    most. All training labels are read first (Cityscapes: the fine ones; street: 40 frames). Must be 0 with
+    `--method.class-weights`, which sets the weights directly."""
     epochs: int = 40
+    """Passes over the training split."""
     batch_size: int = 8
-    """Labelled frames of a step, over all processes and accumulated batches."""
+    """Labelled frames of one optimiser step, over all processes and accumulated batches."""
     precision: Literal["no", "bf16", "fp16"] = "no"
-    """Mixed precision; "no" leaves it to Accelerate's configuration, whose own default is none."""
+    """Mixed precision. "no" takes Accelerate's configuration, whose default is none."""
     compile: bool = False
-    """torch.compile with its own default backend; `accelerate config` sets others."""
+    """Use torch.compile with its default backend; `accelerate config` sets other backends."""
     channels_last: bool = True
-    """Memory format of maps; faster on most CPUs and GPUs."""
+    """Channels-last memory format; faster on most CPUs and GPUs."""
     seed: int = 0
+    """Seed of all random numbers."""
     output: Path = Path("runs")
-    """The run's files go to OUTPUT/NAME."""
+    """Folder of all runs. The run's files are in OUTPUT/NAME."""
     evaluate_every: int = 5
     """Epochs between evaluations on val; the last epoch is always evaluated."""
     checkpoint_every: int = 100
-    """Iterations between checkpoints, besides the one at the end of each epoch."""
+    """Iterations between checkpoints. The end of each epoch writes one too."""
     keep_checkpoints: int = 0
-    """How many of them stay, the latest, as iteration_000400.pt and so on, beside last.pt and best.pt."""
+    """Number of earlier checkpoints to keep as iteration_000400.pt and so on, beside last.pt and best.pt."""
     log_every: int = 10
     """Iterations between progress lines."""
     pictures: int = 2
-    """Frames of val that the trackers get pictures of, at each evaluation."""
+    """Number of val frames that the trackers get pictures of at each evaluation."""
     trackers: tuple[str, ...] = ("tensorboard",)
-    """Who records losses, IoUs and pictures: tensorboard, wandb, or any other that Accelerate knows; or none."""
+    """Trackers of losses, IoUs and pictures: tensorboard, wandb, any other that Accelerate knows, or none."""
 
     def __post_init__(self) -> None:
         plain = self.name not in ("", ".", "..") and Path(self.name).name == self.name
@@ -138,6 +138,16 @@ class Recipe:
             _require(name, getattr(self, name), getattr(self, name) >= 0, "whole numbers of at least 0")
         _require("class-balance", self.class_balance, 0 <= self.class_balance <= 1, "numbers from 0 to 1")
         _require("seed", self.seed, 0 <= self.seed < 2**31, "whole numbers from 0 to 2147483647")
+
+    @property
+    def data_folder(self) -> Path:
+        """Folder of the data set."""
+        return Path("data", self.dataset) if self.root is None else self.root
+
+    @property
+    def run_folder(self) -> Path:
+        """Folder of the run's files."""
+        return self.output / self.name
 
 
 def _require(name: str, found: object, fits: bool, allowed: str) -> None:

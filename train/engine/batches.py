@@ -1,4 +1,4 @@
-"""Which frames a step gets: the order of an epoch, and the loader that reads it."""
+"""The frames of each step: the order of an epoch, and the loader."""
 
 import signal
 from collections.abc import Iterator
@@ -10,10 +10,10 @@ from torch.utils.data import DataLoader, Sampler
 
 
 class EpochOrder(Sampler[int]):
-    """A random order of the data set for each epoch, known from (seed, epoch) alone, from any step on.
+    """A random order of the data set for each epoch, a function of (seed, epoch). It can start at any step.
 
-    Frames beyond the last full batch are left out, so that an epoch is a whole number of steps for any number of
-    processes and of accumulated batches.
+    Frames after the last full batch are left out, so that an epoch is a whole number of steps for any number of
+    processes and accumulated batches.
 
     Args:
         length: frames in the data set.
@@ -32,7 +32,7 @@ class EpochOrder(Sampler[int]):
         self.epoch, self.first_step = 0, 0
 
     def begin(self, epoch: int, first_step: int) -> None:
-        """The next iteration is that of `epoch`, from its step `first_step` on."""
+        """Makes the next iteration that of `epoch`, starting at its step `first_step`."""
         self.epoch, self.first_step = epoch, first_step
 
     def __iter__(self) -> Iterator[int]:
@@ -45,7 +45,12 @@ class EpochOrder(Sampler[int]):
 
 
 def batch_per_process(batch_size: int, *, processes: int, accumulation: int) -> int:
-    """Frames that one process takes at a time, of a step's `batch_size` over all processes and accumulated batches.
+    """Returns how many frames one batch of one process has.
+
+    Args:
+        batch_size: frames of a step, over all processes and accumulated batches.
+        processes: number of processes.
+        accumulation: accumulated batches of a step.
 
     Raises:
         ValueError: if the step does not divide evenly.
@@ -60,16 +65,15 @@ def batch_per_process(batch_size: int, *, processes: int, accumulation: int) -> 
 
 
 def training_loader(data: Any, order: EpochOrder, *, batch_size: int, workers: int, pin: bool) -> DataLoader:
-    """The loader of one process: `batch_size` frames at a time, in `order`."""
+    """Returns the loader of one process: `batch_size` frames at a time, in `order`."""
     return loader_of(data, batch_size=batch_size, sampler=order, workers=workers, pin_memory=pin, drop_last=True)
 
 
 def loader_of(data: Any, *, workers: int, **options: Any) -> DataLoader:
-    """A loader whose workers live on between epochs, and may use OpenCV.
+    """Returns a loader whose workers stay alive between epochs and may use OpenCV.
 
-    OpenCV computes in one thread from here on, in this process too: as many workers as there are cores need no further
-    threads. It is set here, for them to inherit: a worker that set it itself would wait for ever for threads of the
-    parent's, which it has not got.
+    OpenCV uses one thread from here on, in this process too: the workers occupy all cores. The setting is made here
+    and the workers inherit it. A worker that sets it itself waits forever for threads that only the parent has.
 
     Args:
         data: a data set.
@@ -89,7 +93,7 @@ def loader_of(data: Any, *, workers: int, **options: Any) -> DataLoader:
 def stop_workers(loader: Any) -> None:
     """Ends the persistent workers of a loader, prepared or not.
 
-    Workers that ignore SIGTERM must be told: at its end a Python process waits for all its children.
+    Workers ignore SIGTERM, and a Python process waits for its children when it ends: they must be told.
     """
     iterator = getattr(loader, "_iterator", None)
     if iterator is not None:
@@ -97,10 +101,10 @@ def stop_workers(loader: Any) -> None:
 
 
 def leave_signals_to_the_parent(_: int) -> None:
-    """For a loader's `worker_init_fn`: workers ignore SIGTERM and SIGINT.
+    """A loader's `worker_init_fn`: workers ignore SIGTERM and SIGINT.
 
-    Job schedulers, terminals and `accelerate launch` signal whole process groups. The workers must live on, for the
-    parent to finish its step and save.
+    Job schedulers, terminals and `accelerate launch` signal whole process groups. The parent needs its workers to
+    finish the step and save.
     """
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     signal.signal(signal.SIGINT, signal.SIG_IGN)

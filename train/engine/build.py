@@ -1,4 +1,4 @@
-"""A recipe's method as it is trained, and the accelerator it is trained on."""
+"""Builds the method that a recipe trains, and the accelerator."""
 
 import ctypes
 import os
@@ -26,22 +26,22 @@ _M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_MAX = -1, -2, -4  # of malloc.h
 
 
 SUPPORTED = {kind for kind in DistributedType if kind.value == "NO" or kind.value.startswith("MULTI_")}
-"""Each process holds all weights."""
+"""Kinds of distributed training in which each process holds all weights."""
 
 
 def build_accelerator(recipe: Recipe, *, tracked: bool = True) -> Accelerator:
-    """Device, processes, precision, accumulation and compiler by Accelerate's own configuration, and the recipe's word.
+    """Returns the accelerator: Accelerate's own configuration, with the recipe's precision, compiler and trackers.
 
-    On a CPU the cores are shared among the processes, unless more than one thread was asked for.
+    On a CPU the processes share the cores, unless the environment sets more than one thread.
 
     Args:
-        recipe: its `precision` "no" and `compile` False leave both to that configuration.
+        recipe: its `precision` "no" and `compile` False take Accelerate's configuration.
         tracked: whether the recipe's trackers are set up.
 
     Raises:
-        ValueError: for a tracker that is not there, and for what Accelerate would pass over in silence.
+        ValueError: for a tracker that is not available, and for a configuration that Accelerate would silently ignore.
     """
-    folder = recipe.output / recipe.name
+    folder = recipe.run_folder
     accelerator = Accelerator(
         mixed_precision=None if recipe.precision == "no" else recipe.precision,
         dynamo_plugin=TorchDynamoPlugin(backend="inductor") if recipe.compile else None,
@@ -50,8 +50,9 @@ def build_accelerator(recipe: Recipe, *, tracked: bool = True) -> Accelerator:
     )
     if accelerator.distributed_type not in SUPPORTED:
         raise ValueError(
-            f"Accelerate is configured for {accelerator.distributed_type.value}, which may split what checkpoints here "
-            "hold whole; allowed are one process, and several of which each has all weights (MULTI_GPU, MULTI_CPU, ...)"
+            f"Accelerate is configured for {accelerator.distributed_type.value}, which may split the weights that "
+            "checkpoints hold whole; allowed are one process, and several that each have all weights (MULTI_GPU, "
+            "MULTI_CPU, ...)"
         )
     started = int(os.environ.get("WORLD_SIZE", "1"))
     if started != accelerator.num_processes:
@@ -68,15 +69,15 @@ def build_accelerator(recipe: Recipe, *, tracked: bool = True) -> Accelerator:
 
 
 def _use_cores(processes: int) -> None:
-    """Shares the cores among the processes where Accelerate's launcher, not asked, gave each a single thread."""
+    """Shares the cores among the processes if Accelerate's launcher set its default of a single thread for each."""
     if launched() and os.environ.get("OMP_NUM_THREADS") == "1":
         torch.set_num_threads(max(1, available_cpus() // processes))
 
 
 def _keep_freed_memory() -> None:
-    """Tells glibc to keep memory that PyTorch frees, for the next step to use.
+    """Makes glibc keep memory that PyTorch frees, for the next step.
 
-    Otherwise each large tensor of a step is new memory of the kernel's, page by page, and is given back
+    Otherwise glibc gets the memory of each large tensor from the kernel, page by page, and returns it in every step
     (`tests/benchmarks/memory.py`).
     """
     try:
@@ -88,12 +89,16 @@ def _keep_freed_memory() -> None:
 
 
 def build_method(recipe: Recipe, classes: ClassSet, accelerator: Accelerator, checkpoint: Checkpoint | None) -> Method:
-    """The method to train, with fresh weights from the recipe's seed, or with those of a checkpoint to resume from.
+    """Returns the method to train, with fresh weights from the recipe's seed or the weights of a checkpoint.
 
-    Its specification is the recipe's, with the class weights that `class_balance` resolves to, or the checkpoint's.
+    Args:
+        recipe: its method gets the class weights that `class_balance` gives.
+        classes: of the data.
+        accelerator: of the run.
+        checkpoint: to resume from; its method replaces the recipe's. None starts afresh.
 
     Raises:
-        ValueError: for a network, method or crop that do not fit each other, or a checkpoint that does not fit them.
+        ValueError: if network, method, crop and checkpoint do not fit each other.
     """
     torch.manual_seed(recipe.seed)
     fresh = checkpoint is None
@@ -121,15 +126,15 @@ def build_method(recipe: Recipe, classes: ClassSet, accelerator: Accelerator, ch
         load_weights(method, checkpoint.weights, source=checkpoint.source)
     freeze_unused(method)
     if accelerator.num_processes > 1 and accelerator.device.type == "cuda":  # torch has none for the CPU
-        # timm's own: PyTorch's drops the activations that timm's norms hold (MobileNetV2, EfficientNet)
+        # timm's conversion: PyTorch's drops the activations in timm's norms (MobileNetV2, EfficientNet)
         method = convert_sync_batchnorm(method)
     return method.to(memory_format=torch.channels_last) if recipe.channels_last else method
 
 
 def start_from(segmenter: Segmenter, checkpoint: Checkpoint, classes: ClassSet) -> None:
-    """Gives a segmenter the weights of a checkpoint's, but for classifiers of other classes.
+    """Loads the weights of a checkpoint's segmenter, except for classifiers of other classes.
 
-    An auxiliary head that either does not have is left as it is.
+    An auxiliary head that only one of them has is left out.
 
     Args:
         segmenter: of this library.
@@ -137,7 +142,7 @@ def start_from(segmenter: Segmenter, checkpoint: Checkpoint, classes: ClassSet) 
         classes: of the segmenter.
 
     Raises:
-        CheckpointError: if its segmenter is another network.
+        CheckpointError: if the checkpoint has another network.
     """
     own, found = segmenter.state_dict(), checkpoint.build().segmenter.state_dict()
     apart = ("auxiliary.",) if checkpoint.classes.classes == classes.classes else ("auxiliary.", "classifier.")
@@ -148,5 +153,5 @@ def start_from(segmenter: Segmenter, checkpoint: Checkpoint, classes: ClassSet) 
 
 
 def unwrapped(method: nn.Module, accelerator: Accelerator) -> Method:
-    """What `accelerator.prepare` was given: neither compiled nor distributed, so that keys are the network's own."""
+    """Returns the method inside the compiled and distributed wrappers; its keys are the network's own."""
     return accelerator.unwrap_model(method, keep_torch_compile=False)

@@ -29,8 +29,8 @@ def _frames(recipe: Recipe, neighbours: Neighbours) -> PairDataset | MixedIn:
     colour = spec.colour
     augment = Augmentation(scale=spec.scale, crop=spec.crop, brightness=colour, contrast=colour, saturation=colour)
     data = open_data(
-        spec.kind,
-        spec.root,
+        recipe.dataset,
+        recipe.root,
         "train",
         neighbours=neighbours,
         max_offset=spec.max_offset,
@@ -41,11 +41,11 @@ def _frames(recipe: Recipe, neighbours: Neighbours) -> PairDataset | MixedIn:
     )
     if spec.coarse_ratio == 0:
         return data
-    if spec.kind != "cityscapes":
+    if recipe.dataset != "cityscapes":
         raise ValueError(
-            f"data.coarse-ratio is {spec.coarse_ratio}, allowed is 0 for {spec.kind}: it has no such labels"
+            f"data.coarse-ratio is {spec.coarse_ratio}, allowed is 0 for {recipe.dataset}: it has no such labels"
         )
-    coarse = open_data("cityscapes", spec.folder, "train", coarse=True, augment=augment, seed=recipe.seed + 1)
+    coarse = open_data("cityscapes", recipe.data_folder, "train", coarse=True, augment=augment, seed=recipe.seed + 1)
     return MixedIn(data, coarse, ratio=spec.coarse_ratio, seed=recipe.seed)
 
 
@@ -56,11 +56,11 @@ def validation_data(recipe: Recipe) -> FrameData:
         DataError: if there is none.
     """
     spec = recipe.data
-    real: Neighbours = "labelled" if spec.kind == "camvid" else "previous"
+    real: Neighbours = "labelled" if recipe.dataset == "camvid" else "previous"
     neighbours = real if recipe.method.needs_neighbour_to_predict else "none"
     return open_data(
-        spec.kind,
-        spec.root,
+        recipe.dataset,
+        recipe.root,
         "val",
         neighbours=neighbours,
         max_offset=spec.max_offset,

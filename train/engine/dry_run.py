@@ -1,4 +1,4 @@
-"""`--dry-run`: everything of a run once, to find out before a night whether it works and how long it will take."""
+"""`--dry-run`: runs every part of a run once, to find errors and estimate its time before a long training."""
 
 import math
 import tempfile
@@ -15,21 +15,21 @@ from train.engine.evaluation import evaluate
 from train.engine.loop import Trainer
 
 STEPS = 2
-"""The first one also warms up; the second is timed."""
+"""Optimiser steps: the first one warms up, the second one is timed."""
 
 SAMPLES = 4
-"""Read one after another to time a loader's worker, after one that warms up."""
+"""Samples read one after another to time a loader's worker, after one that warms up."""
 
 
 def dry_run(trainer: Trainer) -> str:
     """Takes two steps, evaluates a frame for each process, and writes and reads a checkpoint in a temporary folder.
 
     Returns:
-        What it found, in lines.
+        The report, in lines.
 
     Raises:
-        TrainingError: when the loss is not finite.
-        DataError: when a file of the data set is not what it must be.
+        TrainingError: if the loss is not finite.
+        DataError: if a file of the data set is wrong.
     """
     accelerator, recipe = trainer.accelerator, trainer.recipe
     accelerator.print(trainer.summary(), flush=True)
@@ -66,7 +66,7 @@ def dry_run(trainer: Trainer) -> str:
 
 
 def _steps(trainer: Trainer) -> tuple[float, float, float]:
-    """Seconds of the first step, of the last one, and of its waiting for data."""
+    """Returns the seconds of the first step, of the last one, and of the last one's waiting for data."""
     trainer.begin_epoch()
     seconds: list[float] = []
     waits: list[float] = []
@@ -87,7 +87,7 @@ def _steps(trainer: Trainer) -> tuple[float, float, float]:
 
 
 def _loader(trainer: Trainer, network_seconds: float) -> str:
-    """What a sample costs a loader's worker, and how many keep up with a step of `network_seconds`, in words."""
+    """Returns a line on the time of a sample, and the workers that keep up with a step of `network_seconds`."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)  # as in a worker
     try:
@@ -108,7 +108,7 @@ def _loader(trainer: Trainer, network_seconds: float) -> str:
 
 
 def _checkpoint_mib(trainer: Trainer) -> float:
-    """Size of a checkpoint that was written and read."""
+    """Writes and reads a checkpoint; returns its size in MiB."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "last.pt"
         trainer.checkpoint().save(path)

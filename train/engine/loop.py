@@ -1,5 +1,8 @@
-"""THE LOOP: train, evaluate, checkpoint. All randomness is a function of the seed and the position, so nothing random
-has to be saved: a resumed run continues bit for bit."""
+"""The training loop: train, evaluate, write checkpoints.
+
+All random numbers are functions of the seed and the position, so that no random state is saved and a resumed run
+continues bit for bit.
+"""
 
 from typing import Any
 
@@ -22,19 +25,19 @@ from train.monitoring.run_folder import RunFolder, changes, environment
 from train.monitoring.tracking import Tracking
 
 MOST_SKIPPED = 40
-"""Steps in a row that fp16's scaler may skip: from its first scale, 2^16, to far below 1."""
+"""Consecutive steps that the fp16 scaler may skip: enough to halve its first scale, 2^16, to far below 1."""
 
 
 class Interrupted(Exception):  # noqa: N818
-    """The run was asked to stop, and is saved."""
+    """The run got a signal to stop and is saved."""
 
 
 class TrainingError(RuntimeError):
-    """The run cannot go on; the message says why and with which files."""
+    """The run cannot continue; the message names the reason and the frames."""
 
 
 class Trainer:
-    """One run: a recipe, its data, its method, and where it stands (`iteration`: optimiser steps done).
+    """One run: a recipe, its data, its method, and its position (`iteration`: optimiser steps done).
 
     Args:
         recipe: the resolved configuration.
@@ -42,7 +45,7 @@ class Trainer:
         resume: continue from OUTPUT/NAME/last.pt.
 
     Raises:
-        ValueError: for data, networks, or a checkpoint that do not fit the recipe. No file was written then.
+        ValueError: for data, a network or a checkpoint that does not fit the recipe; no file is written.
     """
 
     def __init__(self, recipe: Recipe, accelerator: Accelerator, *, resume: bool = False) -> None:
@@ -60,9 +63,9 @@ class Trainer:
         self.iterations = self.order.steps * recipe.epochs
         self.iteration, self.metrics = 0, dict[str, Any]()
         self.step_frames: list[str] = []
-        """Names of this process's frames in the present step, of all its accumulated batches."""
+        """Names of this process's frames in the present step, in all its accumulated batches."""
         self.skipped = 0
-        """Steps in a row, the last ones, that fp16's scaler has skipped."""
+        """Consecutive last steps that the fp16 scaler has skipped."""
         self.tracking = Tracking(recipe, accelerator, self.iterations)
         self.pictures = ValPictures(recipe) if recipe.pictures else None
         self.stop = StopRequest(accelerator)
@@ -91,11 +94,11 @@ class Trainer:
 
     @property
     def epoch(self) -> int:
-        """Epochs finished."""
+        """Finished epochs."""
         return self.iteration // self.order.steps
 
     def summary(self) -> str:
-        """What will run, in one line; in a second one how much its classes weigh, where that differs."""
+        """Returns a line on what will run, and a second one with the class weights if there are any."""
         recipe, accelerator = self.recipe, self.accelerator
         weights = "  ".join(f"{name} {weight:.3g}" for name, weight in self.class_weights.items())
         return (
@@ -105,12 +108,12 @@ class Trainer:
         ) + (f"\nclass weights  {weights}" if weights else "")
 
     def run(self) -> dict[str, Any]:
-        """Trains to the last epoch, and returns the last evaluation's metrics.
+        """Trains to the last epoch; returns the metrics of the last evaluation.
 
         Raises:
-            Interrupted: after SIGTERM or SIGINT, when all is saved.
-            TrainingError: when the loss or its gradient is not finite, or val has no labelled pixel.
-            DataError: when a file of the data set is not what it must be.
+            Interrupted: after SIGTERM or SIGINT, once everything is saved.
+            TrainingError: if the loss or its gradient is not finite, or val has no labelled pixel.
+            DataError: if a file of the data set is wrong.
         """
         if self.accelerator.is_main_process:
             self.files.begin(self.iteration)
@@ -130,7 +133,7 @@ class Trainer:
             self.accelerator.end_training()
 
     def _train_epoch(self, clock: Clock, means: Means) -> None:
-        """The steps from `iteration` to the end of its epoch."""
+        """Trains from `iteration` to the end of its epoch."""
         recipe, accelerator, epoch = self.recipe, self.accelerator, self.epoch
         self.begin_epoch()
         clock.start()
@@ -143,7 +146,7 @@ class Trainer:
             self.iteration += 1
             if self.iteration % recipe.log_every == 0:
                 self.tracking.step(self.iteration, epoch, rates(self.optimiser), means, clock)
-            stop = self.stop.anywhere()
+            stop = self.stop.on_any_process()
             if stop or self.iteration % recipe.checkpoint_every == 0 or self.epoch > epoch:
                 self.save()
             if stop:
@@ -151,18 +154,18 @@ class Trainer:
             clock.start()
 
     def begin_epoch(self) -> None:
-        """Makes method and loader ready for the rest of the epoch that `iteration` lies in."""
+        """Prepares method and loader for the rest of the epoch of `iteration`."""
         self.method.train()
         self.order.begin(self.epoch, self.iteration % self.order.steps)
-        self.loader.set_epoch(self.epoch)  # Accelerate's loader hands its own count on to the data set
+        self.loader.set_epoch(self.epoch)  # Accelerate's loader passes its own count to the data set
 
     def train_batch(self, batch: dict[str, Any], accumulated: int) -> Losses:
-        """Forward and backward of one batch, the `accumulated`-th of its step; the last one takes the step."""
+        """Runs forward and backward of one batch, the `accumulated`-th of its step; the last one takes the step."""
         recipe, accelerator = self.recipe, self.accelerator
         self.step_frames = [*(self.step_frames if accumulated else []), *batch["name"]]
-        # Deviation: a loss is a mean over the pixels of a batch in all processes, and a step's gradient the mean over
-        # its accumulated batches. One divisor for these too, as Accelerate's guide has it, must be known before the
-        # first backward; that of Eq. 5 and 6 comes out of each forward (where the refined flow stays in the frame).
+        # Deviation: a loss is a mean over the pixels of a batch in all processes, and the gradient of a step is a mean
+        # over its accumulated batches. One divisor for all accumulated batches, as in Accelerate's guide, must be known
+        # before the first backward; those of Eq. 5 and 6 follow from each forward (from the refined flow).
         with accelerator.accumulate(self.method):
             set_rates(self.optimiser, self.base_rates, self.iteration / self.iterations, recipe.optimiser.power)
             self._seed_dropout(accumulated)
@@ -177,7 +180,7 @@ class Trainer:
         return losses
 
     def evaluate(self) -> None:
-        """Class IoU on val, over all processes: into `metrics`, the trackers, metrics.jsonl and the best checkpoint."""
+        """Measures class IoU on val over all processes; updates `metrics`, trackers, metrics.jsonl and best.pt."""
         accelerator, recipe = self.accelerator, self.recipe
         result = evaluate(
             self.method,
@@ -187,7 +190,7 @@ class Trainer:
             after_frame=self._stop_evaluation_if_asked,
         )
         if result.miou_percent is None:
-            raise TrainingError(f"val of {recipe.data.folder} holds no labelled pixel")
+            raise TrainingError(f"val of {recipe.data_folder} holds no labelled pixel")
         best = self.metrics.get("best_miou_percent", -1.0)
         ious = dict(zip(self.classes.classes, result.per_class_iou_percent, strict=True))
         self.metrics = {
@@ -206,13 +209,13 @@ class Trainer:
                 self.checkpoint().save(self.files.best)
 
     def save(self) -> None:
-        """Writes last.pt, whole or not at all."""
+        """Writes last.pt atomically. Collective: every process must call it."""
         if self.accelerator.is_main_process:
             self.files.save(self.checkpoint())
         self.accelerator.wait_for_everyone()
 
     def checkpoint(self) -> Checkpoint:
-        """All that a resumed run starts from."""
+        """Returns everything that a resumed run starts from."""
         scaler, method = self.accelerator.scaler, unwrapped(self.method, self.accelerator)
         return Checkpoint(
             network=self.recipe.network,
@@ -230,7 +233,7 @@ class Trainer:
     def _evaluation_is_due(self) -> bool:
         done, within = divmod(self.iteration, self.order.steps)
         last = done == self.recipe.epochs
-        # One that was killed after the checkpoint of its epoch is made up for when the run is resumed.
+        # A run killed between the checkpoint of an epoch and its evaluation is evaluated when it is resumed.
         missing = self.metrics.get("epoch", 0) != done
         return within == 0 and done > 0 and missing and (last or done % self.recipe.evaluate_every == 0)
 
@@ -240,15 +243,15 @@ class Trainer:
         torch.manual_seed((self.recipe.seed * 1_000_003 + self.iteration) * 4096 + place)
 
     def _check_finite(self, losses: Losses, frames: list[str]) -> None:
-        """Before the step, so that no checkpoint ever holds what it would lead to."""
+        """Checks loss and gradient before the step, so that no checkpoint holds non-finite weights."""
         loss = losses["total"].isfinite()
         gradient = torch.ones_like(loss)
-        if self.accelerator.sync_gradients and self.accelerator.scaler is None:  # a scaler skips such steps itself
+        if self.accelerator.sync_gradients and self.accelerator.scaler is None:  # a scaler skips such steps
             gradient = gradient_norm(self.optimiser).isfinite()
         if bool(loss & gradient):
             return
         values = ", ".join(f"{name} {value.item():.4g}" for name, value in losses.items())
-        # The gradient is the same in all processes, so all come here and tell their frames; a loss is one's alone.
+        # The gradient is the same in all processes: all get here and can gather their frames. A loss is one process's.
         told = frames if gradient else gather_object(self.step_frames)
         names = told if loss else frames
         kept = f"the last checkpoint is {self.files.last}" if self.files.last.exists() else "no checkpoint yet"
@@ -258,7 +261,7 @@ class Trainer:
         )
 
     def _check_scaler(self) -> None:
-        """A scaler skips a step whose gradient is not finite, and halves its scale; where that goes on, it is lost."""
+        """Raises if the scaler keeps skipping steps: it halves its scale each time the gradient is not finite."""
         if self.accelerator.scaler is None or not self.accelerator.sync_gradients:
             return
         self.skipped = self.skipped + 1 if self.optimiser.step_was_skipped else 0
@@ -269,6 +272,6 @@ class Trainer:
             )
 
     def _stop_evaluation_if_asked(self) -> None:
-        # Saved before it began, and made up for on resuming. Several processes cannot agree here: they end it first.
+        # The run was saved before the evaluation, which a resumed run repeats. Several processes finish it first.
         if self.stop.stopped and self.accelerator.num_processes == 1:
             raise Interrupted(f"stopped in the evaluation after epoch {self.epoch}, saved to {self.files.last}")

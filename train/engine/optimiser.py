@@ -1,4 +1,4 @@
-"""SGD's parameter groups and the poly policy of section 4.1.3."""
+"""Parameter groups of SGD, and the poly policy of section 4.1.3."""
 
 import math
 from typing import Any
@@ -11,14 +11,14 @@ from train.config.spec import OptimiserSpec
 
 
 def build_optimiser(method: Method, spec: OptimiserSpec) -> torch.optim.SGD:
-    """SGD over the groups of `parameter_groups`."""
+    """Returns SGD over `parameter_groups`."""
     return torch.optim.SGD(parameter_groups(method, spec), lr=spec.rate, momentum=spec.momentum)
 
 
 def parameter_groups(method: Method, spec: OptimiserSpec) -> list[dict[str, Any]]:
-    """Groups by rate and weight decay: the segmenter's head, the flow network, and all the rest (section 4.1.3).
+    """Returns groups by learning rate and weight decay (section 4.1.3).
 
-    "name" says which; the head is a group of its own where its rate is.
+    "name" is head (the segmenter's, if it has a rate of its own), flow (the flow network) or network (the rest).
     """
     groups: dict[tuple[str, float, float], list[nn.Parameter]] = {}
     head = {id(p) for name, p in method.segmenter.named_parameters() if not name.startswith("backbone.")}
@@ -39,21 +39,21 @@ def parameter_groups(method: Method, spec: OptimiserSpec) -> list[dict[str, Any]
 
 
 def rates(optimiser: torch.optim.Optimizer) -> dict[str, float]:
-    """The present rate of each part that has one of its own: "network", and maybe "head" and "flow"."""
+    """Returns the present learning rate of each part: "network", and "head" and "flow" if they have their own."""
     return {group.get("name", "network"): group["lr"] for group in optimiser.param_groups}
 
 
 def gradient_norm(optimiser: torch.optim.Optimizer) -> Tensor:
-    """The largest absolute value in all gradients, a scalar: not finite where one of them is not."""
+    """Returns the largest absolute value in all gradients, a scalar; not finite if one of them is not."""
     parameters = (parameter for group in optimiser.param_groups for parameter in group["params"])
     return nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None], norm_type=math.inf)
 
 
 def freeze_unused(method: Method) -> None:
-    """Freezes what only losses of weight 0 would train: an auxiliary head, or a DWNet's flow refinement and FG-Conv.
+    """Freezes parts that only losses of weight 0 reach: an auxiliary head, or a DWNet's flow refinement and FG-Conv.
 
-    Every other parameter of every method gets a gradient in every step, so that DistributedDataParallel needs no
-    `find_unused_parameters`, which would walk the graph again in each.
+    Every other parameter gets a gradient in every step, so that DistributedDataParallel does not need
+    `find_unused_parameters`, which walks the graph again in each step.
     """
     auxiliary = getattr(method.segmenter, "auxiliary", None)
     if auxiliary is not None and method.spec.auxiliary_weight == 0:
@@ -66,6 +66,6 @@ def freeze_unused(method: Method) -> None:
 
 
 def set_rates(optimiser: torch.optim.Optimizer, base_rates: list[float], progress: float, power: float) -> None:
-    """The poly policy: base rate times (1 - progress) ** power, progress 0..1 (section 4.1.3)."""
+    """Sets the poly policy: base rate times (1 - progress) ** power, progress 0..1 (section 4.1.3)."""
     for group, base in zip(optimiser.param_groups, base_rates, strict=True):
         group["lr"] = base * (1 - progress) ** power

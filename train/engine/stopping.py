@@ -1,4 +1,4 @@
-"""SIGTERM and SIGINT: remembered until the step is done."""
+"""SIGTERM and SIGINT are recorded until the step is done."""
 
 import ctypes
 import os
@@ -13,28 +13,28 @@ _PR_SET_PDEATHSIG = 1  # of sys/prctl.h
 
 
 def stop_with_launcher() -> None:
-    """SIGTERM comes to this process too when Accelerate's launcher, which started it, ends before it.
+    """Sends SIGTERM to this process when Accelerate's launcher, which started it, ends before it. Linux only.
 
-    The launcher of a single process does not pass a SIGTERM on: the run would go on, seen by nobody. Linux only.
+    The launcher of a single process does not pass a SIGTERM on: without this the run would continue in the background.
     """
     if launched() and sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 def launched() -> bool:
-    """Whether Accelerate's launcher started this process: it always sets both."""
+    """Returns whether Accelerate's launcher started this process. It always sets both variables."""
     return {"ACCELERATE_MIXED_PRECISION", "ACCELERATE_DYNAMO_BACKEND"} <= os.environ.keys()
 
 
 class StopSignals:
-    """Within `with`, SIGTERM and SIGINT do nothing but `ask`; afterwards they do what they did before."""
+    """Within `with`, SIGTERM and SIGINT only call `request_stop`. Afterwards the previous handlers are back."""
 
     def __init__(self) -> None:
         self.stopped = False
-        """Whether this process was asked to stop."""
+        """Whether this process got a signal to stop."""
 
     def __enter__(self) -> Self:
-        self._before = {number: signal.signal(number, self.ask) for number in (signal.SIGTERM, signal.SIGINT)}
+        self._before = {number: signal.signal(number, self.request_stop) for number in (signal.SIGTERM, signal.SIGINT)}
         return self
 
     def __exit__(
@@ -43,20 +43,20 @@ class StopSignals:
         for number, handler in self._before.items():
             signal.signal(number, handler)
 
-    def ask(self, *_: object) -> None:
-        """This process is to stop."""
+    def request_stop(self, *_: object) -> None:
+        """Records that this process is to stop."""
         self.stopped = True
 
 
 class StopRequest(StopSignals):
-    """The same for all processes of a run."""
+    """Stop signals of all processes of a run."""
 
     def __init__(self, accelerator: Accelerator) -> None:
         super().__init__()
         self._accelerator = accelerator
 
-    def anywhere(self) -> bool:
-        """Whether any process was asked: all must stop after the same step, so all ask after each."""
+    def on_any_process(self) -> bool:
+        """Returns whether any process got a signal, so that all stop after the same step. Collective."""
         if self.stopped:
             self._accelerator.set_trigger()
         return self._accelerator.check_trigger()

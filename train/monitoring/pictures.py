@@ -1,4 +1,4 @@
-"""What a method makes of a few frames of val, as pictures: what it predicts, and what its losses are made of."""
+"""Pictures of a few val frames: predictions, flows, and the terms of the losses."""
 
 from typing import Any
 
@@ -23,14 +23,17 @@ from dwnet.viz import Image, caption, colour_labels, flow_to_rgb, grid
 from train.config.spec import Recipe
 
 TILE_PX = 480
-"""Width that tiles are reduced to."""
+"""Largest width of a tile."""
 
 
 class ValPictures:
-    """The same few frames of val each time, spread evenly over it, with neighbours of the kind that training has.
+    """Pictures of a few val frames, the same each time, spread evenly, with neighbours of the kind that training has.
+
+    Args:
+        recipe: its data and its number of pictures.
 
     Raises:
-        DataError: if there is no val.
+        DataError: if there is no val split.
     """
 
     def __init__(self, recipe: Recipe) -> None:
@@ -39,13 +42,13 @@ class ValPictures:
         self.indices = [int(place) for place in places]
 
     def __call__(self, method: Method, accelerator: Accelerator) -> dict[str, Image]:
-        """A picture of several tiles for each frame, by the frame's name; `method` is in evaluation mode."""
+        """Returns a picture of several tiles for each frame, by the frame's name. `method` is in evaluation mode."""
         pictures = {}
         for index in self.indices:
             batch = send_to_device(default_collate([self.data[index]]), accelerator.device)
             with torch.no_grad(), accelerator.autocast():
                 found = views(method, batch)
-            # One scale for both flows, so that they compare.
+            # One scale for both flows, so that they can be compared.
             largest_px = float(found["coarse_flow"].norm(dim=0).max().clamp(min=1)) if "coarse_flow" in found else 1.0
             tiles = [
                 caption(_reduced(_image(name, view, self.data, largest_px)), name.replace("_", " "))
@@ -56,7 +59,7 @@ class ValPictures:
 
 
 def views(method: Method, batch: dict[str, Any]) -> dict[str, Tensor]:
-    """What `method` has to show of a batch of one frame, each of the frame's size.
+    """Returns the views of a batch of one frame, each of the frame's size.
 
     Returns:
         Images (3, H, W) float 0..1 ("frame", "neighbour"), class ids (H, W) ("labels", "prediction", and for a DWNet
@@ -100,10 +103,10 @@ def _val_pairs(recipe: Recipe) -> FrameData:
     }
     neighbours: Neighbours = spec.neighbours if recipe.method.needs_neighbour else "none"
     try:
-        return open_data(spec.kind, spec.root, "val", neighbours=neighbours, **options)
+        return open_data(recipe.dataset, recipe.root, "val", neighbours=neighbours, **options)
     except DataError:
-        # Val needs no neighbours for its IoU, and may have none: pictures are made of what there is.
-        return open_data(spec.kind, spec.root, "val", neighbours="camera_motion", **options)
+        # Val may have no neighbours of this kind: its IoU needs none. Pictures then show synthetic ones.
+        return open_data(recipe.dataset, recipe.root, "val", neighbours="camera_motion", **options)
 
 
 def _image(name: str, view: Tensor, data: FrameData, largest_px: float) -> Image:

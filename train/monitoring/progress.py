@@ -1,4 +1,4 @@
-"""What a progress line says: mean losses, speed, share of waiting for data, time left."""
+"""Content of a progress line: mean losses, speed, share of waiting for data, time left."""
 
 import time
 from collections.abc import Callable, Mapping
@@ -10,9 +10,12 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Reading:
-    """Since the previous reading: images per second and the share of time (0..1) spent waiting for data.
+    """Speed of training.
 
-    And the time left, as H:MM:SS, at the mean speed since the start.
+    Attributes:
+        images_per_second: since the previous reading.
+        wait_share: share of the time, 0..1, spent waiting for data since the previous reading.
+        time_left: as H:MM:SS, at the mean speed since the start.
     """
 
     images_per_second: float
@@ -21,10 +24,10 @@ class Reading:
 
 
 class Clock:
-    """Measures training alone: evaluations and checkpoints between `start` and `step_done` do not count.
+    """Measures training only: evaluations and checkpoints, between `step_done` and `start`, do not count.
 
     Args:
-        now: seconds from any origin.
+        now: clock in seconds, from any origin.
     """
 
     def __init__(self, now: Callable[[], float] = time.perf_counter) -> None:
@@ -33,20 +36,20 @@ class Clock:
         self._all_seconds, self._all_images = 0.0, 0
 
     def start(self) -> None:
-        """The loop asks for a batch, and did something else before."""
+        """Starts to wait for a batch, after something else than training."""
         self._mark = self._now()
 
     def batch_came(self) -> None:
-        """The batch asked for is there."""
+        """The batch has come."""
         self._waited += self._lap()
 
     def step_done(self, images: int) -> None:
-        """The batch of `images` is done with, and the next is asked for."""
+        """The step on a batch of `images` is done, and the next batch is waited for."""
         self._worked += self._lap()
         self._images += images
 
     def read(self, images_left: int) -> Reading:
-        """The figures since the previous reading, with `images_left` to go."""
+        """Returns the speed since the previous reading; `images_left` are still to train on."""
         seconds = max(self._waited + self._worked, 1e-9)
         self._all_seconds += seconds
         self._all_images += self._images
@@ -65,20 +68,20 @@ class Clock:
 
 
 class Means:
-    """Means of named scalars since the previous reading, summed on their device: adding waits for no accelerator."""
+    """Means of named scalars since the previous reading. They are summed on their device, without synchronising it."""
 
     def __init__(self) -> None:
         self._sums: dict[str, Tensor] = {}
         self._count = 0
 
     def add(self, values: Mapping[str, Tensor]) -> None:
-        """Counts one set of scalars, the same names each time."""
+        """Adds one set of scalars, with the same names each time."""
         for name, value in values.items():
             self._sums[name] = self._sums.get(name, torch.zeros_like(value)) + value.detach()
         self._count += 1
 
     def read(self) -> dict[str, Tensor]:
-        """The means, and starts anew."""
+        """Returns the means and resets them."""
         means = {name: value / self._count for name, value in self._sums.items()}
         self._sums, self._count = {}, 0
         return means

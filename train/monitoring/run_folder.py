@@ -1,6 +1,6 @@
 """The files of a run, OUTPUT/NAME: recipe.json, last.pt, best.pt, metrics.jsonl, and numbered checkpoints if asked.
 
-Each is there whole or not at all.
+Each file is written atomically.
 """
 
 import dataclasses
@@ -18,6 +18,7 @@ from accelerate import Accelerator
 from dwnet import __version__
 from dwnet.core.files import atomic_write, code_commit
 from dwnet.deploy.checkpoint import Checkpoint, CheckpointError, load_checkpoint
+from dwnet.method.specs import SPECS
 from train.config.spec import Recipe
 
 try:
@@ -26,7 +27,7 @@ except ImportError:  # Windows
     fcntl = None  # type: ignore[assignment]
 
 LOCK = "lock"
-"""In a run's folder: an empty file, locked by the process that trains there."""
+"""An empty file in a run's folder, locked by the process that trains there."""
 
 FREE_TO_CHANGE = {
     "output",
@@ -36,20 +37,23 @@ FREE_TO_CHANGE = {
     "keep_checkpoints",
     "pictures",
     "trackers",
-    "data.root",
+    "root",
     "data.workers",
     "data.street_cache_gb",
 }
 """Options that a resumed run may change: they do not change what is computed."""
 
+RENAMED = {"data.kind": "dataset", "data.root": "root"}
+"""Settings of earlier versions, by their names of then."""
+
 
 def recipe_dict(recipe: Recipe) -> dict[str, Any]:
-    """The recipe as plain JSON values."""
+    """Returns the recipe as plain JSON values."""
     return json.loads(json.dumps(dataclasses.asdict(recipe), default=str))
 
 
 def flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested dictionaries as one, keyed as the options are: {"data": {"root": 1}} becomes {"data.root": 1}."""
+    """Flattens nested dictionaries, keyed as the options are: {"data": {"crop": 1}} becomes {"data.crop": 1}."""
     result: dict[str, Any] = {}
     for key, value in values.items():
         result |= flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value}
@@ -57,7 +61,7 @@ def flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def environment(accelerator: Accelerator) -> dict[str, Any]:
-    """What a run is computed by, beside its recipe: Accelerate's share of the configuration, and versions."""
+    """Returns what a run depends on beside its recipe: Accelerate's configuration, and versions."""
     return {
         "processes": accelerator.num_processes,
         "accumulation": accelerator.gradient_accumulation_steps,
@@ -72,41 +76,53 @@ def environment(accelerator: Accelerator) -> dict[str, Any]:
     }
 
 
-def settings(recorded: dict[str, Any]) -> dict[str, Any]:
-    """A recorded recipe, flat; what the code of then did not have yet, it did as the default says."""
-    return flat(recipe_dict(Recipe(name="default"))) | flat(recorded)
+def settings(recorded: dict[str, Any], recipe: Recipe) -> dict[str, Any]:
+    """Returns a recorded recipe, flat, under today's names.
+
+    Args:
+        recorded: by this version or an earlier one. A setting that the earlier version did not have holds its default.
+        recipe: today's; its method says which fields of a method to fill in.
+    """
+    then = {RENAMED.get(key, key): value for key, value in flat(recorded).items()}
+    return flat(recipe_dict(Recipe(name="default", method=SPECS[recipe.method.name]()))) | then
 
 
 def changes(then: dict[str, Any], now: dict[str, Any]) -> list[str]:
-    """What differs between two flat configurations, in words. What the code of then did not have is no change."""
+    """Returns the differences of two flat configurations, in words. A setting that `then` lacks is no difference."""
     return [f"{key} was {then[key]}, now {now[key]}" for key in now if key in then and then[key] != now[key]]
 
 
 class RunFolder:
-    """Where the files of `recipe` go; `computed_by` is its `environment`."""
+    """The folder of a run.
+
+    Args:
+        recipe: of the run.
+        computed_by: its `environment`.
+    """
 
     def __init__(self, recipe: Recipe, computed_by: dict[str, Any]) -> None:
         self.recipe = recipe
-        self.path = recipe.output / recipe.name
+        self.path = recipe.run_folder
         self.last, self.best = self.path / "last.pt", self.path / "best.pt"
         self.configuration = recipe_dict(recipe) | {"environment": computed_by}
-        """What recipe.json and each checkpoint hold."""
+        """Content of recipe.json, and of the recipe in each checkpoint."""
 
     def begin(self, iteration: int) -> None:
-        """Makes the folder this process's alone, writes recipe.json, and removes what a killed run left half-written.
+        """Locks the folder, writes recipe.json, and removes unfinished files of a killed run.
 
         Args:
-            iteration: that the run starts or goes on from.
+            iteration: that the run starts or continues from.
 
         Raises:
-            ValueError: if another process trains there, or has since `load`.
+            ValueError: if another process trains there, or did since `load`.
         """
         self.path.mkdir(parents=True, exist_ok=True)
         self._take()
         written = load_checkpoint(self.last).iteration if self.last.exists() else 0
         if written != iteration:
             raise ValueError(
-                f"{self.last} is of iteration {written}, of another process's run since this one was started"
+                f"{self.last} is of iteration {written}, expected {iteration}: another process has trained here since "
+                "this one was started"
             )
         for pattern in (".last.*.pt", ".best.*.pt", ".iteration_*.pt", ".metrics.*.jsonl", ".recipe.*.json"):
             for leftover in self.path.glob(pattern):
@@ -115,7 +131,7 @@ class RunFolder:
             path.write_text(json.dumps(self.configuration, indent=2) + "\n")
 
     def _take(self) -> None:
-        """A lock that ends with this process, however it ends, and that its loader's workers do not inherit."""
+        """Takes a lock that ends with this process, however it ends, and that its loader's workers do not inherit."""
         if fcntl is None:
             return
         self._lock = (self.path / LOCK).open("a+")  # kept open: closing the file ends the lock
@@ -126,15 +142,15 @@ class RunFolder:
                 raise ValueError(
                     f"another process trains in {self.path}; choose another --name, or end that one"
                 ) from error
-            # A file system without locks: nobody can be kept out.
+            # A file system without locks: other processes cannot be excluded.
 
     def save(self, checkpoint: Checkpoint) -> None:
-        """Writes last.pt; where checkpoints are kept, as a numbered one too, and then removes those too many."""
+        """Writes last.pt and, if `keep_checkpoints` is above 0, a numbered checkpoint; removes old ones."""
         keep = self.recipe.keep_checkpoints
         if not keep:
             checkpoint.save(self.last)
             return
-        # The numbered one first: a run killed between the two makes this step again, and none is missing.
+        # The numbered one first: a run killed between the two repeats this step, and no number is missing.
         numbered = self.path / f"iteration_{checkpoint.iteration:06d}.pt"
         checkpoint.save(numbered)
         with atomic_write(self.last) as path:
@@ -143,13 +159,13 @@ class RunFolder:
             old.unlink(missing_ok=True)
 
     def _numbered(self, iteration: int) -> list[Path]:
-        """Numbered checkpoints up to `iteration`, the oldest first; a killed run may have left later ones."""
+        """Returns the numbered checkpoints up to `iteration`, the oldest first; a killed run may leave later ones."""
         files = [(path.stem.removeprefix("iteration_"), path) for path in self.path.glob("iteration_*.pt")]
         found = {int(number): path for number, path in files if number.isdecimal()}
         return [found[number] for number in sorted(found) if number <= iteration]
 
     def add_metrics(self, iteration: int, metrics: dict[str, Any]) -> None:
-        """Adds a line to metrics.jsonl; lines of this iteration or later, of a run killed since, go."""
+        """Adds a line to metrics.jsonl; removes lines of this iteration or later, which a killed run left."""
         target = self.path / "metrics.jsonl"
         lines = target.read_text().splitlines() if target.exists() else []
         kept = [line for line in lines if json.loads(line)["iteration"] < iteration]
@@ -157,19 +173,20 @@ class RunFolder:
             path.write_text("\n".join([*kept, json.dumps({"iteration": iteration, **metrics})]) + "\n")
 
     def load(self) -> Checkpoint:
-        """last.pt, to resume from.
+        """Returns last.pt, to resume from.
 
         Raises:
-            CheckpointError: if there is none, it cannot be read or resumed from, or belongs to another recipe.
+            CheckpointError: if there is none, if it cannot be read or resumed from, or if it has another recipe.
         """
         if not self.last.is_file():
             raise CheckpointError(f"--resume: there is no checkpoint {self.last}; start the run without --resume")
         checkpoint = load_checkpoint(self.last)
         if "optimiser" not in checkpoint.training:
-            raise CheckpointError(f"--resume: {self.last} holds weights alone, and no state of a training")
+            raise CheckpointError(f"--resume: {self.last} holds weights only, and no training state")
         now = flat(recipe_dict(self.recipe))
         changed = changes(
-            settings(checkpoint.recipe), {key: value for key, value in now.items() if key not in FREE_TO_CHANGE}
+            settings(checkpoint.recipe, self.recipe),
+            {key: value for key, value in now.items() if key not in FREE_TO_CHANGE},
         )
         if changed:
             found = "; ".join(changed[:3])

@@ -1,4 +1,4 @@
-"""What a run tells while it runs: its progress line, and scalars and pictures for Accelerate's trackers."""
+"""Reports of a run: its progress line, and scalars and pictures for Accelerate's trackers."""
 
 import uuid
 from collections.abc import Mapping
@@ -15,34 +15,34 @@ from train.monitoring.progress import Clock, Means, Reading
 from train.monitoring.run_folder import flat, recipe_dict
 
 PROJECT = "dwnet"
-"""The trackers' name for all runs."""
+"""Project name of all runs in the trackers."""
 
 WAIT_SHARE = 0.05
-"""Waiting longer for data than this share of the time is worth a hint."""
+"""A larger share of time spent waiting for data prints a hint."""
 
 
 def tracker_names(asked: tuple[str, ...]) -> list[str]:
-    """The trackers asked for; "none" is none.
+    """Returns the trackers to use; "none" is none.
 
     Raises:
-        ValueError: for one that Accelerate does not know, or whose package is not installed.
+        ValueError: for a tracker that Accelerate does not know, or whose package is not installed.
     """
     available = [str(name) for name in get_available_trackers()]
     for name in asked:
         if name not in available and name != "none":
             raise ValueError(
                 f"unknown tracker {name!r}, allowed are {', '.join([*available, 'none'])} "
-                "(others of Accelerate's once their packages are installed)"
+                "(other trackers of Accelerate need their packages)"
             )
     return [name for name in dict.fromkeys(asked) if name != "none"]
 
 
 class Tracking:
-    """Tells what a run does; every process must call it alike.
+    """Prints and tracks the progress of a run. Its methods are collective: every process must call them.
 
     Args:
         recipe: of the run.
-        accelerator: its trackers are told; only the main process prints.
+        accelerator: its main process prints; its trackers record.
         iterations: of the whole run.
     """
 
@@ -51,22 +51,30 @@ class Tracking:
         self._readings, self._hinted = 0, False
 
     def begin(self, iteration: int) -> None:
-        """The run starts, or goes on after `iteration`."""
+        """Starts the trackers; `iteration` is above 0 for a resumed run."""
         settings = {key: str(value) for key, value in flat(recipe_dict(self.recipe)).items()}
-        folder = self.recipe.output / self.recipe.name
+        folder = self.recipe.run_folder
         wandb = "wandb" in self.recipe.trackers and self.accelerator.is_main_process
         same = {"id": _run_id(folder), "resume": "allow"} if wandb else {}
         self.accelerator.init_trackers(
             PROJECT,
             config=None if iteration else settings,
             init_kwargs={
-                "tensorboard": {"purge_step": iteration + 1},  # what a killed run logged beyond it
+                "tensorboard": {"purge_step": iteration + 1},  # drop what a killed run logged after it
                 "wandb": {"name": self.recipe.name, "dir": str(folder), **same},
             },
         )
 
     def step(self, iteration: int, epoch: int, rates: Mapping[str, float], means: Means, clock: Clock) -> None:
-        """`iteration` is done, the `epoch`-th counted from 0, at `rates`; means and times are since the last call."""
+        """Reports progress since the last call.
+
+        Args:
+            iteration: steps done.
+            epoch: present epoch, counted from 0.
+            rates: learning rates by part.
+            means: losses; reset.
+            clock: speed; reset.
+        """
         accelerator, recipe = self.accelerator, self.recipe
         values = {name: accelerator.reduce(value, "mean").item() for name, value in means.read().items()}
         read = clock.read((self.iterations - iteration) * recipe.batch_size)
@@ -84,7 +92,7 @@ class Tracking:
         accelerator.log({**scalars, **parts, **speed}, step=iteration)
 
     def evaluation(self, iteration: int, epoch: int, miou_percent: float, ious: Mapping[str, float | None]) -> None:
-        """Class IoUs in percent on val after `epoch` epochs; None is a class that val does not have."""
+        """Reports class IoUs in percent on val after `epoch` epochs; None is a class that val does not have."""
         present = {name: iou for name, iou in ious.items() if iou is not None}
         named = "  ".join(f"{name} {iou:.1f}" for name, iou in present.items())
         self.accelerator.print(
@@ -95,23 +103,23 @@ class Tracking:
 
     @property
     def takes_pictures(self) -> bool:
-        """Whether this process has a tracker for `pictures`."""
+        """Whether this process has a tracker that takes pictures."""
         return bool(self._picture_takers())
 
     def pictures(self, iteration: int, pictures: Mapping[str, Image]) -> None:
-        """Pictures by name, (H, W, 3) uint8 RGB, for the trackers that take them; the main process alone calls it."""
+        """Records pictures (H, W, 3) uint8 RGB by name, in trackers that take them; for the main process only."""
         batches = {f"val/{name}": picture[np.newaxis] for name, picture in pictures.items()}
         for tracker in self._picture_takers():
             layout = {"dataformats": "NHWC"} if tracker.name == "tensorboard" else {}
             tracker.log_images(batches, step=iteration, **layout)
 
     def _picture_takers(self) -> list:
-        # The others of Accelerate's log_images differ in what they take.
+        # Other trackers of Accelerate take other arguments in log_images.
         trackers = self.accelerator.trackers if self.accelerator.is_main_process else []
         return [tracker for tracker in trackers if tracker.name in ("tensorboard", "wandb")]
 
     def _hint(self, read: Reading) -> None:
-        """Names a loader that is too slow, once; the first reading, which holds the workers' start, does not count."""
+        """Prints once that the loader is too slow. The first reading includes the workers' start and does not count."""
         self._readings += 1
         if self._readings > 1 and read.wait_share > WAIT_SHARE and not self._hinted:
             self._hinted = True
@@ -124,7 +132,7 @@ class Tracking:
 
 
 def _run_id(folder: Path) -> str:
-    """What a service knows the run by, kept in its folder: resumed there, it is the same run."""
+    """Returns the run's id for a tracking service. It is kept in the folder, so that a resumed run has the same id."""
     path = folder / "tracked" / "run_id"
     if not path.exists():
         with atomic_write(path) as temporary:

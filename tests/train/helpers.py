@@ -1,13 +1,16 @@
-"""A tiny CamVid and recipes that train on it in seconds, for the tests of the trainer (test_train*.py); and, run by
-`accelerate launch`, what they ask of several processes."""
+"""Helpers of the trainer's tests: a tiny CamVid, and recipes that train on it in seconds.
+
+As a script under `accelerate launch`: what the tests check with several processes.
+"""
 
 import os
+import re
 import resource
 import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
@@ -65,7 +68,7 @@ def write_camvid(root: Path, *, train: int = 13, uneven: bool = False) -> Path:
 
 def tiny_options(root: Path, output: Path) -> list[str]:
     """Command line options that make a lite0 recipe tiny."""
-    options = f"--data.root {root} --output {output} --data.crop 64 64 --data.workers 0 --network.channels 16"
+    options = f"--root {root} --output {output} --data.crop 64 64 --data.workers 0 --network.channels 16"
     return (
         f"{options} --network.backbone test_efficientnet --backbone-weights none --batch-size 4 --log-every 1".split()
     )
@@ -74,44 +77,25 @@ def tiny_options(root: Path, output: Path) -> list[str]:
 def tiny_recipe(root: Path, output: Path, method: str = "baseline", **changes: Any) -> Recipe:
     """The same as a `Recipe`, of one epoch of three steps."""
     recipe = RECIPES[f"camvid_lite0_{method}"]
-    data = replace(recipe.data, root=root, crop=(64, 64), scale=(1.0, 1.0), workers=0)
+    data = replace(recipe.data, crop=(64, 64), scale=(1.0, 1.0), workers=0)
     network = replace(recipe.network, backbone="test_efficientnet", channels=16)
     recipe = replace(
-        recipe, data=data, network=network, output=output, backbone_weights="none", batch_size=4, epochs=1, log_every=1
+        recipe,
+        root=root,
+        data=data,
+        network=network,
+        output=output,
+        backbone_weights="none",
+        batch_size=4,
+        epochs=1,
+        log_every=1,
     )
     return replace(recipe, **changes)
-
-
-@pytest.fixture(autouse=True)
-def fresh_accelerate() -> Iterator[None]:
-    """Accelerate keeps its state for the whole process; each test is a process of its own to it."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    forget_accelerate()
-    yield
-    torch.set_num_threads(threads)
-    forget_accelerate()
 
 
 def forget_accelerate() -> None:
     AcceleratorState._reset_state(reset_partial_state=True)
     GradientState._reset_state()
-
-
-@pytest.fixture(scope="session")
-def camvid(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_camvid(tmp_path_factory.mktemp("camvid") / "data")
-
-
-@pytest.fixture
-def train(camvid: Path, tmp_path: Path) -> Command:
-    """Runs the command in this process, in tmp_path/runs."""
-
-    def command(*options: str, method: str = "baseline", root: Path = camvid) -> int:
-        forget_accelerate()
-        return main(["--recipe", f"camvid_lite0_{method}", *tiny_options(root, tmp_path / "runs"), *options])
-
-    return command
 
 
 def fails(train: Command, capsys: pytest.CaptureFixture[str], *options: str, root: Path | None = None) -> str:
@@ -122,6 +106,11 @@ def fails(train: Command, capsys: pytest.CaptureFixture[str], *options: str, roo
     assert error.startswith("train/main.py: ")
     assert "\n" not in error
     return error
+
+
+def plain(printed: str) -> str:
+    """Removes tyro's boxes and line breaks, which fall within long words too, and all spaces."""
+    return re.sub(r"[\s│╭╮╰╯─]+", "", printed)
 
 
 def events(folder: Path) -> dict[str, list[tuple[int, float]]]:
@@ -253,7 +242,7 @@ def gradients(root: Path, output: Path) -> dict[str, Tensor]:
 
 
 def several_processes(root: Path, output: Path) -> None:
-    """All that several processes are asked in one launch; process 0 writes what it found to OUTPUT."""
+    """Everything that one launch of several processes checks; process 0 writes the results to OUTPUT."""
     found: dict[str, Any] = {"gradients": gradients(root, output)}
     with pytest.MonkeyPatch.context() as patch:  # what a loss would be if each process divided by its own count
         patch.setattr(losses, "_shared_count", lambda count: count.clamp(min=1))
