@@ -56,11 +56,11 @@ def main(arguments: list[str] | None = None) -> int:
     app = SubcommandApp()
     for name, command in COMMANDS.items():
         if callable(command):
-            app.command(command, name=name)
+            app.command(name=name)(command)
             continue
         group = SubcommandApp()
         for sub, run in command.items():
-            group.command(run, name=sub)
+            group.command(name=sub)(run)
         app.command(group, name=name, help=_group_help(name, command))
     try:
         app.cli(args=arguments, prog="dwnet", description=DESCRIPTION)

@@ -24,7 +24,7 @@ FORMAT = 2
 """Of the JSON report."""
 RECORD_FORMAT = 3
 """Of a clip's record; a record of another format is measured again."""
-LIBRARIES = ("dwnet", "numpy", "opencv-python-headless", "onnxruntime", "av", "torch", "plotly")
+LIBRARIES = ("dwnet", "numpy", "opencv-python-headless", "onnxruntime", "av", "torch")
 
 Record = dict[str, Any]
 """The result of one clip, ready for JSON."""

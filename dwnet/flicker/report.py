@@ -12,9 +12,10 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 
 from dwnet.flicker.definitions import DEFINITIONS
 from dwnet.flicker.pictures import MOMENT_GAP_SECONDS
-from dwnet.flicker.plots import class_bars, clip_bars, curve_plot, plotly_script
+from dwnet.flicker.plots import class_bars, clip_bars, curve_plot
 from dwnet.flicker.record import Record, worst_moments
 from dwnet.flicker.table import cell, moved, shown_keys, without_class
+from dwnet.viewer import plot_script, plot_style
 
 HEAT_CLIPS = 3
 """Clips of a corpus whose heat maps are shown: those with the highest flip rates."""
@@ -41,7 +42,8 @@ def html_report(document: Mapping[str, Any], records: Sequence[Record], output: 
         cell=cell,
         moved=moved,
         style=_style(),
-        script=plotly_script(),
+        plot_style=plot_style(),
+        plot_script=plot_script(),
         title=f"Flicker over {len(clips)} clips" if several else f"Flicker of {clips[0]['name']}",
         several=several,
         frames=sum(clip["frames"] for clip in clips),
