@@ -92,7 +92,7 @@ def _read(path: Path) -> Arrays | None:
     if not path.is_file():
         return None
     try:
-        with np.load(path) as stored:
+        with path.open("rb") as file, np.load(file) as stored:
             return {name: stored[name] for name in stored.files}
     except Exception:  # damage can make NumPy raise anything, up to MemoryError for a wrong shape
         with suppress(OSError):
