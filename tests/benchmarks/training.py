@@ -101,8 +101,8 @@ class Ours:
 
 def recipe_of(root: Path, size: Size, workers: int) -> Recipe:
     """What is trained, by both."""
-    data = DataSpec(root=root, neighbours="labelled", crop=(size.crop, size.crop), workers=workers)
-    recipe = Recipe(name="benchmark", data=data, network=size.network, method=method_spec("dwnet"))
+    data = DataSpec(neighbours="labelled", crop=(size.crop, size.crop), workers=workers)
+    recipe = Recipe(name="benchmark", root=root, data=data, network=size.network, method=method_spec("dwnet"))
     return replace(
         recipe, backbone_weights="none", batch_size=size.batch, epochs=10_000, precision=size.precision, pictures=0
     )  # type: ignore[arg-type]

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 import train.main
+from dwnet.method.specs import BaselineSpec
 from tests.train.helpers import forget_accelerate, plain, tiny_options
 from train import ablate
 from train.ablate import EXIT_INTERRUPTED, Remaining, run_all, write_files
@@ -201,9 +202,10 @@ def test_rows_keep_their_difference_on_any_base(capsys: pytest.CaptureFixture[st
 def test_flownet2_by_one_option() -> None:
     plan, _ = make_plan(read_request(["table4", "--seeds", "1", "--flownet2", "weights.pth.tar"]))
     methods = {name: runs[0].recipe.method for name, runs in plan.items()}
-    assert (methods["baseline"].flow, methods["baseline"].train_flow) == ("dis", False)
+    assert methods["baseline"] == BaselineSpec()
     for name in ("sum", "concatenate", "fc", "fc_pc"):
         method = methods[name]
+        assert not isinstance(method, BaselineSpec)
         assert (method.flow, method.flow_weights, method.train_flow) == ("flownet2", "weights.pth.tar", True)
 
 
@@ -231,7 +233,8 @@ def test_dry_run(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
         ("table1 --base camvid_lite", ["camvid_lite", "'--base'", "camvid_lite0"]),
         ("table1 --seeds 0", ["seeds is 0, allowed are whole numbers of at least 1"]),
         ("table1 --seeds many", ["Error parsing --seeds: invalid literal for int() with base 10: 'many'"]),
-        ("--rows baseline", ["TABLE", "table1,table2"]),
+        ("--rows baseline", ["invalid choice 'baseline' for argument 'table'. Expected one of ('table1'"]),
+        ("--seeds 2", ["table1,table2", "required"]),
     ],
 )
 def test_wrong_request(options: str, messages: list[str], capsys: pytest.CaptureFixture[str]) -> None:

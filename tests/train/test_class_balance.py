@@ -57,7 +57,7 @@ def test_counted_in_the_training_labels(camvid: Path, tmp_path: Path) -> None:
 
 def test_of_the_street_some_frames_are_counted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     recipe = RECIPES["street_quick_dwnet_balanced"]
-    recipe = replace(recipe, data=replace(recipe.data, root=tmp_path, street_size=(48, 64), street_cache_gb=0.0))
+    recipe = replace(recipe, root=tmp_path, data=replace(recipe.data, street_size=(48, 64), street_cache_gb=0.0))
     weights = dict(zip(CAMVID_11.classes, class_weights(recipe, Accelerator(cpu=True)), strict=True))
     assert weights["Road"] < 1 < weights["SignSymbol"] <= MOST
     assert "counts the classes in 40 frames" in capsys.readouterr().out

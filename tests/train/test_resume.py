@@ -13,9 +13,46 @@ import torch
 import dwnet
 from dwnet.core.files import code_commit
 from dwnet.deploy.checkpoint import Checkpoint, load_checkpoint
-from tests.train.helpers import Command, assert_same_state, fails, stop_at
+from tests.method.test_specs import FORMAT_1
+from tests.train.helpers import METHODS, Command, assert_same_state, fails, stop_at
 from train.engine.loop import Trainer
 from train.main import EXIT_INTERRUPTED
+
+
+def rewrite_as_before_specs(path: Path) -> None:
+    """Rewrites a checkpoint as the code wrote it before each method had a specification of its own.
+
+    `data` held kind and root, and `method` the fields of all methods, with those of the recipe's base.
+    """
+    content = torch.load(path, weights_only=True)
+    base = {**FORMAT_1, "prediction_space": "softmax", "prediction_weight": 1.0}
+    recipe = content["recipe"]
+    recipe["data"] = {"kind": recipe.pop("dataset"), "root": recipe.pop("root"), **recipe["data"]}
+    recipe["method"] = {**base, **recipe["method"]}
+    content["method"] = {**base, **content["method"]}
+    assert list(recipe["data"])[:3] == ["kind", "root", "neighbours"]
+    assert set(content["method"]) == set(recipe["method"]) == set(FORMAT_1)
+    assert content["format"] == 1
+    torch.save(content, path)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_run_of_before_specs_is_resumed_bit_for_bit(
+    train: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], method: str
+) -> None:
+    options = ["--epochs", "2", "--evaluate-every", "2", "--pictures", "0", "--name", "old"]
+    with monkeypatch.context() as patch:
+        stop_at(patch, 2)
+        assert train(*options, method=method) == EXIT_INTERRUPTED
+    last = tmp_path / "runs/old/last.pt"
+    rewrite_as_before_specs(last)
+    assert "dataset was camvid, now street" in fails(
+        train, capsys, *options, "--recipe", f"camvid_lite0_{method}", "--resume", "--dataset", "street"
+    )
+    assert train(*options, "--resume", method=method) == 0
+    assert train(*options[:-1], "whole", method=method) == 0
+    assert_same_state(load_checkpoint(last), load_checkpoint(tmp_path / "runs/whole/last.pt"))
+    assert json.loads((tmp_path / "runs/old/recipe.json").read_text())["dataset"] == "camvid"
 
 
 @pytest.mark.parametrize(

@@ -9,13 +9,13 @@ from train.config.spec import Recipe
 
 
 def training_data(recipe: Recipe) -> PairDataset | MixedIn | WithFlow:
-    """The train split, augmented; with neighbours unless the method is the baseline, whose frames are the same.
+    """Returns the train split, augmented; with neighbours unless the method is the baseline. The frames are the same.
 
-    Pairs hold their flow where it is DIS, which runs on the CPU: the loader's workers then share that work.
+    With DIS, which runs on the CPU, samples hold their flow: the loader's workers compute it.
 
     Raises:
-        DataError: files are missing or wrong.
-        ValueError: an option that is not allowed.
+        DataError: if files are missing or wrong, or if the data set has no such neighbours.
+        ValueError: for an option that is not allowed.
     """
     method = recipe.method
     if isinstance(method, BaselineSpec):
@@ -50,10 +50,10 @@ def _frames(recipe: Recipe, neighbours: Neighbours) -> PairDataset | MixedIn:
 
 
 def validation_data(recipe: Recipe) -> FrameData:
-    """The val split as the recipe's method predicts it: whole frames, with neighbours if it needs them.
+    """Returns the val split: whole frames, with neighbours if the recipe's method needs them to predict.
 
     Raises:
-        DataError: if there is none.
+        DataError: if there is no val split.
     """
     spec = recipe.data
     real: Neighbours = "labelled" if recipe.dataset == "camvid" else "previous"

@@ -24,20 +24,20 @@ def evaluate(
     after_frame: Callable[[], None],
     frames: int | None = None,
 ) -> SegmentationResult:
-    """Class IoU over the frames of `data`, each counted once, whatever the number of processes.
+    """Returns class IoU over the frames of `data`, each counted once. Collective: every process must call it.
 
     Args:
-        wrapped: a `Method`, as `accelerator.prepare` returned it; left in evaluation mode.
+        wrapped: a `Method`, as `accelerator.prepare` returned it; put into evaluation mode.
         data: whole frames, of any sizes.
         accelerator: device, processes and precision.
         workers: loader processes.
         after_frame: called after each frame of this process; may raise to stop.
-        frames: only the first so many; None takes all.
+        frames: number of frames, from the first on; None takes all.
     """
     method = unwrapped(wrapped, accelerator).eval()
-    for buffer in method.buffers():  # where batch norm is not synchronised, each process has counted its own statistics
+    for buffer in method.buffers():  # without synchronised batch norm each process has its own statistics
         broadcast(buffer)
-    # Each process its own frames, with no padding to equal numbers: only the confusion matrices are summed.
+    # Each process has its own frames, not padded to equal numbers: only the confusion matrices are summed.
     count = len(data) if frames is None else min(frames, len(data))
     mine: Subset[Any] = Subset(
         cast(Dataset[Any], data), range(accelerator.process_index, count, accelerator.num_processes)
