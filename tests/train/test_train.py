@@ -16,6 +16,7 @@ from accelerate.utils import DistributedType
 
 from dwnet.data import CAMVID_11
 from dwnet.deploy.checkpoint import load_checkpoint
+from tests.data.test_own import write_singles
 from tests.train.helpers import METHODS, TRAIN_NAMES, Command, events, fails, poison, tiny_recipe, write_camvid
 from train.engine.batches import EpochOrder, batch_per_process
 from train.engine.data import training_data
@@ -133,6 +134,17 @@ def test_missing_data(train: Command, tmp_path: Path, capsys: pytest.CaptureFixt
         folder.rmdir()
     # Found before the training, not at its first evaluation.
     assert "val" in fails(train, capsys, root=root)
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_recipe_with_video_on_single_images(
+    train: Command, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The data set says that it has no such neighbours; the run does not train with others under the recipe's name."""
+    root = tmp_path / "yard"
+    write_singles(root)
+    options = ["--recipe", "camvid_lite0_dwnet_video", "--dataset", "own"]
+    assert "found no frame within 5 raw frames of a" in fails(train, capsys, *options, root=root)
     assert not (tmp_path / "runs").exists()
 
 
