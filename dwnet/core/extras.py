@@ -11,7 +11,6 @@ TRAIN_PACKAGES = frozenset(
         "tensorboard",
         "timm",
         "torch",
-        "torchmetrics",
         "torchvision",
     }
 )
