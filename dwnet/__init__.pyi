@@ -11,6 +11,10 @@ from .flicker.api import measure_flicker as measure_flicker
 from .flow.registry import build_flow as build_flow
 from .flow.registry import flow_function as flow_function
 from .method.dwnet import DWNet as DWNet
+from .method.specs import BaselineSpec as BaselineSpec
+from .method.specs import DWNetSpec as DWNetSpec
+from .method.specs import KeyframeSpec as KeyframeSpec
+from .method.specs import StaticWarpSpec as StaticWarpSpec
 from .segmentation import NetworkSpec as NetworkSpec
 from .video import open_video as open_video
 

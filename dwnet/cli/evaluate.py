@@ -119,7 +119,7 @@ def _print(evaluations: list[Evaluation], facts: RunFacts, title: str) -> None:
     print(markdown(evaluations, data["classes"]))
     for found in evaluations:
         if found.without_warmup:
-            print(f"\n{found.name} draws on frames before; {found.without_warmup} of {data['frames']} frames have none")
+            print(f"\n{found.name} uses previous frames; {found.without_warmup} of {data['frames']} frames have none")
 
 
 def _part(text: str) -> Fraction:

@@ -27,9 +27,8 @@ that exists. An error ends it with status 1 and one line. Ctrl+C ends it with st
 `python -m dwnet` is the same as `dwnet`. `python -m app` is the page of `dwnet demo`, with the same options.
 """
 TRAINER = """\
-The options below and their defaults are those of the recipe `street_quick`. Another recipe has the options of its own
-method: `python train/main.py --recipe NAME --help` prints them. `--recipe NAME` is required. `--resume` continues the
-run, and `--dry-run` takes two steps, reports the cost and leaves nothing behind.
+`--recipe NAME` is required. The options below and their defaults are those of the recipe `street_quick`. Another recipe
+has the options of its own method: `python train/main.py --recipe NAME --help` prints them.
 """
 MACHINE_DEFAULTS = ("--data.workers",)
 """Options whose default depends on the machine."""

@@ -174,7 +174,7 @@ def test_python_examples_run(name: str, workplace: Path):
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
     command = [sys.executable, "-c", EXAMPLES[name]]
     run = subprocess.run(
-        command, cwd=workplace, env=environment, capture_output=True, text=True, timeout=120, check=False
+        command, cwd=workplace, env=environment, capture_output=True, text=True, timeout=300, check=False
     )
     assert run.returncode == 0, run.stderr
 

@@ -185,7 +185,7 @@ def test_the_command_says_that_frames_before_are_missing(
 
     monkeypatch.setattr(predictors, "load_predictor", lambda *_, **__: (Led(answers()), CAMVID_11.classes))
     assert main(["evaluate", "led.onnx", "--root", str(root)]) == 0
-    assert "led draws on frames before; 3 of 5 frames have none\n" in capsys.readouterr().out
+    assert "led uses previous frames; 3 of 5 frames have none\n" in capsys.readouterr().out
 
 
 def test_a_keyframe_network_gets_the_flow_to_its_key_frame(tmp_path: Path) -> None:
