@@ -32,7 +32,7 @@ def as_labels(labels: Array, name: str = "labels") -> NDArray[np.uint8]:
     """A label map as (H, W) uint8.
 
     Raises:
-        ValueError: for another number of dimensions, for values that are not whole numbers, or outside 0..255.
+        DWNetError: for another number of dimensions, for values that are not whole numbers, or outside 0..255.
     """
     array = as_numpy(labels)
     if array.ndim != 2 or array.size == 0:
@@ -51,7 +51,7 @@ def as_flow(flow_px: Array, shape: tuple[int, int], name: str = "flow_px") -> ND
     """A flow as (2, H, W) float32, lying on a map of `shape` = (H, W).
 
     Raises:
-        ValueError: if the flow does not lie on that map.
+        DWNetError: if the flow does not lie on that map.
     """
     array = as_numpy(flow_px)
     if array.shape != (2, *shape):
@@ -67,7 +67,7 @@ def as_mask(mask: Array | None, shape: tuple[int, int], name: str = "visible") -
     """A mask as (H, W) bool; None is a mask that is true everywhere.
 
     Raises:
-        ValueError: if the mask is not a bool map of `shape` = (H, W).
+        DWNetError: if the mask is not a bool map of `shape` = (H, W).
     """
     if mask is None:
         return np.ones(shape, dtype=np.bool_)
@@ -78,7 +78,7 @@ def as_mask(mask: Array | None, shape: tuple[int, int], name: str = "visible") -
 
 
 def check_num_classes(num_classes: int) -> None:
-    """Raises ValueError unless `num_classes` leaves the ignore label free."""
+    """Raises DWNetError unless `num_classes` leaves the ignore label free."""
     if not 1 <= num_classes <= IGNORE_LABEL:
         raise DWNetError(f"num_classes is {num_classes}; allowed are 1..{IGNORE_LABEL}")
 
@@ -90,7 +90,7 @@ def classes_needed(labels: NDArray[np.uint8]) -> int:
 
 
 def check_class_ids(labels: NDArray[np.uint8], num_classes: int, name: str = "labels", *, ignore: bool = True) -> None:
-    """Raises ValueError if a label is no class id (nor, where `ignore` is allowed, the ignore label)."""
+    """Raises DWNetError if a label is no class id (nor, where `ignore` is allowed, the ignore label)."""
     if classes_needed(labels) > num_classes or (not ignore and labels.max(initial=0) == IGNORE_LABEL):
         ids = np.arange(256)
         allowed = (ids < num_classes) | (ignore & (ids == IGNORE_LABEL))

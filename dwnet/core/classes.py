@@ -13,7 +13,7 @@ IGNORE_LABEL = 255
 class ClassSet:
     """The classes of a data set; a label map holds indices into `classes`, or `IGNORE_LABEL`.
 
-    Raises ValueError for a set that could not label anything: empty or repeated names, a palette of another length,
+    Raises DWNetError for a set that could not label anything: empty or repeated names, a palette of another length,
     colours that are not three integers 0..255 or that two classes share, or more classes than ids below the ignore
     label.
     """

@@ -11,7 +11,7 @@ def markdown_table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> st
     """Returns a Markdown table without a final newline. Bars in cells are escaped, line breaks become spaces.
 
     Raises:
-        ValueError: for a row with another number of cells than there are headings.
+        DWNetError: for a row with another number of cells than there are headings.
     """
     lines = [_line(headings), "|" + "---|" * len(headings)]
     for row in rows:
@@ -49,7 +49,7 @@ class CsvTable:
         """Adds a row; None is an empty cell.
 
         Raises:
-            ValueError: for another number of cells than there are columns.
+            DWNetError: for another number of cells than there are columns.
         """
         if len(row) != self._columns:
             raise ValueError(f"a row has {len(row)} cells; allowed is one for each of the {self._columns} columns")

@@ -130,7 +130,7 @@ def occlusion_weight(frame: Tensor, neighbour: Tensor, flow_px: Tensor, *, delta
         M (B, 1, H, W) float32 in 0..1, and the validity mask (B, 1, H, W) bool of the warp.
 
     Raises:
-        ValueError: if delta is not positive.
+        DWNetError: if delta is not positive.
     """
     if delta <= 0:
         raise DWNetError(f"delta is {delta}, allowed are numbers above 0")
@@ -157,7 +157,7 @@ def prediction_consistency(
         A scalar; 0 where no pixel is valid.
 
     Raises:
-        ValueError: for another `space`, or a weight or mask that does not lie on the logits.
+        DWNetError: for another `space`, or a weight or mask that does not lie on the logits.
     """
     if space not in get_args(Space):
         raise DWNetError(f"unknown prediction space {space!r}, allowed are {', '.join(get_args(Space))}")
@@ -204,7 +204,7 @@ def warping_error(frame: Tensor, neighbour: Tensor, flow_px: Tensor, *, counted:
         A scalar; 0 where nothing counts.
 
     Raises:
-        ValueError: for a flow or mask that does not lie on the images.
+        DWNetError: for a flow or mask that does not lie on the images.
     """
     with torch.autocast(frame.device.type, enabled=False):
         frame, neighbour = at_least_float32(frame), at_least_float32(neighbour)
@@ -227,7 +227,7 @@ def edge_aware_smoothness(flow_px: Tensor, frame: Tensor, *, counted: Tensor) ->
         A scalar; 0 where nothing counts.
 
     Raises:
-        ValueError: for a mask that does not lie on the flow.
+        DWNetError: for a mask that does not lie on the flow.
     """
     with torch.autocast(frame.device.type, enabled=False):
         flow = at_least_float32(flow_px)
@@ -257,7 +257,7 @@ def end_point_error(flow_px: Tensor, true_flow_px: Tensor, *, counted: Tensor) -
         A scalar, in pixels (quadratic below `CHARBONNIER`); 0 where nothing counts.
 
     Raises:
-        ValueError: for a mask that does not lie on the flow.
+        DWNetError: for a mask that does not lie on the flow.
     """
     difference = at_least_float32(flow_px) - at_least_float32(true_flow_px)
     length = (difference.square().sum(dim=1, keepdim=True) + CHARBONNIER**2).sqrt() - CHARBONNIER

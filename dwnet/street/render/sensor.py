@@ -90,7 +90,7 @@ def decoded(file: NDArray[np.uint8]) -> NDArray:
     """Returns the picture of a file: of `Sensor.record`, (H, W, 3) uint8; of a PNG, with its own type.
 
     Raises:
-        ValueError: if there is none.
+        DWNetError: if there is none.
     """
     image = cv2.imdecode(file, cv2.IMREAD_UNCHANGED)
     if image is None:
