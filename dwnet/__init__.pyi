@@ -1,7 +1,7 @@
 from . import metrics as metrics
 from .adapters import adapt as adapt
-from .comparison.stream import compare as compare
 from .comparison.networks import load_networks as load_networks
+from .comparison.stream import compare as compare
 from .core.classes import IGNORE_LABEL as IGNORE_LABEL
 from .core.classes import ClassSet as ClassSet
 from .core.errors import DWNetError as DWNetError

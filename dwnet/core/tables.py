@@ -6,6 +6,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from dwnet.core.errors import DWNetError
+
 
 def markdown_table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     """Returns a Markdown table without a final newline. Bars in cells are escaped, line breaks become spaces.
@@ -16,7 +18,7 @@ def markdown_table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> st
     lines = [_line(headings), "|" + "---|" * len(headings)]
     for row in rows:
         if len(row) != len(headings):
-            raise ValueError(f"a row has {len(row)} cells; allowed is one for each of the {len(headings)} headings")
+            raise DWNetError(f"a row has {len(row)} cells; allowed is one for each of the {len(headings)} headings")
         lines.append(_line(row))
     return "\n".join(lines)
 
@@ -52,7 +54,7 @@ class CsvTable:
             DWNetError: for another number of cells than there are columns.
         """
         if len(row) != self._columns:
-            raise ValueError(f"a row has {len(row)} cells; allowed is one for each of the {self._columns} columns")
+            raise DWNetError(f"a row has {len(row)} cells; allowed is one for each of the {self._columns} columns")
         self._writer.writerow(row)
 
     def __enter__(self) -> Self:
