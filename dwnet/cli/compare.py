@@ -20,16 +20,16 @@ def compare(
     flow: FlowName = "dis",
     flow_weights: str = "published",
 ) -> None:
-    """Compare exported networks on a clip, as the page does: side-by-side MP4, CSV per frame, JSON report.
+    """Compare exported networks on a clip, and write a side-by-side MP4, a CSV row per frame and a JSON report.
 
     Args:
         clip: a video file, or a folder of images.
-        models: folder of exported networks, one per method, the baseline among them; default: the bundled ones.
+        models: folder of exported networks, one per method, including the baseline; default: the bundled ones.
         output: folder for the files.
-        max_side: reduce the longer side of the frames to this, in pixels.
+        max_side: longer side of the reduced frames, in pixels.
         every: take every n-th frame.
-        limit: compare at most so many frames.
-        flow: optical flow along which flicker is measured and methods warp.
+        limit: largest number of frames to compare; default: all.
+        flow: optical flow for measuring flicker and for the methods that warp.
         flow_weights: weights of the flow: published, or a file.
     """
     from dwnet.comparison import ComparisonFiles, load_networks

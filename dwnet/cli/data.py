@@ -1,4 +1,4 @@
-"""`dwnet data`: checks of data sets, and the frames that training needs from videos."""
+"""`dwnet data`: checks data sets, and extracts the frames that training needs from videos."""
 
 from functools import partial
 from pathlib import Path
@@ -17,14 +17,14 @@ def check_files(
     neighbours: CheckedNeighbours = "none",
     coarse: bool = False,
 ) -> None:
-    """Check every file of a data set before training, and name each one that is missing or inconsistent.
+    """Check every file of a data set before training. Every missing or inconsistent file is reported.
 
     Args:
         dataset: which data set.
-        root: its folder; default: data/DATASET.
-        splits: which parts of it.
-        neighbours: what training will pair the frames with; video and mixed need real neighbouring frames.
-        coarse: cityscapes: also the coarsely labelled frames of train_extra.
+        root: folder of the data set; default: data/DATASET.
+        splits: parts of the data set to check.
+        neighbours: kind of neighbour frames for training; video and mixed need real neighbouring frames.
+        coarse: also check the coarsely labelled frames of train_extra; cityscapes only.
     """
     root = Path("data", dataset) if root is None else root
     from dwnet.data import open_data
@@ -77,8 +77,11 @@ def camvid_frames(
     done = extract_neighbours(video, root, max_offset=max_offset)
     fit = ""
     if done.still_difference is not None:
-        fit = f"; the labelled stills differ from their frames by {done.still_difference:.1f} grey levels"
+        fit = (
+            f"; the labelled stills differ from their frames by {done.still_difference:.1f} grey levels "
+            "(a few are usual; tens mean that the video is not the right one)"
+        )
     print(
-        f"{done.sequence}: {done.written} frames written, {done.present} were there, {done.outside} lie outside the "
-        f"video{fit} (a few are usual; tens mean another video)"
+        f"{done.sequence}: {done.written} frames written, {done.present} were present, {done.outside} lie outside "
+        f"the video{fit}"
     )

@@ -23,7 +23,7 @@ class PageOptions:
     models: Path | None = None
     """Folder of exported networks (.onnx); default: the bundled ones."""
     clip: Path | None = None
-    """Clip that is chosen at the start; default: the bundled one."""
+    """Clip that is selected at the start; default: the bundled one."""
     max_mb: int = 500
     """Largest upload, in megabytes."""
     threads: int | None = None
@@ -32,7 +32,7 @@ class PageOptions:
 
 def demo(options: tyro.conf.OmitArgPrefixes[PageOptions]) -> None:
     """Open the comparison page in the browser, and serve it until Ctrl+C."""
-    # The page is a package beside this one in a clone (app/), and inside this one in a wheel.
+    # In a clone the page is the package app/ beside this one. In a wheel it is inside this one.
     for name in ("dwnet.app", "app"):
         if importlib.util.find_spec(name) is not None:
             importlib.import_module(f"{name}.__main__").serve(options)

@@ -45,24 +45,26 @@ def evaluate(
 ) -> None:
     """Print mIoU, IoU per class, flicker and temporal consistency of models, in Markdown.
 
-    Several processes (`accelerate launch -m dwnet evaluate`, `torchrun -m dwnet evaluate`) share the frames and give
-    the result of one process.
+    Several processes (`accelerate launch -m dwnet evaluate`, `torchrun -m dwnet evaluate`) share the frames. The result
+    is the same as that of one process.
 
     Args:
         models: exported networks (.onnx) or checkpoints.
-        dataset: data set; the street is rendered and needs no folder.
+        dataset: data set; street is rendered and needs no folder.
         root: folder of the data set; default: data/DATASET.
         split: part of the data set.
         max_gap: largest distance in raw frames between two labelled frames that count as consecutive.
-        ground_truth: add a row for the labels themselves: the flicker of a perfect prediction along this flow.
-        flow: optical flow along which flicker is measured and methods warp.
+        ground_truth: add a row for the true labels; their flicker is the error of the flow.
+        flow: optical flow for measuring flicker and for the methods that warp.
         flow_weights: weights of the flow: published, or a file.
-        window: run the network on square windows of this side in pixels, logits averaged where they overlap.
-        window_overlap: overlap of neighbouring windows, as a part of their side: 1/3, or 0.5.
-        scales: run the network at each of these scales, probabilities averaged.
-        flip: also run the network on the mirrored frame, probabilities averaged.
-        server_files: also write the labels of the one model here, as Cityscapes' test server takes them.
-        output: also write all numbers to this JSON file, with the settings of the measurement.
+        window: run the network on square windows with this side in pixels, and average the logits of overlapping
+            windows.
+        window_overlap: overlap of neighbouring windows as a fraction of their side, such as 1/3 or 0.5.
+        scales: run the network at each of these scales and average the probabilities.
+        flip: also run the network on the mirrored frame and average the probabilities.
+        server_files: also write the labels to this folder, in the format of Cityscapes' test server; needs exactly one
+            model.
+        output: also write all numbers and the settings of the measurement to this JSON file.
     """
     processes = Processes.of_launcher()
     from dwnet.evaluation.inference import Inference
@@ -108,7 +110,7 @@ def evaluate(
 
 
 def _print(evaluations: list[Evaluation], facts: RunFacts, title: str) -> None:
-    """Prints how the models were evaluated, and their tables."""
+    """Prints the settings of the evaluation and the tables of the models."""
     from dwnet.evaluation.report import markdown
 
     data, flow = facts.data, facts.flow
@@ -146,7 +148,7 @@ def _open_data(dataset: DatasetName, root: Path | None, split: SplitName, server
 def _predictors(
     models: tuple[Path, ...], frames: FrameData, inference: Inference, processes: Processes
 ) -> list[tuple[str, Predictor | None]]:
-    """Returns each model with the name of its row, which includes how frames are given to it."""
+    """Returns the row name and the predictor of each model. The name includes the inference settings."""
     from dwnet.evaluation.predictors import load_predictor
     from dwnet.ops.device import device
 

@@ -11,12 +11,13 @@ def export(
     output: Path | None = None,
     refinement: Path | None = None,
 ) -> None:
-    """Write a checkpoint's network as an ONNX file, compared with PyTorch.
+    """Write a checkpoint's network as an ONNX file, and compare its outputs with PyTorch.
 
     Args:
         checkpoint: a checkpoint that train/main.py wrote.
-        output: the file to write; default: the checkpoint's name with .onnx.
-        refinement: also write a DWNet's flow refinement module to this file, to inspect flows; inference needs none.
+        output: the file to write; default: the checkpoint's name with the suffix .onnx.
+        refinement: also write the flow refinement module of a DWNet to this file, to inspect flows. Inference does not
+            use it.
     """
     from dwnet.deploy.checkpoint import load_checkpoint
     from dwnet.deploy.export import export_checkpoint

@@ -32,31 +32,33 @@ def flicker(
     fps: float = 25.0,
     published: bool = False,
 ) -> None:
-    """Measure how much predictions flicker: table, JSON, CSV per frame, and one HTML page.
+    """Measure how much predictions flicker, and write a table, JSON, a CSV row per frame and one HTML page.
 
     Predictions are a folder of label PNGs, a losslessly coded indexed video, an .npy or .npz of ids or scores, or an
-    exported network (.onnx) to run. Many clips: `--corpus`, also under `accelerate launch` or `torchrun`.
+    exported network (.onnx) to run. `--corpus` measures many clips, also under `accelerate launch` or `torchrun`.
 
     Args:
         clip: a video file, or a folder of frames.
-        predictions: one or several sets, each PATH or NAME=PATH.
-        corpus: a JSON list of clips, or a folder with clips/ and predictions/NAME/; instead of CLIP and PREDICTIONS.
-        truth: true labels of the clip, in the forms of predictions; a folder may leave frames out.
-        output: folder for the files. A corpus keeps its records in clips/ below it, and a second run continues.
-        flow: dis, dis_fast (quicker, less exact at edges), raft_small, raft_large, flownet2, or a folder of
-            exact flow.
+        predictions: one or more sets, each PATH or NAME=PATH.
+        corpus: a JSON list of clips, or a folder with clips/ and predictions/NAME/; replaces CLIP and PREDICTIONS.
+        truth: true labels of the clip, in the same formats as label predictions; a folder may have labels for some
+            frames only.
+        output: folder for the files. The records of a corpus are in its clips/; a second run continues from them.
+        flow: dis, dis_fast (faster, less accurate at edges), raft_small, raft_large, flownet2, or a folder of exact
+            flow.
         flow_weights: weights of a flow network: published, or a file.
-        second_flow: another flow, to see how far the result depends on it; default: dis_fast, or dis beside that.
+        second_flow: another flow, which shows how much the result depends on the flow; default: dis_fast, or dis if
+            the flow is dis_fast.
         second_every: measure the second flow on every n-th pair of frames.
-        classes: a file with names and colours of the classes, JSON or text; default: those of a network, or made up.
-        ignore: an id in label maps for unknown pixels; 255 always is one.
-        max_side: reduce the longer side of the frames to this, in pixels; label maps must have that size.
+        classes: a JSON or text file with names and colours of the classes; default: those of a network, or
+            generated ones.
+        ignore: a further id for unknown pixels in label maps; 255 always means unknown.
+        max_side: longer side of the reduced frames, in pixels; label maps must have the reduced size.
         fps: frames per second of a folder of frames.
-        published: also measure temporal consistency as ETC and as VSPW define it, flaws included, to compare with
-            papers.
+        published: also measure temporal consistency exactly as the scripts of ETC and VSPW do, to compare with papers.
     """
     if (corpus is None) == (clip is None) or (corpus is not None and (predictions or truth)):
-        raise DWNetError("give a CLIP and its PREDICTIONS, or --corpus without them (it names truth itself)")
+        raise DWNetError("give a CLIP and its PREDICTIONS, or --corpus alone (a corpus names its predictions)")
     if clip is not None:
         progress = Progress(own_name(clip))
         report = measure_flicker(

@@ -10,7 +10,7 @@ def save(checkpoint: tyro.conf.Positional[Path], folder: tyro.conf.Positional[Pa
 
     Args:
         checkpoint: a checkpoint that train/main.py wrote.
-        folder: new or empty, or a folder of this command, which is replaced.
+        folder: a new or empty folder, or one that this command wrote, which is replaced.
     """
     from dwnet.deploy.checkpoint import load_checkpoint
     from dwnet.deploy.hub import PretrainedSegmenter
@@ -26,8 +26,8 @@ def push(
 
     Args:
         checkpoint: a checkpoint that train/main.py wrote.
-        repository: owner/name; created if it is missing.
-        private: make a created repository private.
+        repository: owner/name; created if it does not exist.
+        private: if the repository is created, make it private.
     """
     from dwnet.deploy.checkpoint import load_checkpoint
     from dwnet.deploy.hub import PretrainedSegmenter

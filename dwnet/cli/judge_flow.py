@@ -8,7 +8,7 @@ from dwnet.core.progress import Progress
 
 
 def judge_flow(refinements: tyro.conf.Positional[tuple[Path, ...]] = (), /) -> None:
-    """Measure DIS flow, and the flow that DWNet refines from it, against the exact flow of rendered streets.
+    """Measure the error of DIS flow, and of the flow that DWNet refines from it, on rendered streets with exact flow.
 
     Args:
         refinements: exported flow refinements (.onnx); default: the bundled one.

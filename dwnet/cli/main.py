@@ -1,4 +1,4 @@
-"""The command `dwnet`: the tree of its commands."""
+"""The command `dwnet` and its subcommands."""
 
 import sys
 from collections.abc import Callable, Mapping
@@ -30,7 +30,7 @@ COMMANDS: Mapping[str, Command | Mapping[str, Command]] = {
     "data": {"check": check_files, "frames": frames, "camvid-frames": camvid_frames},
     "hub": {"save": save, "push": push},
 }
-"""Every command, and groups of commands."""
+"""Commands and groups of commands, by name."""
 
 GROUPS = {
     "data": "Check data sets; extract the frames that training needs from videos.",
@@ -42,7 +42,7 @@ DESCRIPTION = "Steadier video segmentation: compare networks, measure flicker, e
 
 
 def _group_help(name: str, group: Mapping[str, Command]) -> str:
-    """The help of a group, with each of its commands, so that `dwnet --help` shows the whole tree."""
+    """Returns the help of a group. It lists the group's commands, so that `dwnet --help` shows all commands."""
     lines = [f"{name} {sub}: {(run.__doc__ or '').partition(chr(10))[0]}" for sub, run in group.items()]
     return "\n\n".join([GROUPS[name], *lines])
 
@@ -74,6 +74,6 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"dwnet: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print("dwnet: interrupted; nothing half-written remains", file=sys.stderr)
+        print("dwnet: interrupted; no incomplete file remains", file=sys.stderr)
         return 130
     return 0

@@ -19,18 +19,18 @@ def street(
     crf: int = 20,
     truth: Path | None = None,
 ) -> None:
-    """Render a clip of the library's own street: a drive with traffic, H.264, 25 frames per second.
+    """Render a clip of a synthetic street: a drive with traffic, H.264, 25 frames per second.
 
     Args:
         output: the MP4 file to write.
-        seed: number of the street.
+        seed: random seed of the street.
         seconds: length of the clip, in seconds.
         start_seconds: start of the clip within the 40 s of the drive.
         look: light and weather; default: chosen by the seed.
         size: width and height, in pixels.
         crf: H.264 quality, 0 (lossless) to 51.
-        truth: also write labels, instances, depth, flow and occlusion of every frame to this folder, which
-            `dwnet flicker` reads by --flow and --truth.
+        truth: also write labels, instances, depth, flow and occlusion of every frame to this folder. `dwnet flicker`
+            reads it with --flow and --truth.
     """
     from dwnet.street import StreetScene, write_clip, write_truth
 

@@ -1,6 +1,6 @@
 """Checks of arrays that come from users: label maps, flows, masks, class ids.
 
-NumPy arrays and torch tensors are both accepted; PyTorch is not imported for it.
+NumPy arrays and torch tensors are both accepted. This module does not import PyTorch.
 """
 
 from typing import TYPE_CHECKING, Any, TypeAlias, Union
@@ -15,13 +15,13 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
-# PyTorch is not imported for this: what runs exported networks does without it.
+# PyTorch is not imported here: code that runs exported networks must work without it.
 Array: TypeAlias = Union[NDArray[Any], "Tensor"]
 """A NumPy array or a torch tensor (on any device, with or without gradient)."""
 
 
 def as_numpy(array: Array) -> NDArray[Any]:
-    """The NumPy array behind a NumPy array, a nested sequence or a torch tensor on any device."""
+    """Returns an array, a nested sequence or a torch tensor on any device as a NumPy array; bfloat16 as float32."""
     if not hasattr(array, "detach"):
         return np.asarray(array)
     tensor = array.detach().cpu()
@@ -29,10 +29,11 @@ def as_numpy(array: Array) -> NDArray[Any]:
 
 
 def as_labels(labels: Array, name: str = "labels") -> NDArray[np.uint8]:
-    """A label map as (H, W) uint8.
+    """Returns a label map as (H, W) uint8.
 
     Raises:
-        DWNetError: for another number of dimensions, for values that are not whole numbers, or outside 0..255.
+        DWNetError: for another number of dimensions, an empty map, a dtype that is not an integer type, or values
+            outside 0..255.
     """
     array = as_numpy(labels)
     if array.ndim != 2 or array.size == 0:
@@ -48,10 +49,10 @@ def as_labels(labels: Array, name: str = "labels") -> NDArray[np.uint8]:
 
 
 def as_flow(flow_px: Array, shape: tuple[int, int], name: str = "flow_px") -> NDArray[np.float32]:
-    """A flow as (2, H, W) float32, lying on a map of `shape` = (H, W).
+    """Returns a flow as (2, H, W) float32, for a map of `shape` = (H, W).
 
     Raises:
-        DWNetError: if the flow does not lie on that map.
+        DWNetError: for another shape, or a dtype that is not a real number type.
     """
     array = as_numpy(flow_px)
     if array.shape != (2, *shape):
@@ -64,10 +65,10 @@ def as_flow(flow_px: Array, shape: tuple[int, int], name: str = "flow_px") -> ND
 
 
 def as_mask(mask: Array | None, shape: tuple[int, int], name: str = "visible") -> NDArray[np.bool_]:
-    """A mask as (H, W) bool; None is a mask that is true everywhere.
+    """Returns a mask as (H, W) bool. None gives a mask that is true everywhere.
 
     Raises:
-        DWNetError: if the mask is not a bool map of `shape` = (H, W).
+        DWNetError: if the mask is not bool of `shape` = (H, W).
     """
     if mask is None:
         return np.ones(shape, dtype=np.bool_)
@@ -78,19 +79,19 @@ def as_mask(mask: Array | None, shape: tuple[int, int], name: str = "visible") -
 
 
 def check_num_classes(num_classes: int) -> None:
-    """Raises DWNetError unless `num_classes` leaves the ignore label free."""
+    """Raises DWNetError unless `num_classes` is in 1..255, so that no class has the ignore label."""
     if not 1 <= num_classes <= IGNORE_LABEL:
         raise DWNetError(f"num_classes is {num_classes}; allowed are 1..{IGNORE_LABEL}")
 
 
 def classes_needed(labels: NDArray[np.uint8]) -> int:
-    """The highest class id of a label map, plus one; 0 where every pixel is ignored."""
+    """Returns the highest class id of a label map plus one; 0 if every pixel is ignored."""
     # In uint8 the ignore label, 255, becomes 0.
     return int((labels + np.uint8(1)).max(initial=0))
 
 
 def check_class_ids(labels: NDArray[np.uint8], num_classes: int, name: str = "labels", *, ignore: bool = True) -> None:
-    """Raises DWNetError if a label is no class id (nor, where `ignore` is allowed, the ignore label)."""
+    """Raises DWNetError for a label outside 0..num_classes - 1. With `ignore`, the ignore label is allowed too."""
     if classes_needed(labels) > num_classes or (not ignore and labels.max(initial=0) == IGNORE_LABEL):
         ids = np.arange(256)
         allowed = (ids < num_classes) | (ignore & (ids == IGNORE_LABEL))

@@ -1,6 +1,6 @@
 """Files that name the classes of a data set: their names, their ids in label files, and their colours.
 
-JSON, in one of three forms, or text with one class a line:
+A file is JSON in one of three forms, or text with one class per line:
 
 .. code-block:: text
 
@@ -11,8 +11,8 @@ JSON, in one of three forms, or text with one class a line:
     road,128,64,128
     sky
 
-An entry without an id has its place in the list, from 0. An entry without a colour gets one. Without ``ignore``, id 255
-is ignored.
+The default id of an entry is its position in the list, from 0. An entry without a colour gets a generated one. The
+default of ``ignore`` is id 255.
 """
 
 import json
@@ -28,7 +28,7 @@ from dwnet.core.validation import first_problem
 
 FORMS = (
     'JSON, {"classes": [NAME, ...]} with {"name": NAME, "id": 0..255, "colour": [R, G, B]} for a NAME where needed, '
-    '"palette" and "ignore" beside it, or a plain list of names; or text with one NAME or NAME,R,G,B a line'
+    '"palette" and "ignore" beside it, or a plain list of names; or text with one NAME or NAME,R,G,B per line'
 )
 
 Id = Annotated[int, Field(ge=0, le=255, strict=True)]
@@ -44,11 +44,11 @@ class ClassFile:
     """The content of a classes file."""
 
     classes: ClassSet
-    """In the order of the file."""
+    """The classes, in the order of the file."""
     ids: tuple[int, ...]
-    """The id in label files of each class, 0..255."""
+    """The id of each class in label files, 0..255."""
     ignored: frozenset[int]
-    """Ids in label files that are no class."""
+    """Ids in label files that belong to no class."""
 
 
 def _entry(value: Any) -> Any:
@@ -79,7 +79,7 @@ class _Content(BaseModel):
     def _ids_differ(self) -> Self:
         for id_ in self.ids():
             if self.ids().count(id_) > 1 or id_ in self.ignore:
-                raise ValueError(f"id {id_} stands twice")
+                raise ValueError(f"id {id_} is used twice: each id belongs to one class, or to 'ignore'")
         return self
 
     def ids(self) -> tuple[int, ...]:
@@ -94,13 +94,13 @@ class _Content(BaseModel):
 
 
 def read_class_file(path: str | Path) -> ClassFile:
-    """Reads a classes file.
+    """Returns the content of a classes file.
 
     Args:
-        path: of the form above; JSON if it ends in ``.json``, else text.
+        path: a file in a form above; read as JSON if it ends in ``.json``, else as text.
 
     Raises:
-        ClassFileError: no such file, or a content of another form.
+        ClassFileError: for a file that does not exist or has another form.
     """
     path = Path(path)
     try:
@@ -108,7 +108,7 @@ def read_class_file(path: str | Path) -> ClassFile:
         content = json.loads(text) if path.suffix.lower() == ".json" else _from_text(text)
     except OSError as error:
         raise ClassFileError(f"{path}: cannot be read ({error.strerror}); it names the classes: {FORMS}") from error
-    except ValueError as error:  # no UTF-8, no JSON, no number
+    except ValueError as error:  # not UTF-8, not JSON, or not a number
         raise ClassFileError(f"{path}: names no classes ({error}); allowed is {FORMS}") from error
     try:
         parsed = _Content.model_validate({"classes": content} if isinstance(content, list) else content)

@@ -1,4 +1,4 @@
-"""Class sets: the names and colours that belong to a label map's ids."""
+"""Class sets: names and colours of the ids in a label map."""
 
 import colorsys
 from dataclasses import dataclass
@@ -6,20 +6,19 @@ from dataclasses import dataclass
 from dwnet.core.errors import DWNetError
 
 IGNORE_LABEL = 255
-"""The label of pixels that belong to no class, in every label map inside the library."""
+"""Label of the pixels without a class, in every label map inside the library."""
 
 
 @dataclass(frozen=True)
 class ClassSet:
-    """The classes of a data set; a label map holds indices into `classes`, or `IGNORE_LABEL`.
+    """The classes of a data set. A label map holds indices into `classes`, or `IGNORE_LABEL`.
 
-    Raises DWNetError for a set that could not label anything: empty or repeated names, a palette of another length,
-    colours that are not three integers 0..255 or that two classes share, or more classes than ids below the ignore
-    label.
+    Raises DWNetError for an invalid set: no classes or more than 255, empty or repeated names, a palette of another
+    length, colours that are not three integers 0..255, or a colour that two classes share.
     """
 
     name: str
-    """What the set is called in checkpoints and messages, for example ``camvid11``."""
+    """Name of the set in checkpoints and messages, for example ``camvid11``."""
     classes: tuple[str, ...]
     """One name per id, in the order of the ids."""
     palette: tuple[tuple[int, int, int], ...]
@@ -51,8 +50,8 @@ class ClassSet:
 
 
 def made_up_colour(class_id: int) -> tuple[int, int, int]:
-    """A colour for class `class_id` (0..254) of a set without colours; all 255 colours differ."""
-    # The golden angle keeps neighbouring ids apart; brightness and the last bits make them unique.
+    """Returns a generated RGB colour for class `class_id` (0..254); all 255 colours differ."""
+    # The golden angle gives neighbouring ids distinct hues. Brightness and rounding make all colours unique.
     hue = (0.61803398875 * class_id) % 1
     value = 0.95 - 0.25 * (class_id // 12 % 3)
     red, green, blue = (round(255 * part) for part in colorsys.hsv_to_rgb(hue, 0.65, value))
@@ -60,7 +59,7 @@ def made_up_colour(class_id: int) -> tuple[int, int, int]:
 
 
 def made_up_classes(number: int) -> ClassSet:
-    """Classes called ``class 0``, ``class 1``, ...; `number` from 1 to 255."""
+    """Returns `number` (1..255) classes named ``class 0``, ``class 1``, ... with generated colours."""
     ids = range(number)
     return ClassSet("unnamed", tuple(f"class {i}" for i in ids), tuple(made_up_colour(i) for i in ids))
 

@@ -1,4 +1,4 @@
-"""Names of data sets, splits and neighbours: for annotations, command lines and error messages. No PyTorch."""
+"""Names of data sets, splits and neighbours, for annotations, command lines and error messages. Needs no PyTorch."""
 
 from typing import Literal, get_args
 
@@ -11,21 +11,21 @@ Split = Literal["train", "val", "test"]
 SPLITS: tuple[Split, ...] = get_args(Split)
 
 PairNeighbours = Literal["camera_motion", "labelled", "video", "mixed"]
-"""Neighbours that training can ask for, see `Neighbours`."""
+"""Kinds of neighbour for training (`Neighbours` describes them)."""
 Neighbours = Literal["none", PairNeighbours, "previous"]
-"""What a labelled frame is paired with.
+"""The frame that a labelled frame is paired with.
 
 - ``none``: nothing.
-- ``camera_motion``: a neighbour made from the frame itself, with its exact flow. Needs no video.
+- ``camera_motion``: a neighbour generated from the frame itself, with exact flow. Needs no video.
 - ``labelled``: the nearest other labelled frame of its sequence, the earlier of two equally near ones. Frames without
   one within `max_offset` are left out. On the street: the frame before.
 - ``video``: a real frame of the clip, drawn uniformly from those within `max_offset`. On the street: one of two frames,
   one before and one after, at distances drawn once for each frame.
-- ``previous``: the real frame right before it. Frames without one are left out.
+- ``previous``: the real frame right before the labelled one. Frames without one are left out.
 - ``mixed``: ``camera_motion`` or ``video``, each with probability 1/2 for each sample.
 """
 CheckedNeighbours = Literal["none", PairNeighbours]
-"""Neighbours that `dwnet data check` looks for."""
+"""Neighbours that `dwnet data check` can check."""
 
 REAL: tuple[Neighbours, ...] = ("video", "previous", "mixed")
-"""Neighbours that need raw frames around the labelled ones."""
+"""Neighbours that need the raw frames around the labelled ones."""

@@ -1,11 +1,11 @@
-"""The base of all errors that this library raises about its input, and errors of other packages in one line."""
+"""The base class of errors about input, and short messages for errors of other packages."""
 
 
 class DWNetError(ValueError):
-    """Input that cannot be used. The message names the thing, what was found and what is allowed."""
+    """Invalid input. The message names the input, the value found and the values allowed."""
 
 
 def first_line(error: BaseException) -> str:
-    """The first line of an error's message, at most 160 characters; the name of its type if the message is empty."""
+    """Returns the first line of an error's message, at most 160 characters; the type's name if the message is empty."""
     lines = (line.strip() for line in str(error).splitlines())
     return next(filter(None, lines), type(error).__name__)[:160]

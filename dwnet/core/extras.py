@@ -1,4 +1,4 @@
-"""Packages that come with an extra, and what to say where one is missing."""
+"""Packages of the extra `train`, and the error for a missing one."""
 
 from dwnet.core.errors import DWNetError
 
@@ -20,11 +20,11 @@ INSTALL = 'pip install "dwnet[train]" (in a clone: pip install -e ".[train]")'
 
 
 class MissingExtraError(DWNetError, ImportError):
-    """A package of an extra is needed and not installed."""
+    """A package of an extra that is needed but not installed."""
 
 
 def missing_extra(error: ModuleNotFoundError) -> MissingExtraError | None:
-    """The error to show for a package of an extra that is not installed; None for any other module."""
+    """Returns the error for a missing package of an extra; None if the missing module belongs to no extra."""
     package = (error.name or "").partition(".")[0]
     if package not in TRAIN_PACKAGES:
         return None

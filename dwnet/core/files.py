@@ -10,14 +10,14 @@ from contextlib import contextmanager
 from pathlib import Path
 
 IMAGE_SUFFIXES = (".bmp", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp")
-"""Suffixes of the files that are read as images, in lower case."""
+"""Suffixes of image files, in lower case."""
 
 
 @contextmanager
 def atomic_write(path: str | Path) -> Iterator[Path]:
     """Yields a temporary path beside `path`. Renames it to `path` on success, and removes it on any exception.
 
-    A process that is killed leaves either the old file or the new one. A missing parent folder is made.
+    If the process is killed, `path` is either the old file or the new one. A missing parent folder is created.
     """
     target = Path(path)
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -42,7 +42,7 @@ def _umask() -> int:
 
 
 def code_commit() -> str:
-    """The git commit of this code, with "+changes" if the tree differs from it; "unknown" outside a clone."""
+    """Returns the git commit of this code, plus "+changes" if tracked files differ; "unknown" outside a clone."""
     folder = Path(__file__).resolve().parents[2]
     if not (folder / ".git").exists():  # an installed package may lie in the repository of another project
         return "unknown"
@@ -56,13 +56,13 @@ def code_commit() -> str:
 
 @contextmanager
 def atomic_folder(target: Path) -> Iterator[Path]:
-    """Yields an empty folder beside `target`. It replaces `target` on success, and is removed on any exception."""
+    """Yields an empty folder beside `target`. It replaces `target` on success and is removed on any exception."""
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(
         dir=target.parent, prefix=f".{target.name}.", ignore_cleanup_errors=True
     ) as beside:
         new, old = Path(beside) / "new", Path(beside) / "old"
-        new.mkdir()  # the temporary folder itself is readable by its owner only
+        new.mkdir()  # the temporary folder has mode 0700; this one has the usual mode
         yield new
         if target.exists():
             target.rename(old)
@@ -76,7 +76,7 @@ def atomic_folder(target: Path) -> Iterator[Path]:
 
 
 def natural_order(files: Iterable[Path]) -> list[Path]:
-    """Sorts files by name; numbers in names are compared by value: ``f2.png`` comes before ``f10.png``."""
+    """Returns the files sorted by name. Numbers in names are compared by value: ``f2.png`` comes before ``f10.png``."""
 
     def key(file: Path) -> tuple[list[tuple[int, str]], str]:
         pieces = re.split(r"(\d+)", file.name)

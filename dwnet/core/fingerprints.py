@@ -6,13 +6,13 @@ from pathlib import Path
 
 
 def names_below(folder: Path) -> list[str]:
-    """Names of all visible files below a folder, relative to it, sorted."""
+    """Returns the sorted relative paths of all files below a folder, without files whose names start with a dot."""
     files = (os.path.join(place, name) for place, _, names in os.walk(folder) for name in names if name[0] != ".")
     return sorted(Path(file).relative_to(folder).as_posix() for file in files)
 
 
 def sha256(path: Path) -> str:
-    """SHA-256 of a file. Of a folder: SHA-256 of the lines ``NAME SHA256`` of its files, in sorted order."""
+    """Returns the SHA-256 of a file. For a folder: the SHA-256 of the lines ``NAME SHA256`` of its files, sorted."""
     if path.is_dir():
         whole = hashlib.sha256()
         for name in names_below(path):
@@ -23,7 +23,7 @@ def sha256(path: Path) -> str:
 
 
 def state_of(path: Path) -> str:
-    """Fingerprint of a file or folder from names, sizes and modification times; the files are not read."""
+    """Returns a fingerprint of a file or folder from paths, sizes and modification times, without reading the files."""
     digest = hashlib.sha256(str(path).encode())
     for name in names_below(path) if path.is_dir() else [""]:
         file = path / name

@@ -10,36 +10,36 @@ from dwnet.core.errors import DWNetError
 
 @dataclass(frozen=True)
 class Processes:
-    """The place of this process among the processes of a launch."""
+    """Rank of this process and number of processes of a launch."""
 
     rank: int
-    """From 0."""
+    """Index of this process, from 0."""
     count: int
     """Number of processes (the world size)."""
 
     @classmethod
     def of_launcher(cls) -> Processes:
-        """Reads RANK and WORLD_SIZE, which `accelerate launch` and `torchrun` set; without them, the only process.
+        """Reads RANK and WORLD_SIZE, which `accelerate launch` and `torchrun` set. Defaults: 0 and 1.
 
         Raises:
-            DWNetError: the two are not whole numbers with RANK below WORLD_SIZE.
+            DWNetError: if they are not whole numbers with RANK below WORLD_SIZE.
         """
         rank, count = (os.environ.get(name, default) for name, default in (("RANK", "0"), ("WORLD_SIZE", "1")))
         if not rank.isdigit() or not count.isdigit() or int(rank) >= int(count):
-            raise DWNetError(f"RANK is {rank!r} and WORLD_SIZE {count!r}; allowed are whole numbers, RANK the smaller")
+            raise DWNetError(f"RANK is {rank!r} and WORLD_SIZE {count!r}; allowed are whole numbers, RANK < WORLD_SIZE")
         return cls(int(rank), int(count))
 
 
 ALONE = Processes(0, 1)
-"""The only process."""
+"""A single process."""
 
 
 def available_cpus() -> int:
-    """Number of CPUs that this process may use. A container may allow fewer than the machine has."""
+    """Returns the number of CPUs that this process may use. A container can allow fewer than the machine has."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def threads(processes: Processes) -> int:
-    """Number of CPU threads for this process: the CPUs of the machine, shared by its processes."""
+    """Returns the CPU threads for this process: the available CPUs divided by the processes on this machine."""
     here = int(os.environ.get("LOCAL_WORLD_SIZE", processes.count))
     return max(1, available_cpus() // here)

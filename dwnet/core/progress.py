@@ -5,10 +5,12 @@ import time
 
 
 class Progress:
-    """Prints the frames done, the speed and the time left. A terminal shows one line in place; a log gets two a minute.
+    """Prints the frames done, the speed and the time left.
+
+    A terminal shows one line that is updated in place. A log gets two lines per minute.
 
     Args:
-        name: of the work, at the start of each line.
+        name: name of the work, at the start of each line.
     """
 
     def __init__(self, name: str) -> None:
@@ -21,7 +23,7 @@ class Progress:
 
         Args:
             done: frames done, at least 1.
-            total: frames in all; None if that is unknown.
+            total: number of all frames; None if unknown.
         """
         now = time.monotonic()
         if now - self.said < (0.1 if self.live else 30.0):
@@ -33,6 +35,6 @@ class Progress:
         print(f"{start}{self.name}: {done}{left}, {rate:.1f} frames/s", end=end, file=sys.stderr, flush=True)
 
     def close(self) -> None:
-        """Ends the line."""
+        """Ends the progress line on a terminal."""
         if self.live:
             print(file=sys.stderr)

@@ -1,4 +1,4 @@
-"""Tables: Markdown text, and CSV files that are written row by row."""
+"""Markdown tables, and CSV files that are written row by row."""
 
 import csv
 from collections.abc import Iterable, Sequence
@@ -10,10 +10,10 @@ from dwnet.core.errors import DWNetError
 
 
 def markdown_table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """Returns a Markdown table without a final newline. Bars in cells are escaped, line breaks become spaces.
+    """Returns a Markdown table without a final newline. In cells, ``|`` is escaped and line breaks become spaces.
 
     Raises:
-        DWNetError: for a row with another number of cells than there are headings.
+        DWNetError: if a row does not have one cell for each heading.
     """
     lines = [_line(headings), "|" + "---|" * len(headings)]
     for row in rows:
@@ -34,11 +34,11 @@ def _line(cells: Sequence[str]) -> str:
 
 
 class CsvTable:
-    """A CSV file (UTF-8) whose rows are written as they come; a context manager that closes the file.
+    """A CSV file (UTF-8) that is written row by row. As a context manager it closes the file.
 
     Args:
-        path: of the file, replaced if it exists.
-        columns: headings.
+        path: path of the file; an existing file is replaced.
+        columns: headings of the columns.
     """
 
     def __init__(self, path: Path, columns: Sequence[str]) -> None:
@@ -48,10 +48,10 @@ class CsvTable:
         self._writer.writerow(columns)
 
     def write(self, row: Sequence[object]) -> None:
-        """Adds a row; None is an empty cell.
+        """Adds a row. None gives an empty cell.
 
         Raises:
-            DWNetError: for another number of cells than there are columns.
+            DWNetError: if the row does not have one cell for each column.
         """
         if len(row) != self._columns:
             raise DWNetError(f"a row has {len(row)} cells; allowed is one for each of the {self._columns} columns")

@@ -1,4 +1,4 @@
-"""Layout of a folder of exact truth, frame by frame, as `dwnet street --truth` writes and `dwnet flicker` reads it."""
+"""Layout of a folder of exact truth for each frame. `dwnet street --truth` writes it and `dwnet flicker` reads it."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,42 +12,42 @@ Direction = Literal["forward", "backward"]
 
 @dataclass(frozen=True)
 class TruthFolder:
-    """The files of a folder of truth. Files are named by the frame's number t, six digits, without gaps.
+    """The files of a folder of truth. A file name is the six-digit number t of the frame, without gaps.
 
     - ``image/000012.png``: (H, W, 3) 8-bit RGB, lossless
-    - ``labels/000012.png``: (H, W) 8-bit class ids, 255 where there is none
-    - ``instances/000012.png``: (H, W) 16-bit object numbers, the same in every frame; 0 is sky and ground
+    - ``labels/000012.png``: (H, W) 8-bit class ids, 255 for pixels without a class
+    - ``instances/000012.png``: (H, W) 16-bit object numbers, constant over all frames; 0 is sky and ground
     - ``depth/000012.npz``: ``depth_m`` (H, W) float32, metres along the optical axis, inf in the sky
     - ``flow_forward/000012.flo``, ``flow_backward/000012.flo``: Middlebury, float32 (dx, dy) in pixels from frame t to
       t + 1 and to t - 1
-    - ``occluded_forward/000012.png``, ``occluded_backward/000012.png``: (H, W) 8-bit; 255 where the pixel of frame t is
-      hidden in that other frame or outside of it, 0 where it is visible
+    - ``occluded_forward/000012.png``, ``occluded_backward/000012.png``: (H, W) 8-bit; 255 if the pixel of frame t is
+      hidden in the other frame or lies outside it, 0 if it is visible
     """
 
     root: Path
 
     def image(self, t: int) -> Path:
-        """Returns the file of the picture of frame `t`."""
+        """Returns the image file of frame `t`."""
         return self.root / "image" / f"{t:06d}.png"
 
     def labels(self, t: int) -> Path:
-        """Returns the file of the labels of frame `t`."""
+        """Returns the label file of frame `t`."""
         return self.label_folder / f"{t:06d}.png"
 
     def instances(self, t: int) -> Path:
-        """Returns the file of the object numbers of frame `t`."""
+        """Returns the file with the object numbers of frame `t`."""
         return self.root / "instances" / f"{t:06d}.png"
 
     def depth(self, t: int) -> Path:
-        """Returns the file of the depth of frame `t`."""
+        """Returns the depth file of frame `t`."""
         return self.root / "depth" / f"{t:06d}.npz"
 
     def flow(self, t: int, direction: Direction) -> Path:
-        """Returns the file of the flow of frame `t`."""
+        """Returns the flow file of frame `t`."""
         return self.flow_folder(direction) / f"{t:06d}.flo"
 
     def occluded(self, t: int, direction: Direction) -> Path:
-        """Returns the file of the occlusion of frame `t`."""
+        """Returns the occlusion file of frame `t`."""
         return self.root / f"occluded_{direction}" / f"{t:06d}.png"
 
     @property
@@ -65,10 +65,10 @@ class TruthFolder:
         return any(self.flow_folder(direction).is_dir() for direction in ("forward", "backward"))
 
     def frames(self) -> range:
-        """Returns the numbers of the frames, from the names of the label maps or, without these, of the pictures.
+        """Returns the numbers of the frames, read from the names of the label maps, or of the images if there are none.
 
         Raises:
-            DWNetError: if there are none, a name is no number, or a number is missing.
+            DWNetError: if there are no files, a name is not a number, or a number is missing.
         """
         folder = self.label_folder if self.label_folder.is_dir() else self.root / "image"
         files = sorted(folder.glob("*.png"))
@@ -80,5 +80,5 @@ class TruthFolder:
         frames = range(numbers[0], numbers[-1] + 1)
         if len(numbers) != len(frames):
             missing = next(t for t in frames if t not in set(numbers))
-            raise DWNetError(f"{folder}: has no frame {missing}, though {numbers[0]} to {numbers[-1]} are around it")
+            raise DWNetError(f"{folder}: has no frame {missing}; allowed are all of {numbers[0]} to {numbers[-1]}")
         return frames

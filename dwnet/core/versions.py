@@ -7,12 +7,12 @@ from dwnet import __version__
 
 
 def installed_versions(distributions: Iterable[str]) -> dict[str, str | None]:
-    """Returns the version of each distribution; None if it is not installed. ``dwnet`` is the version of this code."""
+    """Returns the version of each distribution; None if not installed. ``dwnet`` gives the version of this code."""
     return {name: _version(name) for name in distributions}
 
 
 def _version(distribution: str) -> str | None:
-    if distribution == "dwnet":  # a clone need not be installed
+    if distribution == "dwnet":  # a clone may not be installed
         return __version__
     try:
         return metadata.version(distribution)

@@ -121,7 +121,7 @@ def test_what_is_missing_or_damaged_is_named(folder: Path, tmp_path: Path) -> No
     with pytest.raises(ValueError, match=r"flow_forward.000061\.flo: missing \(1 of 12 files of flow and occlusion\)"):
         ExactFlow(root)
     files.labels(63).unlink()
-    with pytest.raises(ValueError, match=r"labels: has no frame 63, though 60 to 64 are around it"):
+    with pytest.raises(ValueError, match=r"labels: has no frame 63; allowed are all of 60 to 64"):
         ExactFlow(root)
     (root / "labels/cover.png").write_bytes(good)
     with pytest.raises(ValueError, match=r"labels: found cover\.png; allowed are the frames by number"):
