@@ -25,11 +25,11 @@ class ArrayCache:
     """Named arrays by key, one file for each key. A full cache does not change: files are neither removed nor added.
 
     Several processes may use one folder. Each writes whole files and counts all files at intervals, so together they
-    exceed the limit by a few files per process at most. A damaged file is made again. If no file can be written, one
-    warning is given, and all arrays are made each time.
+    exceed the limit by a few files per process at most. A damaged file is replaced. If a file cannot be written, a
+    warning is given, and this process stores nothing more.
 
     Args:
-        folder: made at the first write.
+        folder: created at the first write.
         limit_bytes: largest size of all files together, above 0.
 
     Raises:
@@ -41,9 +41,9 @@ class ArrayCache:
             raise DWNetError(f"limit_bytes: found {limit_bytes}; allowed are whole numbers above 0")
         self.folder, self.limit_bytes = Path(folder) / f"rendering_{RENDERING}", limit_bytes
         self.hits = 0
-        """Number of arrays that this process read from the cache."""
+        """Number of keys that this process read from the cache."""
         self.misses = 0
-        """Number of arrays that this process had to make."""
+        """Number of keys whose arrays this process had to make."""
         self._full = False
         self._counted_bytes = self._stored_files = 0
 

@@ -18,7 +18,7 @@ def write_clip(
     crf: int = 23,
     preset: str = "slow",
 ) -> int:
-    """Renders a part of a drive into an MP4 file: H.264, 4:2:0, playable while it loads.
+    """Renders a part of a drive into an MP4 file: H.264, 4:2:0, playable during download.
 
     Args:
         scene: the street; its width and height must be even.
@@ -32,7 +32,7 @@ def write_clip(
         The number of frames.
 
     Raises:
-        DWNetError: for an argument that is not allowed, or a part that the drive does not have.
+        DWNetError: for an argument that is not allowed, or a part that is not in the drive.
     """
     path = Path(path)
     if path.suffix.lower() != ".mp4":

@@ -1,9 +1,10 @@
 """Planes, polygons and the camera of the rendered street.
 
 Everything in the street is a flat, textured polygon. Therefore labels, depth and flow are exact: a pinhole camera maps
-a plane by a homography. A texture point (u, v) lies at `origin + u * u_axis + v * v_axis` in the world; the camera maps
-it to `A (u, v, 1) = z (x, y, 1)`, A a 3x3 matrix, z the depth. The inverse of A gives texture point and inverse depth
-of every pixel; A' A^-1 carries a pixel to another time. World axes: X right (east), Y up, Z forward (north), metres.
+a plane by a homography. A texture point (u, v) lies at `origin + u * u_axis + v * v_axis` in the world. The camera maps
+it to `A (u, v, 1) = z (x, y, 1)`, where A is a 3x3 matrix and z the depth. The inverse of A gives texture point and
+inverse depth of every pixel. With A' of another time, A' A^-1 maps a pixel to its position at that time. World axes: X
+right (east), Y up, Z forward (north), in metres.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ MAX_CORNERS = 10
 """Corners per polygon. A polygon with fewer corners repeats its last one."""
 
 NEAR_M = 0.15
-"""Distance of the near plane: nothing nearer to the camera is drawn [m]."""
+"""Distance of the near plane [m]. Nothing nearer to the camera is drawn."""
 
 
 @dataclass(frozen=True)
@@ -56,16 +57,16 @@ def look_rotation(yaw: float, pitch: float, roll: float) -> Array:
 
 @dataclass
 class Surfaces:
-    """Flat polygons, as arrays over all of them (N)."""
+    """N flat polygons, as arrays."""
 
     corners: Array
     """(N, MAX_CORNERS, 3) world [m]."""
     origin: Array
     """(N, 3) world position of texture point (0, 0) [m]."""
     u_axis: Array
-    """(N, 3) world step of one texture unit to the right; a unit is the whole texture, or for tiles one tile."""
+    """(N, 3) world step of one texture unit to the right. A unit is the whole texture, or one tile of a tiled one."""
     v_axis: Array
-    """(N, 3) the same, down the texture."""
+    """(N, 3) world step of one texture unit down."""
     texture: NDArray[np.int32]
     label: NDArray[np.uint8]
     instance: NDArray[np.int32]
@@ -79,7 +80,7 @@ class Surfaces:
     brightness: Array
     """(N,) extra factor on the light."""
     glow: Array
-    """(N,) factor on the surface's own light; 0 is a lamp that is off."""
+    """(N,) factor on the light that the surface emits; 0 for a lamp that is off."""
 
     def __len__(self) -> int:
         return len(self.texture)
@@ -155,7 +156,7 @@ class Billboards:
     anchor: Array
     brightness: Array
     bias: Array
-    """(N,) offset on the painting order within the object, which is far to near [m]."""
+    """(N,) offset on the painting order [m]. Within an object, strips are painted from far to near."""
 
     def __len__(self) -> int:
         return len(self.texture)
@@ -165,7 +166,7 @@ class Billboards:
         return Billboards(*(getattr(self, f.name)[index] for f in fields(self)))
 
     def facing(self, position: Array) -> Surfaces:
-        """Returns the strips turned to a camera at `position`, (3,)."""
+        """Returns the strips, turned to face a camera at `position`, (3,)."""
         middle = (self.top + self.bottom) / 2
         to_camera = position - middle
         axis = self.top - self.bottom
@@ -236,7 +237,7 @@ def inverse3(matrices: Array) -> Array:
 
 
 def in_view(centre: Array, radius: Array, camera: Camera) -> NDArray[np.bool_]:
-    """(N,) whether spheres around `centre` (N, 3) may be in the frame: in front of the camera, horizontally inside."""
+    """(N,) whether spheres around `centre` (N, 3) may be visible: in front of the camera and horizontally inside."""
     local = (centre - camera.position) @ camera.rotation.T
     x, z = local[:, 0], local[:, 2]
     slope = (camera.size[1] / 2 + 1) / camera.focal_px
@@ -247,9 +248,9 @@ def in_view(centre: Array, radius: Array, camera: Camera) -> NDArray[np.bool_]:
 def painting_distance(surfaces: Surfaces, position: Array, boxes: Array) -> Array:
     """(N,) distance that orders the surfaces for painting: from the anchor of their object to the camera.
 
-    The order of long objects would be wrong: a railing behind a bus can be nearer than the middle of the bus. Therefore
-    each of `boxes`, (B, 6) rows of instance, x, z, yaw, half length, half width, is moved between the objects before
-    and behind it.
+    For long objects this order can be wrong: a railing behind a bus can be nearer than the middle of the bus. Therefore
+    the distance of each of `boxes` is set between those of the objects in front of it and behind it. `boxes` (B, 6) has
+    rows of instance, x, z, yaw, half length, half width.
     """
     distance = np.linalg.norm(surfaces.anchor - position, axis=1)
     eye = position[[0, 2]]
@@ -273,8 +274,8 @@ def painting_distance(surfaces: Surfaces, position: Array, boxes: Array) -> Arra
         half = np.array([half_length, half_width])
         camera_local = axes @ (eye - (x, z))
         local = (places[near] - (x, z)) @ axes.T
-        # Objects before a side that faces the camera are not hidden by the box. Those behind all such sides cannot
-        # hide it.
+        # The box does not hide objects in front of a side that faces the camera. Objects behind all such sides do not
+        # hide the box.
         sign = np.sign(camera_local)
         before = ((np.abs(camera_local) > half) & (local * sign > half)).any(1)
         front, back = distance[near][before], distance[near][~before]
@@ -284,14 +285,14 @@ def painting_distance(surfaces: Surfaces, position: Array, boxes: Array) -> Arra
 
 
 def project(points: Array, camera: Camera) -> tuple[Array, Array]:
-    """((..., 2) pixels, (...,) depth [m]) of world points (..., 3); depth is floored at NEAR_M for the division."""
+    """((..., 2) pixels, (...,) depth [m]) of world points (..., 3). The division uses a depth of at least NEAR_M."""
     homogeneous = (points - camera.position) @ camera.matrix.T
     depth = homogeneous[..., 2]
     return homogeneous[..., :2] / np.maximum(depth, NEAR_M)[..., None], depth
 
 
 def clip_near(polygon: Array, camera: Camera) -> Array:
-    """Pixels (k', 2) of a world polygon (k, 3) that crosses the near plane, cut there (Sutherland-Hodgman)."""
+    """(k', 2) pixels of a world polygon (k, 3), clipped at the near plane (Sutherland-Hodgman)."""
     homogeneous = (polygon - camera.position) @ camera.matrix.T
     kept: list[Array] = []
     for here, there in zip(homogeneous, np.roll(homogeneous, -1, 0), strict=True):

@@ -1,4 +1,4 @@
-"""The texture library of the rendered street and its atlas: all pictures in one image, with mip levels."""
+"""The texture library of the rendered street and its atlas: all textures in one image, with mip levels."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ VARIANTS = 4
 
 @dataclass(frozen=True)
 class Atlas:
-    """All textures in one picture, with the mip levels below one another."""
+    """All textures in one image, with the mip levels below one another."""
 
     pixels: NDArray[np.uint8]
     """(h, w, 4): RGB and glow."""
@@ -39,7 +39,7 @@ class Atlas:
     level_top: NDArray[np.float32]
     """(MIP_LEVELS,) first row of each level."""
     alpha: tuple[tuple[NDArray[np.uint8], ...] | None, ...]
-    """For each texture its mask at each mip level, or None."""
+    """Masks of each texture at all mip levels; None for a texture without holes."""
 
     @cached_property
     def has_holes(self) -> NDArray[np.bool_]:
@@ -48,7 +48,7 @@ class Atlas:
 
 
 def pack(textures: Sequence[tx.Texture]) -> Atlas:
-    """Returns the atlas of textures, laid out in rows of falling height."""
+    """Returns the atlas of the textures. They are placed in rows, the tallest first."""
     heights = np.array([t.colour.shape[0] for t in textures])
     offset = np.zeros((len(textures), 2), np.float32)
     x = y = row = 0
@@ -92,7 +92,7 @@ def _mask_levels(alpha: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], ...]:
     for _ in range(MIP_LEVELS - 1):
         height, width = (max(1, side // 2) for side in levels[-1].shape)
         levels.append(cv2.resize(levels[-1], (width, height), interpolation=cv2.INTER_AREA))
-    # Averaging would reduce thin bars and twigs to below one half: masks are raised so that they remain.
+    # Averaging reduces thin bars and twigs to values below the threshold. The factor keeps them visible.
     return tuple(np.clip(level.astype(np.float32) * 1.3**n, 0, 255).astype(np.uint8) for n, level in enumerate(levels))
 
 
@@ -108,7 +108,7 @@ class Facade:
 
 @dataclass(frozen=True)
 class Library:
-    """The parts that a world is built from, by texture id."""
+    """The textures and parts that a world is built from. Parts refer to textures by id."""
 
     atlas: Atlas
     names: dict[str, tuple[int, ...]]
@@ -122,7 +122,7 @@ class Library:
 
 @lru_cache(maxsize=VARIANTS)
 def library(variant: int) -> Library:
-    """Returns library number `variant`, 0..VARIANTS-1. Made once per process, in one or two seconds."""
+    """Returns library number `variant`, 0..VARIANTS-1. It is made once per process, in one or two seconds."""
     rng = np.random.default_rng([0x57_2E_E7, variant])
     textures: list[tx.Texture] = []
     names: dict[str, tuple[int, ...]] = {}

@@ -30,7 +30,7 @@ class StreetLook:
     noise: float
     """Sensor noise, standard deviation [grey levels]."""
     exposure_ms: float
-    """Exposure time. Moving objects blur along their path during it."""
+    """Exposure time [ms]. Moving objects blur along their path during the exposure."""
     headlights: float = 0.0
     """Brightness of the headlights of the camera's car."""
     street_lamps: float = 0.0
@@ -38,9 +38,9 @@ class StreetLook:
     exposure_drift: float = 0.05
     """Amplitude of the slow drift of the exposure, as a factor."""
     lens_blur: float = 0.55
-    """Standard deviation [pixels at 360 rows]."""
+    """Standard deviation of the lens blur [pixels at 360 rows]."""
     quality: tuple[int, int] = (78, 94)
-    """JPEG quality at the end and at the start of each group of frames, which imitates a video codec."""
+    """JPEG quality at the end and at the start of each group of frames. It falls within a group, as in a codec."""
 
 
 _ALL = (

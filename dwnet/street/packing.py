@@ -1,7 +1,7 @@
 """Lossless compression of frames and motions.
 
-A picture is stored as the JPEG file of the simulated camera, labels as PNG. A flow is stored as a homography for each
-surface and the map of surfaces: a twentieth of its size at 320 x 240.
+A picture is stored as the JPEG file of the simulated camera, and labels are stored as PNG. A flow is stored as a
+homography for each surface and the map of surfaces. This takes a twentieth of the flow's size at 320 x 240.
 """
 
 from __future__ import annotations
@@ -18,7 +18,11 @@ from dwnet.street.scene import StreetFrame
 
 
 def pack_frame(frame: StreetFrame) -> Arrays:
-    """Returns picture and labels of a frame as files; raises DWNetError for a frame without the sensor."""
+    """Returns picture and labels of a frame as encoded files.
+
+    Raises:
+        DWNetError: for a frame that was rendered without the sensor.
+    """
     if frame.jpeg is None:
         raise DWNetError("a frame without the sensor is not kept: found no compressed picture")
     return {"jpeg": frame.jpeg, "labels": _png(frame.labels)}
@@ -30,7 +34,7 @@ def unpack_frame(packed: Arrays) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
 
 
 def pack_motion(motion: Motion) -> Arrays:
-    """Returns flow and visibility as files. Only the surfaces in the frame are stored, fewer than 65536."""
+    """Returns flow and visibility as encoded files and matrices of the visible surfaces, fewer than 65536."""
     shown = np.bincount(motion.ids.ravel(), minlength=len(motion.carried)) > 0
     places = (np.cumsum(shown) - 1).astype(np.uint16)
     return {

@@ -40,11 +40,11 @@ from dwnet.street.world.ego import Ego
 from dwnet.street.world.world import AHEAD_M, BEHIND_M, build_world
 
 MAX_SECONDS = 40.0
-"""Duration of a scene, for which the street is built."""
+"""Duration of a scene [s]."""
 _KEPT = 12
-"""Number of rasters kept of the last frames."""
+"""Number of rasters of recent frames that are kept in memory."""
 _PARTS = 64
-"""Numbers reserved for the parts of each moving object."""
+"""Number of surface numbers reserved for each moving object."""
 
 
 @dataclass(frozen=True)
@@ -56,16 +56,18 @@ class StreetFrame:
     labels: NDArray[np.uint8]
     """(H, W) CamVid class 0..10, 255 where none fits."""
     instances: NDArray[np.int32]
-    """(H, W) number of the object, the same in every frame; 0 for sky and ground."""
+    """(H, W) number of the object, which is the same in every frame; 0 for sky and ground."""
     depth_m: NDArray[np.float32]
     """(H, W) distance along the optical axis [m]; inf in the sky."""
     pts_seconds: float
     jpeg: NDArray[np.uint8] | None
-    """(n,) the file that `image` was decoded from, with red and blue exchanged; None without the sensor."""
+    """(n,) file from which `image` was decoded, with red and blue swapped; None without the sensor."""
 
 
 class StreetScene:
-    """A drive, by its seed. Frames can be rendered in any order; the same seed gives the same bytes.
+    """A drive through a street that is drawn from a seed. Frames can be rendered in any order.
+
+    The same arguments give the same frames, byte for byte.
 
     Args:
         seed: of all random numbers, at least 0.
@@ -75,7 +77,7 @@ class StreetScene:
         look: light and weather: a name in `LOOKS`, or a `StreetLook`; None draws one from the seed.
 
     Raises:
-        DWNetError: for another seed, size, rate or name.
+        DWNetError: for a seed, size, rate or name that is not allowed.
     """
 
     def __init__(
@@ -141,7 +143,7 @@ class StreetScene:
         return Camera(position, rotation, 1.15 * self.height, centre, (self.height, self.width))
 
     def _backcloth(self) -> Surfaces:
-        """Sky (a deck of clouds, 900 m up) and the ground below everything."""
+        """Returns the sky (a plane of clouds at a height of 900 m) and the ground plane below all objects."""
         parts = SurfaceList()
         sky = self._lib[self.look.sky]
         corners = np.array([[-1e4, 900, 1e4], [1e4, 900, 1e4], [1e4, 900, -1e4], [-1e4, 900, -1e4]], float)
@@ -184,9 +186,13 @@ class StreetScene:
     def _moving(
         self, chosen_at: int, seconds: float, camera: Camera, only: NDArray[np.int64] | None = None
     ) -> tuple[list[Surfaces], list[NDArray[np.int64]]]:
-        """Returns surfaces and numbers, at time `seconds`, of the moving objects near the camera of frame `chosen_at`.
+        """Returns surfaces and numbers at time `seconds` of moving objects. They are near the camera at `chosen_at`.
 
-        `only` restricts them to these instances.
+        Args:
+            chosen_at: frame whose camera selects the objects.
+            seconds: time of the surfaces.
+            camera: camera that the limbs face.
+            only: numbers of the instances to return; None returns all.
         """
         then = chosen_at / self.fps
         active = self._actors.active(then, self._actors.ego.s(then), BEHIND_M, AHEAD_M - 60)
@@ -197,7 +203,7 @@ class StreetScene:
         parts = limbs if rigid is None else [rigid, *limbs]
         numbers = []
         for part in parts:
-            # Instance and place inside it make the number. Half of an object's numbers are for rigid parts.
+            # A number consists of the instance and the index within it. Rigid parts have the first half of the indices.
             first = np.r_[0, np.flatnonzero(np.diff(part.instance)) + 1]
             inside = np.arange(len(part)) - np.repeat(first, np.diff(np.r_[first, len(part)]))
             inside += 0 if part is rigid else _PARTS // 2
@@ -223,9 +229,9 @@ class StreetScene:
         return self._rasters[t]
 
     def _carried(self, t: int, seconds: float, camera: Camera, known: Raster | None = None) -> Array:
-        """(R, 3, 3) maps from texture point to pixel at another time, for the surfaces in frame `t`; zero for others.
+        """(R, 3, 3) maps from texture point to pixel at time `seconds`; zero for surfaces that frame `t` does not show.
 
-        `known` is the raster of that time, if there is one. It has most of the surfaces.
+        `known` is the raster of that time, if there is one. Most of the maps are taken from it.
         """
         raster = self._raster(t)
         shown = np.flatnonzero(np.bincount(raster.ids.ravel(), minlength=len(raster.key)))
@@ -273,16 +279,16 @@ class StreetScene:
         return StreetFrame(image, labels, instances, raster.depth(), t / self.fps, jpeg)
 
     def frames(self, n: int, *, start: int = 0) -> Iterator[StreetFrame]:
-        """Yields frames start .. start + n - 1."""
+        """Yields frames `start` to `start + n - 1`."""
         for t in range(start, start + n):
             yield self.render(t)
 
     def forget(self) -> None:
-        """Frees the rasters of the last frames, a few megabytes each. They are made again on request."""
+        """Frees the rasters of recent frames, a few megabytes each. They are computed again when needed."""
         self._rasters.clear()
 
     def _smear(self, t: int) -> NDArray[np.float32] | None:
-        """(2, H / 2, W / 2) motion of every second pixel during the exposure [pixels]."""
+        """(2, ceil(H / 2), ceil(W / 2)) motion of every second row and column during the exposure [pixels]."""
         if self.look.exposure_ms <= 0:
             return None
         half = self.look.exposure_ms / 2000
@@ -318,7 +324,7 @@ class StreetScene:
         return motion.flow_px, motion.visible
 
     def motion(self, t: int, k: int) -> Motion:
-        """Returns the motion of `flow` with the maps that it is made of."""
+        """Returns the motion of `flow`, and the maps from which it is computed."""
         self._check(t)
         self._check(t + k)
         later = self._raster(t + k)
@@ -326,7 +332,7 @@ class StreetScene:
 
 
 def _sun(rng: np.random.Generator, elevation_deg: float) -> Array:
-    """(3,) random unit vector to the sun, at this elevation."""
+    """(3,) random unit vector towards the sun, at an elevation of `elevation_deg`."""
     azimuth = float(rng.choice([-1, 1]) * rng.uniform(0.35, 0.95)) + float(rng.choice([0.0, np.pi], p=[0.4, 0.6]))
     elevation = np.radians(elevation_deg)
     level = np.cos(elevation)

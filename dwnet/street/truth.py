@@ -1,4 +1,4 @@
-"""Writes the exact truth of a drive through the rendered street: labels, instances, depth, flow and occlusion."""
+"""Writes the ground truth of a drive through the rendered street: labels, instances, depth, flow and occlusion."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ _NEIGHBOURS: tuple[tuple[Direction, int], ...] = (("forward", 1), ("backward", -
 def write_truth(
     scene: StreetScene, folder: str | Path, *, count: int, start: int = 0, progress: Progress | None = None
 ) -> int:
-    """Writes the truth of frames `start` .. `start + count - 1`, laid out as `TruthFolder` says.
+    """Writes images and ground truth of frames `start` to `start + count - 1`, in the layout of `TruthFolder`.
 
-    Files are named by the frame's number in the scene. The first frame of the drive has no flow backward, the last no
-    flow forward. Every file is written whole: an interrupted run leaves fewer files, and no damaged one.
+    Files are named by the frame's number in the scene. The first frame of the drive has no backward flow, and the last
+    one has no forward flow. Files are written atomically: an interrupted run leaves no damaged file.
 
     Args:
         scene: the street.
-        folder: where to write; made if it is missing.
+        folder: output folder; created if it is missing.
         count: number of frames, at least 1.
         start: number of the first frame.
         progress: called after each frame.

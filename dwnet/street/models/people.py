@@ -1,6 +1,6 @@
-"""Pedestrians and cyclists of the rendered street: limbs that swing, each a strip around its bone.
+"""Pedestrians and cyclists of the rendered street. Each limb is a strip around a bone that swings.
 
-All functions are closed forms of time, so any frame can be asked for, in any order.
+All functions are closed forms of time, so frames can be computed in any order.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ SKINS: tuple[Colour, ...] = ((0.78, 0.58, 0.48), (0.66, 0.47, 0.37), (0.42, 0.28
 
 
 def cloth(rng: Generator, base: Colour, width: int = 40, height: int = 64, *, torso: bool = False) -> Texture:
-    """A sleeve, a trouser leg or a coat: round, with creases; a torso has a front seam and a hem."""
+    """Returns a sleeve, trouser leg or coat: round, with creases. `torso` adds a front seam and a hem."""
     texture = cylinder(rng, base, width, height, grain=0.10)
     image = texture.colour.copy()
     creases = fractal_noise(rng, height, width, 14, 3)
@@ -45,7 +45,7 @@ def shin(rng: Generator, base: Colour) -> Texture:
 
 
 def head(rng: Generator, skin: Colour, hair: Colour) -> Texture:
-    """A head: hair on top, face below, soft eyes' shade."""
+    """A head: hair on top, face below, a darker band at the eyes."""
     image = cylinder(rng, skin, 40, 48, grain=0.03).colour.copy()
     cv2.ellipse(image, (20, 14), (21, 17), 0, 0, 360, tuple(float(c) for c in hair), -1)
     image[20:25, 8:32] *= 0.8
@@ -99,7 +99,7 @@ class Person:
 
 @dataclass(frozen=True)
 class Crowd:
-    """Persons as arrays (P,), so that all move in one step."""
+    """P persons as arrays, (P,) each, so that all are computed at once."""
 
     height: Array
     phase: Array
@@ -129,7 +129,7 @@ _UP = np.array([0.0, 1.0, 0.0])
 
 
 def _right_of(forward: Array) -> Array:
-    """(P, 3) unit vectors to the right of level ones: up x forward."""
+    """(P, 3) unit vectors to the right of level unit vectors `forward` (P, 3): up x forward."""
     return np.stack([forward[:, 2], np.zeros(len(forward)), -forward[:, 0]], 1)
 
 
@@ -152,13 +152,13 @@ class _Limbs:
         self._rows.append((top, bottom, width, outline, texture, bias))
 
     def boards(self, crowd: Crowd, anchor: Array, label: int, keep: NDArray[np.bool_] | None = None) -> Billboards:
-        """Returns all limbs; False in `keep` (limbs, P) leaves a limb out."""
+        """Returns all limbs, except those with False in `keep` (limbs, P)."""
         top, bottom, width, outline, texture, bias = zip(*self._rows, strict=True)
         limbs, n = len(self._rows), self._count
         chosen = np.ones(n * limbs, bool) if keep is None else keep.T.ravel()
 
         def flat(columns: tuple[Array | float, ...], kind: type, *tail: int) -> NDArray:
-            """(limbs of one person after another, ...) of a value or (P, ...) for each limb."""
+            """(P * limbs, ...) values, person by person, from one value or (P, ...) array for each limb."""
             table: NDArray = np.empty((n, limbs, *tail), kind)
             for limb, column in enumerate(columns):
                 table[:, limb] = column
@@ -176,8 +176,17 @@ class _Limbs:
 def walkers(
     crowd: Crowd, foot: Array, forward: Array, walked_m: Array, pace: Array, label: int, wear: Wardrobe
 ) -> Billboards:
-    """Pedestrians at `foot` (P, 3) facing `forward` (P, 3), `walked_m` (P,) metres into the walk; `pace` (P,) 0 stands,
-    1 walks."""
+    """Returns the limbs of pedestrians.
+
+    Args:
+        crowd: P persons.
+        foot: (P, 3) positions on the ground [m].
+        forward: (P, 3) unit vectors of the walking direction.
+        walked_m: (P,) distance walked [m].
+        pace: (P,) from 0, standing, to 1, walking.
+        label: class id.
+        wear: texture ids.
+    """
     size, side = crowd.height, _right_of(forward)
     tall = size[:, None] * _UP
     cycle = crowd.phase + 2 * np.pi * walked_m / crowd.stride
@@ -212,8 +221,16 @@ def walkers(
 
 
 def riders(crowd: Crowd, foot: Array, forward: Array, ridden_m: Array, label: int, wear: Wardrobe) -> Billboards:
-    """Cyclists whose bottom brackets are above `foot` (P, 3): frame tubes, pedalling legs, arms on the bar, torso,
-    head. The wheels are rigid, and not among them."""
+    """Returns the frame tubes of bicycles and the limbs of their riders, without the wheels, which are rigid.
+
+    Args:
+        crowd: P persons.
+        foot: (P, 3) points on the ground below the bottom brackets [m].
+        forward: (P, 3) unit vectors of the riding direction.
+        ridden_m: (P,) distance ridden [m].
+        label: class id.
+        wear: texture ids.
+    """
     side = _right_of(forward)
 
     def at(along: float, height: float, across: float = 0.0) -> Array:

@@ -114,7 +114,7 @@ def end_texture(rng: Generator, body: Body, paint: Colour, *, rear: bool) -> Tex
 
 
 def screen_texture(rng: Generator, paint: Colour, *, rear: bool) -> Texture:
-    """Windscreen or rear window: glass in a painted frame, seats and heads behind it."""
+    """Windscreen or rear window: glass in a painted frame, with dark seats behind it."""
     height, width = 56, 110
     image = _glass(rng, height, width, 0.75 if not rear else 0.6)
     for x in (30, 80):
@@ -171,7 +171,7 @@ def bus_end(rng: Generator, paint: Colour, *, rear: bool) -> Texture:
 
 
 def vehicle_textures(rng: Generator, body: Body, paint: Colour) -> list[Texture]:
-    """The ten textures of one vehicle, by VEHICLE_TEXTURES."""
+    """Returns the ten textures of one vehicle, in the order of VEHICLE_TEXTURES."""
     panel = Texture(np.ascontiguousarray(_paint(rng, 48, 64, paint, 1.38, 1.18)))
     if body is BUS:
         sides = [bus_side(rng, paint), bus_side(rng, paint)]

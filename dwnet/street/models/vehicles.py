@@ -14,7 +14,7 @@ from dwnet.street.geometry import Array, SurfaceList, Surfaces
 
 @dataclass(frozen=True)
 class Body:
-    """The shape of a vehicle, metres; z values from the rear to the front."""
+    """The shape of a vehicle in metres. z increases from the rear to the front."""
 
     name: str
     length: float
@@ -156,7 +156,7 @@ def _cabin(add, body: Body, side: float) -> None:  # type: ignore[no-untyped-def
             3,
             frame=[(sign * top, body.roof, za), (sign * top, body.roof, zb), (sign * side, body.belt, za)],
         )
-    # Front and rear windows: the texture hangs from the roof's edge as wide as the body.
+    # Front and rear windows: the texture starts at the roof's edge and is as wide as the body.
     for role, sign, high_z, low_z in (
         ("windscreen", 1, body.roof_front_z, foot_front),
         ("rear_window", -1, body.roof_rear_z, foot_rear),
@@ -182,7 +182,7 @@ def _cabin(add, body: Body, side: float) -> None:  # type: ignore[no-untyped-def
 
 
 def place(template: Surfaces, position: Array, yaw: float, instance: int, *, glow: float = 1.0) -> Surfaces:
-    """Returns a template turned by `yaw` (right, radians) and moved to `position`, (3,); `glow` 0: lamps off."""
+    """Returns a template, turned to the right by `yaw` [radians] and moved to `position` (3,); `glow` 0: lamps off."""
     cos, sin = np.cos(yaw), np.sin(yaw)
     turn = np.array([[cos, 0, -sin], [0, 1, 0], [sin, 0, cos]])  # row vectors: p @ turn
     n = len(template)

@@ -13,7 +13,7 @@ from dwnet.street.render.raster import Raster, plane_rows
 
 @dataclass(frozen=True)
 class Motion:
-    """Exact motion from one frame to another, and the maps it is made of."""
+    """Exact motion from one frame to another, and the maps from which it is computed."""
 
     flow_px: NDArray[np.float32]
     """(2, H, W): (dx, dy) in pixels."""
@@ -28,7 +28,7 @@ class Motion:
 def _targets(
     ids: NDArray[np.integer], carried: Array, step: int = 1
 ) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
-    """Returns x and y in the later frame, and depth there over depth here: (H, W), or every `step`-th pixel."""
+    """Returns x, y and (depth there / depth here) in the other frame, each (H, W), or for every `step`-th pixel."""
     x, y, ratio = (plane_rows(ids, carried[:, row], step) for row in range(3))
     safe = np.where(ratio > 1e-6, ratio, np.float32(1))
     x /= safe
@@ -39,8 +39,8 @@ def _targets(
 def coarse_motion(raster: Raster, later_to_pixel: Array, step: int) -> NDArray[np.float32]:
     """(2, ceil(H / step), ceil(W / step)) float32 motion in pixels of every `step`-th pixel.
 
-    `later_to_pixel` (R, 3, 3) maps each surface into the later frame. The motion is 0 where the point is behind the
-    camera then.
+    `later_to_pixel` (R, 3, 3) maps each surface into the later frame. The motion is 0 for points that are behind the
+    camera in the later frame.
     """
     height, width = raster.ids.shape
     x, y, ratio = _targets(raster.ids, later_to_pixel @ raster.to_texture, step)
@@ -65,10 +65,10 @@ def _less_grid(x: NDArray[np.float32], y: NDArray[np.float32]) -> NDArray[np.flo
 
 
 def motion_between(raster: Raster, later: Raster, later_to_pixel: Array) -> Motion:
-    """Exact motion from `raster`'s frame to `later`'s.
+    """Returns the exact motion from the frame of `raster` to the frame of `later`.
 
-    `later_to_pixel` is (R, 3, 3): for every surface of `raster` its matrix A in the later frame. A pixel is visible if
-    its point lies inside the later frame, in front of the camera, and is what that shows at the pixel nearest to it.
+    `later_to_pixel` (R, 3, 3) holds the matrix A of every surface of `raster` in the later frame. A pixel is visible if
+    its point is in front of the later camera, inside the later frame, and on the surface shown at the nearest pixel.
     """
     height, width = raster.ids.shape
     carried = later_to_pixel @ raster.to_texture

@@ -1,7 +1,7 @@
 """Rasterisation of the rendered street: the surface at each sample.
 
-Polygons are painted from far to near into a map of surface numbers, with 2x2 samples a pixel; labels, depth, flow and
-colour are then read off it, by each surface's homography.
+Polygons are painted from far to near into a map of surface numbers, with 2x2 samples per pixel. Labels, depth, flow and
+colour are computed from this map and the homography of each surface.
 """
 
 from __future__ import annotations
@@ -39,27 +39,28 @@ class Raster:
     samples: NDArray[np.uint16]
     """(4, H, W) surface numbers into the tables below, of the four samples of each pixel."""
     ids: NDArray[np.intp]
-    """(H, W) the surface that covers at least half of the pixel, the nearer one of two."""
+    """(H, W) surface of the second nearest of the pixel's four samples. Where two surfaces share the pixel, it is the
+    one that covers more of it, or the nearer one if they cover half each."""
     key: NDArray[np.int64]
     """(R,) number of each surface in the world."""
     surfaces: Surfaces
-    """(R) in painting order."""
+    """R surfaces in painting order."""
     to_pixel: Array
-    """(R, 3, 3)."""
+    """(R, 3, 3) maps from texture point to homogeneous pixel."""
     to_texture: Array
-    """(R, 3, 3) the inverses: pixel to (u, v, 1) / depth."""
+    """(R, 3, 3) inverses of `to_pixel`: pixel to (u, v, 1) / depth."""
     camera: Camera
     near_key: NDArray[np.int64]
-    """(N,) rising: numbers of all surfaces passed in, drawn or not."""
+    """(N,) numbers of all surfaces passed in, drawn or not, in ascending order."""
     near_to_pixel: Array
-    """(N, 3, 3) maps from texture point to pixel of these surfaces."""
+    """(N, 3, 3) maps from texture point to homogeneous pixel, of the surfaces in `near_key`."""
 
     def plane_rows(self, rows: Array, step: int = 1) -> NDArray[np.float32]:
-        """(H, W) of a x + b y + c with (a, b, c) by surface, `rows` (R, 3); at every `step`-th pixel both ways."""
+        """(H, W) values a x + b y + c, with (a, b, c) of the pixel's surface from `rows` (R, 3); `step` skips pixels."""
         return plane_rows(self.ids, rows, step)
 
     def depth(self) -> NDArray[np.float32]:
-        """(H, W) distance along the optical axis at the pixels' centres [m]; the sky's is inf."""
+        """(H, W) distance along the optical axis at the pixels' centres [m]; inf in the sky."""
         rows = np.where(self.surfaces.layer[:, None] == 0, 0, self.to_texture[:, 2])
         inverse = self.plane_rows(rows)
         np.maximum(inverse, 0, out=inverse)
@@ -68,7 +69,7 @@ class Raster:
 
 
 def plane_rows(ids: NDArray[np.integer], rows: Array, step: int = 1) -> NDArray[np.float32]:
-    """`Raster.plane_rows` of any map of surface numbers, (H, W)."""
+    """Returns `Raster.plane_rows` for any map of surface numbers `ids`, (H, W)."""
     height, width = ids.shape
     ids = ids if step == 1 else np.ascontiguousarray(ids[::step, ::step])
     a, b, c = (np.take(column, ids, mode="wrap") for column in np.ascontiguousarray(rows.T).astype(np.float32))
@@ -83,7 +84,7 @@ def rasterise(surfaces: Surfaces, keys: NDArray[np.int64], distance: Array, came
     """Returns the raster of all surfaces.
 
     Painting order: by layer, then from the largest `distance` (N,) to the smallest, then by the order in the object.
-    The first surface must be the sky, which is painted everywhere.
+    The first surface must be the sky. It is painted everywhere.
     """
     height, width = camera.size
     near_to_pixel = to_pixel = texture_to_pixel(surfaces, camera)
@@ -113,7 +114,8 @@ def rasterise(surfaces: Surfaces, keys: NDArray[np.int64], distance: Array, came
             mask, matrix, (x0, y0, x1, y1) = masks[number]
             if x1 > x0 and y1 > y0:
                 there = cv2.warpPerspective(mask, matrix, (x1 - x0, y1 - y0), flags=cv2.INTER_LINEAR)
-                # Numbers rise while painting, so the larger of two is the later one. Faster than masked writing.
+                # Numbers increase in painting order, so the later surface has the larger number. This is faster than
+                # masked writing.
                 view = samples[y0:y1, x0:x1]
                 np.maximum(view, (there > 127) * np.uint16(number), out=view)
         elif crossing_list[number]:
@@ -132,7 +134,7 @@ def rasterise(surfaces: Surfaces, keys: NDArray[np.int64], distance: Array, came
 
 
 def _polygons(pixels: Array) -> list[NDArray[np.int32]]:
-    """Returns each of (N, MAX_CORNERS, 2) without repetitions of its last corner, which would cost painting time."""
+    """Returns the polygons (N, MAX_CORNERS, 2) without repeated last corners, which would slow down painting."""
     fixed = _to_fixed(pixels)
     count = 2 + ((fixed[:, 1:] != fixed[:, -1:]).any(2) * np.arange(fixed.shape[1] - 1)).max(1)
     return [polygon[: n + 1] for polygon, n in zip(fixed, count.tolist(), strict=True)]
@@ -155,7 +157,7 @@ def _place_masks(
     size: tuple[int, int],
     atlas: Atlas,
 ) -> dict[int, _Mask]:
-    """Returns mask, homography and bounding box in samples of the surfaces with holes at `index`."""
+    """Returns mask, homography and bounding box [samples] by number, for the surfaces with holes at `index`."""
     rows, cols = size[0] * SAMPLES, size[1] * SAMPLES
     box_low = np.maximum(np.floor((low[index] + 0.5) * SAMPLES), 0).astype(int)
     box_high = np.minimum(np.ceil((high[index] + 0.5) * SAMPLES) + 1, (cols, rows)).astype(int)

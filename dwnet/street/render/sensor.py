@@ -14,11 +14,11 @@ GROUP_FRAMES = 12
 _NOISE_ROOM = 256
 _MAX_TAPS = 12
 SMEAR_STEP = 2
-"""Motion during an exposure is computed at every second pixel."""
+"""Motion during an exposure is computed for every second row and column."""
 
 
 class Sensor:
-    """Simulates a cheap dashcam: light of a frame to recorded picture, determined by (seed, frame number)."""
+    """Simulates a cheap dashcam. It turns the light of a frame into a recorded picture, a function of (seed, frame)."""
 
     def __init__(self, look: StreetLook, seed: int, height: int, width: int, fps: float) -> None:
         self.look, self.seed, self.fps = look, seed, fps
@@ -31,11 +31,11 @@ class Sensor:
         self._grain = np.tile(grain, (rows, cols, 1))
 
     def expose(self, image: NDArray[np.uint8], smear_px: NDArray[np.float32] | None) -> NDArray[np.uint8]:
-        """Returns the picture with motion blur: its mean along the path of each pixel during the exposure.
+        """Returns the picture with motion blur: the mean along the path of each pixel during the exposure.
 
-        `smear_px` (2, H / 2, W / 2) is that way, (dx, dy) of every second pixel, its middle there: the frame's labels
-        and flow are those of mid-exposure. Each pixel gathers along its own way, so a moving thing does not smear over
-        one that stands.
+        `smear_px` (2, ceil(H / 2), ceil(W / 2)) is the motion (dx, dy) in pixels of every second row and column during
+        the exposure. The path is centred on the pixel, because labels and flow are those of mid-exposure. Each pixel
+        averages along its own path, so a moving object does not blur over a static one. None returns `image`.
         """
         if smear_px is None:
             return image
@@ -49,7 +49,7 @@ class Sensor:
         at_x, at_y = np.empty((2, height, width), np.float32)
         total = np.zeros(image.shape, np.uint16)
         for place in ((np.arange(taps) + 0.5) / taps - 0.5).astype(np.float32):
-            # Steps are about one pixel, so the nearest pixel is exact enough.
+            # Steps are about one pixel, so the nearest pixel is accurate enough.
             np.multiply(fine[0], place, out=at_x)
             np.multiply(fine[1], place, out=at_y)
             at_x += x
@@ -59,7 +59,7 @@ class Sensor:
         return cv2.convertScaleAbs(total, alpha=1 / taps)
 
     def record(self, image: NDArray[np.uint8], t: int) -> NDArray[np.uint8]:
-        """Returns the JPEG file of frame `t`, (n,): with lens blur, drift of exposure, contrast and noise."""
+        """Returns the JPEG file of frame `t`, (n,) uint8, with lens blur, exposure drift, contrast and noise."""
         look = self.look
         if look.lens_blur > 0:
             image = cv2.GaussianBlur(image, (0, 0), look.lens_blur * self.height / 360)
@@ -74,7 +74,7 @@ class Sensor:
         return self._compress(noisy, t)
 
     def plain(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """Returns the picture with the contrast of the camera only."""
+        """Returns the picture with the camera's contrast and no other effect."""
         return cv2.convertScaleAbs(
             cv2.addWeighted(image, self.look.contrast, image, 0, 118 * (1 - self.look.contrast)), alpha=1
         )
@@ -87,10 +87,10 @@ class Sensor:
 
 
 def decoded(file: NDArray[np.uint8]) -> NDArray:
-    """Returns the picture of a file: of `Sensor.record`, (H, W, 3) uint8; of a PNG, with its own type.
+    """Returns the picture of an encoded file: (H, W, 3) uint8 for `Sensor.record`, the file's own type for a PNG.
 
     Raises:
-        DWNetError: if there is none.
+        DWNetError: if the file cannot be decoded.
     """
     image = cv2.imdecode(file, cv2.IMREAD_UNCHANGED)
     if image is None:

@@ -1,4 +1,4 @@
-"""Shading the rendered street: texture, light, shadow and haze of every pixel, in one vectorised pass."""
+"""Shading of the rendered street: texture, light, shadow and haze of every pixel, vectorised."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from dwnet.street.library import MIP_LEVELS, Atlas
 from dwnet.street.render.raster import Raster
 
 _CHUNK = 1 << 15
-"""Points shaded at a time, few enough for the processor's cache."""
+"""Number of points shaded at a time. They fit into the processor cache."""
 _GLOW = (1.0, 0.86, 0.62)
 """Colour of lamps and lit windows."""
 _BEAM = (1.0, 0.95, 0.82)
@@ -28,7 +28,7 @@ class Light:
 
     ambient: tuple[float, float, float]
     sun: tuple[float, float, float]
-    """Added at vertical incidence of the sun."""
+    """Light of the sun at vertical incidence, in addition to `ambient`."""
     sun_direction: Array
     """(3,) unit vector towards the sun."""
     haze: tuple[float, float, float]
@@ -46,23 +46,23 @@ class Light:
 
 @dataclass(frozen=True)
 class _Tables:
-    """Per-surface numbers, as float32 arrays over the surfaces."""
+    """Properties of the R surfaces, as float32 arrays."""
 
     homography: tuple[NDArray[np.float32], ...]
-    """Nine: pixel to texture."""
+    """Nine (R,): elements of the matrix from pixel to texture, row by row."""
     texel_area: NDArray[np.float32]
     size: tuple[NDArray[np.float32], NDArray[np.float32]]
     offset: tuple[NDArray[np.float32], NDArray[np.float32]]
     tiled: NDArray[np.float32]
     light: tuple[NDArray[np.float32], ...]
-    """Three (R,): light of the surface without shadow, red, green, blue."""
+    """Three (R,): red, green and blue light of the surface without shadow."""
     shaded: tuple[NDArray[np.float32], ...]
     """Three (R,): share of the light lost in full shadow, 0..1. Shadows fall on the ground only."""
     glow: NDArray[np.float32]
     ground: NDArray[np.float32]
     """1 for the ground, 0 for other surfaces."""
     haze: NDArray[np.float32]
-    """-1 / the distance at which 63 % of the contrast is gone."""
+    """-1 / distance at which 63 % of the contrast is gone [1/m]."""
 
 
 def _tables(raster: Raster, atlas: Atlas, light: Light) -> _Tables:
@@ -96,7 +96,7 @@ def _tables(raster: Raster, atlas: Atlas, light: Light) -> _Tables:
 
 
 def _pick(table: NDArray[np.float32], ids: NDArray[np.integer]) -> NDArray[np.float32]:
-    """Returns `table[ids]` without bounds checks, a third faster; ids are valid by construction."""
+    """Returns `table[ids]` without bounds checks, a third faster. The ids must be valid."""
     return np.take(table, ids, mode="wrap")
 
 
@@ -115,8 +115,8 @@ def _texels(
         h[row] += h[row + 1]
         h[row] += h[row + 2]
     depth: NDArray[np.float32] = np.reciprocal(np.maximum(h[6], np.float32(1e-6)))
-    # Texels per pixel = |det A^-1| w h z^3; its square root's exponent is the mip level. The bits of a float hold its
-    # exponent, which is faster than log2.
+    # Texels per pixel = |det A^-1| w h z^3. The mip level is half of the exponent of this number. The exponent is read
+    # from the bits of the float, which is faster than log2.
     area = _pick(tables.texel_area, ids)
     area *= dither
     area *= depth
@@ -138,7 +138,7 @@ def _texels(
         u -= 0.5
         maps.append(u)
     maps[1] += _pick(atlas.level_top, level)
-    cols = min(1024, len(x))  # remap wants a picture: fold the list of points into one
+    cols = min(1024, len(x))  # remap needs an image: the list of points is reshaped
     rows = -(-len(x) // cols)
     if rows * cols == len(x):
         grid_x, grid_y = (m.reshape(rows, cols) for m in maps)
@@ -151,7 +151,7 @@ def _texels(
 def _beam(x: NDArray[np.float32], y: NDArray[np.float32], depth: NDArray[np.float32], camera: Camera) -> NDArray:
     """(n,) brightness that the headlights of the camera's car give to the points.
 
-    A wide pool on the road that fades with the square of the distance, and little light above the horizon.
+    The light is a wide area on the road and weaker above the horizon. It falls with the square of the distance.
     """
     across = (x - camera.centre_px[0]) / camera.focal_px
     down = (y - _horizon(camera)) / camera.focal_px
@@ -166,9 +166,9 @@ def _shade(
     pools: NDArray[np.float32] | None, dither: NDArray[np.float32], tables: _Tables, atlas: Atlas, light: Light,
     camera: Camera,
 ) -> NDArray[np.float32]:  # fmt: skip
-    """(n, 3) colour 0..255 of surfaces `ids` at the points (x, y).
+    """(n, 3) colour, 0..255 and above, of surfaces `ids` at the points (x, y).
 
-    `lit` (n,) is the share of the sun's light there, and `pools` (n,) the light of the street lamps.
+    `lit` (n,) is the share of the sun's light at the points, and `pools` (n,) the light of the street lamps.
     """
     texel, depth = _texels(x, y, ids, dither, tables, atlas)
     haze = _pick(tables.haze, ids)
@@ -213,19 +213,19 @@ def shade(
 ) -> NDArray[np.float32]:
     """Returns the colour of a frame before lens and sensor.
 
-    Edges are anti-aliased: where a pixel's four samples show more than one surface, it mixes the front one with the one
-    behind it, by the samples of the front one.
+    Edges are anti-aliased: where the four samples of a pixel show several surfaces, the pixel is a mean of the nearest
+    one and the one behind it, weighted by their numbers of samples.
 
     Args:
-        raster: which surface each pixel shows.
-        lit: (H, W) 0..1, the sun's share on the ground.
+        raster: surface at each pixel.
+        lit: (H, W) 0..1, share of the sun's light that reaches the ground.
         pools: (H, W) light of street lamps on the ground, or None.
-        atlas: the textures.
-        light: what the scene is lit by.
-        dither: (H, W) factors on the texels per pixel: they hide the steps between mip levels.
+        atlas: textures.
+        light: lights of the scene.
+        dither: (H, W) factors on the texels per pixel. They hide the steps between mip levels.
 
     Returns:
-        (H, W, 3) float32, 0..255 and above where it is too bright for the camera.
+        (H, W, 3) float32, 0..255, and above 255 at overexposed pixels.
     """
     height, width = raster.camera.size
     tables = _tables(raster, atlas, light)
@@ -234,7 +234,7 @@ def shade(
     ids[edge] = front
 
     def twice(each: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Returns values at all pixels, followed by those at pixels on edges."""
+        """Returns the values of all pixels, followed by the values of pixels on edges."""
         return np.concatenate([each.ravel(), each.ravel()[edge]])
 
     x = twice(np.tile(np.arange(width, dtype=np.float32), height))
@@ -264,14 +264,14 @@ def shade(
 def _edges(
     raster: Raster,
 ) -> tuple[NDArray[np.intp], NDArray[np.uint16], NDArray[np.intp], NDArray[np.float32]]:
-    """Returns pixels with several surfaces, the nearest one, the one behind, and its share, 1/4 .. 3/4; each (n,)."""
+    """Returns (n,) pixels with several surfaces, nearest surface, surface behind, and the latter's share, 1/4..3/4."""
     a, b, c, d = raster.samples.reshape(4, -1)
     edge = np.flatnonzero((a != b) | (a != c) | (a != d))
     samples: list[NDArray[np.uint16]] = [np.take(each, edge) for each in (a, b, c, d)]
     a, b, c, d = samples
     front = np.maximum(np.maximum(a, b), np.maximum(c, d))
     last = np.minimum(np.minimum(a, b), np.minimum(c, d))
-    # Surfaces are numbered in painting order. The second is behind the front one, unless both are the same.
+    # Surfaces are numbered in painting order, so the nearest one has the largest number.
     second = raster.ids.ravel()[edge]
     back = np.where(second == front, last, second)
     count = sum(((s != front).view(np.uint8) for s in samples), start=np.zeros(len(edge), np.uint8))
@@ -288,7 +288,7 @@ def bloom(image: NDArray[np.float32], strength: float) -> None:
 
 
 def _mirror(image: NDArray[np.float32], raster: Raster, wet: float) -> None:
-    """Returns the reflections of a wet road: the picture above the horizon, mirrored and blurred downwards."""
+    """Adds the reflections of a wet road in place: the picture above the horizon, mirrored and blurred vertically."""
     height = image.shape[0]
     horizon = _horizon(raster.camera)
     rows = np.arange(height, dtype=np.float32)

@@ -19,9 +19,9 @@ def shadow_map(
     """Returns the share of the sun's light that reaches the ground at each pixel.
 
     Args:
-        polygons: (N, k, 3) convex, on the ground.
-        hulls: (M, k, 3) points on the ground whose convex hulls are in the shade.
-        blobs: (4, 3) quadrilaterals on the ground, each with the mask that casts it.
+        polygons: (N, k, 3) convex polygons on the ground, in the shade.
+        hulls: (M, k, 3) points on the ground. Their convex hulls are in the shade.
+        blobs: (4, 3) quadrilaterals on the ground, each with the (h, w) uint8 mask of its shadow.
         camera: the camera.
         softness: standard deviation of the edges [pixels].
 
@@ -71,7 +71,7 @@ def _fixed(points: Array) -> NDArray[np.int32]:
 
 
 def _seen(polygons: Array, camera: Camera) -> list[Array]:
-    """Returns pixels (k, 2) of the polygons (N, k, 3) that are in the frame, cut at the near plane."""
+    """Returns pixels (k, 2) of those polygons (N, k, 3) that are in the frame, clipped at the near plane."""
     height, width = camera.size
     pixels, depth = project(polygons, camera)
     whole = (depth >= NEAR_M).all(1)

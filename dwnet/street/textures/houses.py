@@ -45,7 +45,7 @@ def wall(rng: Generator, height: int, width: int, kind: str, base: Colour) -> Fl
 
 
 def _glass(rng: Generator, height: int, width: int) -> FloatImage:
-    """A pane: dark room below, reflected sky above, perhaps a curtain or a blind."""
+    """A pane: dark room below, reflected sky above, sometimes curtains or a blind."""
     down = np.linspace(0, 1, height, dtype=np.float32)[:, None]
     reflect = np.clip(
         rng.uniform(0.10, 0.55) * (1 - down) ** 1.5 + 0.05 * fractal_noise(rng, height, width, 12, 3), 0, 1
@@ -107,7 +107,7 @@ _WORDS = (
 
 
 def shop_front(rng: Generator, image: FloatImage, glow: FloatImage, top: int) -> None:
-    """Paint a shop into the rows from `top` down: fascia board with its name, glazing, door, stall riser."""
+    """Paints a shop into the rows from `top` down: fascia board with its name, glazing, door, stall riser."""
     height, width = image.shape[:2]
     colour = np.asarray(
         [
@@ -151,7 +151,7 @@ def shop_front(rng: Generator, image: FloatImage, glow: FloatImage, top: int) ->
 
 
 def facade(rng: Generator, width_m: float, floors: int, *, shop: bool) -> Texture:
-    """A house front of `floors` storeys: masonry, rows of windows, cornice, drainpipe, perhaps a shop below."""
+    """A house front of `floors` storeys: masonry, rows of windows, cornice, drainpipe, and a shop if `shop` is set."""
     ground_m, storey_m, parapet_m = (3.7 if shop else 3.2), 2.9, 0.8
     height = int((ground_m + storey_m * (floors - 1) + parapet_m) * PX_PER_M)
     width = int(width_m * PX_PER_M)

@@ -9,7 +9,7 @@ from dwnet.street.textures.synthesis import Colour, Generator, Texture, flat, fr
 
 
 def foliage(rng: Generator, base: Colour, size: int = 320, leaves: int = 2600) -> Texture:
-    """A clump of leaves: thousands of strokes, dark inside and below, light on the sunny top."""
+    """A clump of leaves: ellipses, dark inside and below, bright at the top."""
     colour = flat(size, size, base) * 0.42
     alpha = np.zeros((size, size), np.uint8)
     lobes = rng.uniform(0.26, 0.74, (9, 2)) * size
@@ -22,7 +22,7 @@ def foliage(rng: Generator, base: Colour, size: int = 320, leaves: int = 2600) -
         x, y = lobes[lobe] + offset * radii[lobe]
         light = 0.40 + 0.55 * depth - 0.42 * offset[1] * 0.7 - 0.22 * (y / size - 0.5) + rng.normal(0, 0.09)
         bright = max(0.25, light + 0.15)
-        shifts = rng.standard_normal(3).tolist()  # plain numbers: NumPy is slower for three
+        shifts = rng.standard_normal(3).tolist()  # Python floats: NumPy is slower for three numbers
         tint = [min(max(b * bright * (1 + 0.06 * shift), 0.0), 1.0) for b, shift in zip(base, shifts, strict=True)]
         centre, axes = (int(x), int(y)), (int(rng.integers(2, 6)), int(rng.integers(1, 4)))
         angle = float(rng.uniform(0, 180))
@@ -32,7 +32,7 @@ def foliage(rng: Generator, base: Colour, size: int = 320, leaves: int = 2600) -
 
 
 def bare_tree(rng: Generator, size: int = 512) -> Texture:
-    """A winter tree, trunk at the bottom middle, branches by recursion."""
+    """A tree in winter: trunk at the bottom middle, branches drawn recursively."""
     alpha = np.zeros((size, size), np.uint8)
     colour = flat(size, size, (0.27, 0.235, 0.20))
     stack = [(size / 2, size - 1.0, -np.pi / 2, size * 0.21, size * 0.034)]
@@ -75,7 +75,7 @@ def hedge(rng: Generator, size: int = 256) -> Texture:
 
 
 def cylinder(rng: Generator, base: Colour, width: int = 16, height: int = 128, grain: float = 0.05) -> Texture:
-    """A round post: bright along one flank, dark on the other."""
+    """A round post: bright on one side, dark on the other."""
     across = np.linspace(-1, 1, width, dtype=np.float32)
     round_shade = 0.55 + 0.6 * np.clip(1 - (across + 0.35) ** 2, 0, 1)
     tone = round_shade[None] * (1 + grain * fractal_noise(rng, height, width, 12, 3))
@@ -140,7 +140,7 @@ def sign_plate(rng: Generator, kind: int, size: int = 96) -> Texture:
 
 
 def traffic_light(lamp: int, width: int = 48, height: int = 128) -> Texture:
-    """The head of a traffic light: lamp 0 red, 1 amber, 2 green is lit; -1 the back."""
+    """The head of a traffic light. `lamp` is the one that is lit: 0 red, 1 amber, 2 green; -1 is the back."""
     image, glow = flat(height, width, (0.07, 0.07, 0.075)), np.zeros((height, width), np.float32)
     rectangle(image, 0, 0, width, 3, 0.5)
     if lamp >= 0:

@@ -1,7 +1,7 @@
 """Texture synthesis for the rendered street: noise, and the textures of ground and sky.
 
-Every function takes a `numpy.random.Generator` and returns a `Texture`: colour, and where it needs them an alpha mask
-(what is cut out) and a glow mask (what shines at dusk). Nothing is read from disk, so nobody's pictures are in it.
+Functions for textures take a `numpy.random.Generator` and return a `Texture`: colour, and optionally an alpha mask (for
+holes) and a glow mask (for emitted light). All textures are computed. No picture is read from disk.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ class Texture:
     alpha: NDArray[np.uint8] | None = None
     """(h, w) uint8; below 128 the surface has a hole. None: solid."""
     glow: FloatImage | None = None
-    """(h, w) float32, 0..1: share of the colour that is the surface's own light. None: 0."""
+    """(h, w) float32, 0..1: share of the colour that the surface emits as light. None: 0."""
     tiled: bool = False
     """Whether the texture repeats in both directions."""
 
@@ -34,7 +34,8 @@ class Texture:
 def fractal_noise(rng: Generator, height: int, width: int, cell: float, octaves: int = 4) -> FloatImage:
     """Returns tileable multi-octave value noise, (height, width) float32, of zero mean and unit variance.
 
-    `cell` is the size of the coarsest features in pixels. Each octave halves it and has 0.6 of the weight before.
+    `cell` is the size of the coarsest features in pixels. Each further octave has half the
+    size and 0.6 of the weight.
     """
     total = np.zeros((height, width), np.float32)
     weight = 1.0
@@ -52,12 +53,12 @@ def fractal_noise(rng: Generator, height: int, width: int, cell: float, octaves:
 
 
 def flat(height: int, width: int, colour: Colour) -> FloatImage:
-    """(height, width, 3) of one colour."""
+    """(height, width, 3) image of one colour."""
     return np.ones((height, width, 3), np.float32) * np.asarray(colour, np.float32)
 
 
 def shaded(image: FloatImage, factor: NDArray[np.float32]) -> FloatImage:
-    """A picture times a factor (h, w), within 0..1."""
+    """Returns a picture times a factor (h, w), clipped to 0..1."""
     return np.clip(image * factor[..., None], 0, 1)
 
 
@@ -106,7 +107,7 @@ def road_paint(rng: Generator, colour: Colour, size: int = 256) -> Texture:
 
 
 def paving(rng: Generator, base: Colour, size: int = 512, rows: int = 8, cols: int = 8) -> Texture:
-    """Paving slabs with joints, each slab of its own tone."""
+    """Paving slabs with joints. Each slab has a different tone."""
     tones = 1 + 0.06 * rng.standard_normal((rows, cols)).astype(np.float32)
     slab = cv2.resize(tones, (size, size), interpolation=cv2.INTER_NEAREST)
     slab += 0.03 * fractal_noise(rng, size, size, 128, 4)
@@ -119,7 +120,7 @@ def paving(rng: Generator, base: Colour, size: int = 512, rows: int = 8, cols: i
 
 
 def kerb_stone(rng: Generator) -> Texture:
-    """Granite kerb: light, with a joint every stone."""
+    """Granite kerb: light, with a joint between stones."""
     tone = 0.56 + 0.05 * fractal_noise(rng, 32, 256, 16, 3) + 0.03 * rng.standard_normal((32, 256)).astype(np.float32)
     tone[:, ::128] *= 0.6
     tone[24:] *= 0.75
@@ -149,7 +150,7 @@ def manhole(rng: Generator, size: int = 96) -> Texture:
 
 
 def clouds(rng: Generator, cover: float, blue: Colour, white: Colour, size: int = 1024) -> Texture:
-    """A cloud deck seen from below: `cover` 0 (clear) .. 1 (closed)."""
+    """Clouds seen from below; `cover` is from 0 (clear) to 1 (overcast)."""
     noise = fractal_noise(rng, size, size, 300, 7)
     edge = np.quantile(noise, 1 - np.clip(cover, 0.02, 0.98))
     density = np.clip((noise - edge) * 0.9 + 0.15, 0, 1)

@@ -1,4 +1,4 @@
-"""All moving objects at any time, as surfaces, billboards and shadows."""
+"""Moving objects of the rendered street at any time, as surfaces, billboards and shadows."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from dwnet.street.world.plan import BICYCLIST, KERB_M, PEDESTRIAN, Plan, Road
 from dwnet.street.world.site import box_shadows
 
 Active = tuple[list[int], list[int], NDArray[np.intp]]
-"""Numbers of the vehicles, cyclists and walkers near the camera."""
+"""Indices of the vehicles, cyclists and walkers near the camera."""
 
 
 class Actors:
@@ -34,7 +34,7 @@ class Actors:
         self._walks = np.array(table, float).reshape(-1, 6)
 
     def active(self, seconds: float, s_camera: float, behind: float, ahead: float) -> Active:
-        """Returns the objects near the camera."""
+        """Returns the objects from `behind` metres behind the camera to `ahead` metres ahead of it, along the road."""
 
         def near(mover: Mover) -> bool:
             return s_camera - behind < mover.at(seconds)[0] < s_camera + ahead
@@ -48,7 +48,7 @@ class Actors:
         )
 
     def showing(self, active: Active, instances: NDArray[np.int64]) -> Active:
-        """Returns the objects of `active` whose numbers are in `instances`."""
+        """Returns the objects of `active` whose instance numbers are in `instances`."""
         wanted = set(instances.tolist())
         return (
             [n for n in active[0] if self.vehicles[n].instance in wanted],
@@ -84,7 +84,7 @@ class Actors:
         return out
 
     def _walking(self, seconds: float, index: NDArray[np.intp]) -> tuple[Array, Array, Array, Array]:
-        """((P, 3) feet, (P,) yaw, metres walked, pace 0..1) of walkers."""
+        """((P, 3) feet, (P,) yaw, (P,) distance walked [m], (P,) pace 0..1) of walkers."""
         start_s, start_d, along, across, begin, end = self._walks[index].T
         walked_s = np.clip(seconds, begin, end) - begin
         s, d = start_s + along * walked_s, start_d + across * walked_s
@@ -100,21 +100,21 @@ class Actors:
         return [*(self.vehicles[n] for n in active[0]), *(self.cyclists[n] for n in active[1])]
 
     def _poses(self, movers: Sequence[Mover], seconds: float) -> tuple[Array, Array]:
-        """((V, 3) places on the ground, (V,) yaw)."""
+        """((V, 3) positions on the ground [m], (V,) yaw [radians])."""
         now, ahead = (np.array([m.at(at) for m in movers]).reshape(-1, 2) for at in (seconds, seconds + 0.05))
         here = self.road.at(now[:, 0], now[:, 1])
         step = self.road.at(ahead[:, 0], ahead[:, 1]) - here
         return here, np.arctan2(step[:, 0], step[:, 2])
 
     def boxes(self, seconds: float, vehicles: list[int]) -> Array:
-        """(B, 6) instance, x, z, yaw, half length, half width of vehicles."""
+        """(B, 6) rows of instance, x, z, yaw, half length and half width of the vehicles with these indices."""
         chosen = [self.vehicles[n] for n in vehicles]
         position, yaw = self._poses(chosen, seconds)
         size = np.array([(v.instance, v.body.length / 2, v.body.width / 2) for v in chosen]).reshape(-1, 3)
         return np.concatenate([size[:, :1], position[:, [0, 2]], yaw[:, None], size[:, 1:]], 1)
 
     def shadows(self, seconds: float, sun: Array, active: Active) -> Array:
-        """(N, 8, 3) points on the ground; the convex hull of each eight is a shadow."""
+        """(N, 8, 3) points on the ground. The convex hull of each row of 8 points is a shadow."""
         bodies = [self.vehicles[n].body for n in active[0]]
         sizes = [(body.length, body.width, body.roof * 0.8) for body in bodies] + [(1.6, 0.25, 1.4)] * len(active[1])
         place_, yaw = self._poses(self._movers(active), seconds)
@@ -133,5 +133,5 @@ class Actors:
 
 
 def _level(yaw: Array) -> Array:
-    """(P, 3) level unit vectors."""
+    """(P, 3) horizontal unit vectors of headings `yaw` (P,) [radians]."""
     return np.stack([np.sin(yaw), np.zeros(len(yaw)), np.cos(yaw)], 1)

@@ -1,4 +1,4 @@
-"""Random choice of traffic, cyclists, walkers and people who cross in front of the camera."""
+"""Random choice of traffic, cyclists, pedestrians, and people who cross the road in front of the camera."""
 
 from __future__ import annotations
 
@@ -140,7 +140,7 @@ class Casting:
         return True
 
     def _timetable(self, seconds: float) -> tuple[Array, Array, Array]:
-        """(times (T,), s (M + 1, T), d (M + 1, T)) of everything on the road, the camera's car last."""
+        """(times (T,), s (M + 1, T), d (M + 1, T)) of M vehicles and cyclists; the last row is the camera's car."""
         times = np.arange(-10.0, seconds + 10, 0.1)
         where_s, where_d = [], []
         for mover in (*self.vehicles, *self.cyclists):

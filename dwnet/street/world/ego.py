@@ -14,28 +14,28 @@ CAMERA_HEIGHT_M = 1.4
 
 
 def smooth_step(x: Array | float) -> Array:
-    """Returns 0 below 0, 1 above 1, and a smooth transition between."""
+    """Returns 0 for x below 0, 1 for x above 1, and a smooth transition between."""
     x = np.clip(x, 0.0, 1.0)
     return x * x * (3 - 2 * x)
 
 
 @dataclass(frozen=True)
 class Ego:
-    """The camera's own motion."""
+    """Motion of the camera's car."""
 
     time: Array
     distance: Array
-    """s at each of `time`."""
+    """Position along the road at each `time` [m]."""
     wander: Array
-    """(3, 3) amplitude, frequency [Hz], phase of the slow drift in the lane."""
+    """(3, 3) rows of amplitude [m], frequency [Hz] and phase [radians] of the slow drift in the lane."""
     shake: Array
-    """(6, 4): amplitude of pitch, roll, height; frequency; phase; unused."""
+    """(6, 4) columns of amplitude of pitch [radians], roll [radians] and height [m], and frequency [Hz]."""
     moves: tuple[tuple[float, float, float], ...]
-    """(start s, end s, sideways m): swerves around cyclists."""
+    """Swerves around cyclists: (s of the start, s of the end, offset to the right), in metres."""
 
     @classmethod
     def draw(cls, rng: Generator, seconds: float) -> Ego:
-        """A drive at 4 to 11 m/s with some slowing down."""
+        """Draws a drive at about 4 to 11 m/s. Half of all drives slow down to about 3 m/s once."""
         time = np.arange(-1.0, seconds + 4.0, 0.02)
         knots = np.arange(-4.0, seconds + 8, 3.0)
         speed = rng.uniform(6.0, 10.0) + rng.uniform(-2.2, 2.2, len(knots))
@@ -63,7 +63,7 @@ class Ego:
         return float(self.distance[inside][np.argmin(np.gradient(self.distance)[inside])])
 
     def d(self, seconds: float) -> float:
-        """Returns the offset from the middle line [m]."""
+        """Returns the offset of the camera from the road's middle line [m], positive to the right."""
         amplitude, frequency, phase = self.wander
         drift = float((amplitude * np.sin(2 * np.pi * frequency * seconds + phase)).sum())
         s = self.s(seconds)
@@ -76,7 +76,7 @@ class Ego:
         s, step = self.s(seconds), 0.1
         here, ahead = road.at(s, self.d(seconds), 0.0), road.at(self.s(seconds + step), self.d(seconds + step), 0.0)
         direction = ahead - here
-        # The heading of the road, plus the part from sideways motion in the lane.
+        # A mean of the road's heading and the direction of motion, which includes sideways motion in the lane.
         yaw = 0.75 * road.angle(s + 4) + 0.25 * float(np.arctan2(direction[0], direction[2]))
         frequency = self.shake[:, 3]
         waves = np.sin(2 * np.pi * frequency * seconds + np.arange(6) * 1.7)

@@ -14,7 +14,7 @@ from dwnet.street.world.site import Site
 
 
 def put_furniture(site: Site, side: int) -> None:
-    """Lamps, trees at the kerb, railings, bollards, signs and traffic lights along one side."""
+    """Adds lamps, trees at the kerb, railings, bollards, signs and traffic lights along one side."""
     rng, plan, lib = site.rng, site.plan, site.lib
     edge = plan.edge(side)
     grey = lib.names["pole"][int(rng.integers(3))]
@@ -63,7 +63,7 @@ def _lamp(site: Site, s: float, d: float, side: int, texture: int) -> None:
 
 
 def _sign(site: Site, s: float, d: float, side: int) -> None:
-    """A plate on a post, facing the traffic of its side of the road."""
+    """Adds a plate on a post. It faces the traffic on its side of the road."""
     rng, lib, instance = site.rng, site.lib, site.new_instance()
     height = float(rng.uniform(2.2, 2.9))
     bottom = site.road.at(s, d, KERB_M)
@@ -79,7 +79,7 @@ def _sign(site: Site, s: float, d: float, side: int) -> None:
         instance=instance,
         anchor=bottom,
     )
-    towards = -1.0 if side < 0 else 1.0  # the plate looks back along s on the left, ahead on the right
+    towards = -1.0 if side < 0 else 1.0  # the plate faces back along s on the left, ahead on the right
     left, right = site.road.at(s + 0.06 * towards, d - size / 2), site.road.at(s + 0.06 * towards, d + size / 2)
     ends = (left, right) if side < 0 else (right, left)
     high, low = np.array([0, height + size, 0]), np.array([0, height, 0])
@@ -130,7 +130,7 @@ def _traffic_light(site: Site, s: float, d: float, side: int) -> None:
 def front_panels(
     site: Site, side: int, s0: float, s1: float, d: float, height: float, texture: str, label: int
 ) -> None:
-    """A row of panels parallel to the road, about 2.5 m each."""
+    """Adds a row of panels parallel to the road, about 2.5 m each."""
     instance, base = site.new_instance(), KERB_M if abs(d) > abs(site.plan.edge(side)) else 0.0
     count = max(1, round((s1 - s0) / 2.5))
     edges = np.linspace(s0, s1, count + 1)
@@ -143,7 +143,7 @@ def front_panels(
 
 
 def park_vehicles(site: Site, side: int) -> None:
-    """A row of parked cars and vans, their lamps off, at one side."""
+    """Adds a row of parked cars and vans with lamps off at one side."""
     rng, plan, lib = site.rng, site.plan, site.lib
     d = plan.edge(side) - side * 1.02
     templates = [vehicle_surfaces(body, list(textures), CAR) for body, textures in lib.vehicles]

@@ -11,7 +11,7 @@ from dwnet.street.world.site import Site
 
 
 def lay_ground(site: Site) -> None:
-    """Carriageway, side streets, repairs, paint, pavements and kerbs, in the order of painting."""
+    """Adds carriageway, side streets, repairs, paint, pavements and kerbs, in the order of painting."""
     plan, lib, rng = site.plan, site.lib, site.rng
     start, end = -40.0, plan.length_m - 5
     left, right = plan.edge(-1), plan.edge(1)

@@ -13,7 +13,7 @@ from dwnet.street.world.site import Site
 
 
 def build_houses(site: Site, side: int) -> None:
-    """Rows of houses between the side streets, with gaps for greens and walls."""
+    """Adds rows of houses between the side streets, with gaps for parks and fences."""
     rng, plan = site.rng, site.plan
     for a, b in site.blocks(-40.0, plan.length_m - 30):
         s = a + 0.5
@@ -41,7 +41,7 @@ def build_houses(site: Site, side: int) -> None:
 
 
 def _house(site: Site, side: int, s: float, facade: Facade) -> None:
-    """Front, both sides, roof, chimney, and a shop's awning and hanging sign."""
+    """Adds a house: front, both sides, roof, chimney, and for a shop an awning and a hanging sign."""
     rng, lib = site.rng, site.lib
     s1, d, depth, top = (
         s + facade.width_m,
@@ -120,7 +120,7 @@ def _shop_extras(
 
 
 def _park(site: Site, side: int, s0: float, s1: float) -> None:
-    """A green gap: hedge or railings in front, trees behind."""
+    """Adds a park: grass, a hedge or railings in front, trees behind."""
     rng, d = site.rng, site.plan.front(side)
     lawn = site.road.at(np.array([s0, s1, s1, s0]), np.array([d, d, d + side * 22, d + side * 22]), KERB_M)
     site.plane((s0 + s1) / 2, lawn, site.lib["grass"], VOID, 5.0, KERB_M)
@@ -140,7 +140,7 @@ def _wall_fence(site: Site, side: int, s0: float, s1: float) -> None:
 
 
 def build_backdrop(site: Site, side: int) -> None:
-    """Further houses and trees, seen through the gaps."""
+    """Adds houses and trees that are visible through the gaps."""
     rng, plan = site.rng, site.plan
     for s in np.arange(-30.0, plan.length_m + 20, 11.0):
         d = plan.front(side) + side * float(rng.uniform(24, 34))
@@ -155,7 +155,7 @@ def build_backdrop(site: Site, side: int) -> None:
             site.quad(s, quad, facade.texture, BUILDING, instance=site.new_instance(), two_sided=True, brightness=0.92)
         else:
             plant_tree(site, float(s), d, float(rng.uniform(8, 13)), far=True)
-    for a, b in plan.junctions:  # houses along the side street, seen end on
+    for a, b in plan.junctions:  # houses along the side street
         for s in (a - 0.5, b + 0.5):
             for d in np.arange(abs(plan.front(side)) + 9.5, 52, 11):
                 facade = site.lib.facades[int(rng.integers(len(site.lib.facades)))]
@@ -181,7 +181,7 @@ def _across(site: Site, a: float, b: float, d: float) -> Array:
 
 
 def close_street(site: Site) -> None:
-    """The background at the end of the road: trees and houses across it."""
+    """Adds the background at the end of the road: trees across it."""
     end = site.plan.length_m - 5
     for d in np.arange(-70, 71, 9.0):
         plant_tree(site, end + float(site.rng.uniform(0, 15)), float(d), float(site.rng.uniform(8, 14)), far=True)

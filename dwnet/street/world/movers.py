@@ -1,4 +1,4 @@
-"""Moving objects of the rendered street as closed forms of time: vehicles, cyclists, people."""
+"""Vehicles, cyclists and pedestrians of the rendered street, with positions as closed forms of time."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ class Mover:
 
     s0: float
     speed: float
-    """[m/s] along s; negative: oncoming."""
+    """Speed along s [m/s]; negative for oncoming traffic."""
     d: float
     instance: int
 
     def at(self, seconds: float) -> tuple[float, float]:
-        """(s, d) at a time."""
+        """Returns (s, d) at a time [m]."""
         return self.s0 + self.speed * seconds, self.d
 
 
@@ -40,10 +40,11 @@ class Vehicle(Mover):
     moves: tuple[tuple[float, float, float], ...] = ()
     """Lane changes: (start time [s], duration [s], offset [m])."""
     leads: Ego | None = None
-    """The vehicle behind: this one drives `s0` metres ahead of its position 1.6 s later, and brakes first."""
+    """The camera's car, if it follows this vehicle. Then this vehicle is `s0` metres ahead of the position that the
+    camera's car has 1.6 s later, so it brakes earlier."""
 
     def at(self, seconds: float) -> tuple[float, float]:
-        """(s, d) at a time."""
+        """Returns (s, d) at a time [m]."""
         s, d = super().at(seconds)
         d += sum(sideways * float(smooth_step((seconds - start) / span)) for start, span, sideways in self.moves)
         return (s if self.leads is None else self.leads.s(seconds + LEAD_SECONDS) + self.s0), d
@@ -58,7 +59,7 @@ class Cyclist(Mover):
 
 @dataclass(frozen=True)
 class Walker:
-    """A pedestrian; those with a velocity along d cross the road."""
+    """A pedestrian. Pedestrians with a velocity along d cross the road."""
 
     person: Person
     s0: float
@@ -66,7 +67,7 @@ class Walker:
     velocity: tuple[float, float]
     """(along s, along d) [m/s]."""
     window: tuple[float, float]
-    """Walks between these times, stands before and after."""
+    """Times [s] between which the person walks. The person stands before and after."""
 
     def at(self, seconds: Array) -> tuple[Array, Array]:
         """((T,) s, (T,) d) at times (T,)."""

@@ -1,6 +1,6 @@
-"""The plan of a rendered street: its middle line, and the places of objects along it.
+"""The plan of a rendered street: its middle line, and the positions of objects along it.
 
-Street coordinates: s along the road, d to the right of its middle line, h up, all metres. Traffic keeps left.
+Street coordinates in metres: s along the road, d to the right of its middle line, h up. Traffic keeps left.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ SKY, BUILDING, POLE, ROAD, PAVEMENT, TREE, SIGN, FENCE, CAR, PEDESTRIAN, BICYCLI
 VOID = 255
 
 LANE_M = 1.65
-"""Middle of a lane from the middle of the road."""
+"""Distance of the middle of a lane from the middle of the road."""
 KERB_M = 0.12
 TURN_RADIUS_M = 24.0
 CLEAR_M = 45.0
@@ -34,7 +34,7 @@ class Turn:
 
     @classmethod
     def draw(cls, rng: Generator, middle: float) -> Turn | None:
-        """A corner of 55 to 95 degrees at `middle`, for six streets in ten."""
+        """Draws a corner of 55 to 95 degrees at `middle`, with a probability of 0.6; otherwise None."""
         if rng.random() > 0.6:
             return None
         return cls(middle, float(np.radians(rng.uniform(55, 95)) * rng.choice([-1, 1])))
@@ -46,7 +46,7 @@ class Turn:
         return self.middle - half, self.middle + half
 
     def curvature(self, s: Array) -> Array:
-        """(N,) of the corner, at s (N,), every half metre [1/m]."""
+        """(N,) curvature of the corner [1/m] at s (N,), which is sampled every half metre."""
         start, end = self.span
         window = np.clip(np.minimum(s - start, end - s) / 8, 0, 1)
         return self.angle * window / (window.sum() * 0.5)
@@ -63,7 +63,7 @@ class Road:
 
     @classmethod
     def bending(cls, rng: Generator, length_m: float, turn: Turn | None) -> Road:
-        """A road of gentle bends and straights, and perhaps a corner."""
+        """Draws a road of gentle bends and straights, with a corner if `turn` is given."""
         s = np.arange(-60.0, length_m, 0.5)
         knots = np.arange(-80.0, length_m + 80, 55.0)
         bends = rng.uniform(-1, 1, len(knots)) * rng.choice([0.0, 1 / 160, 1 / 80], len(knots), p=[0.3, 0.4, 0.3])
@@ -77,7 +77,7 @@ class Road:
         return cls(s, x - np.interp(0, s, x), z - np.interp(0, s, z), heading)
 
     def at(self, s: Array | float, d: Array | float = 0.0, h: Array | float = 0.0) -> Array:
-        """World points (..., 3) of street coordinates."""
+        """(..., 3) world points of street coordinates [m]."""
         angle = np.interp(s, self.s, self.heading)
         x = np.interp(s, self.s, self.x) + d * np.cos(angle)
         z = np.interp(s, self.s, self.z) - d * np.sin(angle)
@@ -86,21 +86,21 @@ class Road:
         return points
 
     def angle(self, s: float) -> float:
-        """Heading at s, radians to the right of north."""
+        """Returns the heading at s [radians], to the right of north."""
         return float(np.interp(s, self.s, self.heading))
 
     def angles(self, s: Array) -> Array:
-        """Headings (...,) at s (...,)."""
+        """(...,) headings at s (...,) [radians]."""
         return np.interp(s, self.s, self.heading)
 
 
 @dataclass(frozen=True)
 class Plan:
-    """The character of a street, drawn from the seed."""
+    """Properties of a street, drawn from the seed."""
 
     length_m: float
     parking: tuple[bool, bool]
-    """A row of parked cars at the left, at the right."""
+    """Whether there is a row of parked cars (at the left, at the right)."""
     pavement_m: tuple[float, float]
     leafy: float
     """Share of blocks with trees."""
@@ -110,7 +110,7 @@ class Plan:
     crossings: tuple[float, ...]
     """s of zebra crossings."""
     junctions: tuple[tuple[float, float], ...]
-    """(from, to) of side streets, s."""
+    """(from, to) s of side streets."""
     turn: Turn | None
 
     def edge(self, side: int) -> float:
@@ -127,7 +127,7 @@ class Plan:
 
 
 def make_plan(rng: Generator, length_m: float, turn: Turn | None) -> Plan:
-    """Returns a random character, with junctions and crossings that are not near the corner."""
+    """Returns a random plan. Junctions and crossings are not near the corner."""
     junctions: list[tuple[float, float]] = []
     s = float(rng.uniform(28, 55))
     while s < length_m:

@@ -10,7 +10,7 @@ from dwnet.street.world.site import Site
 
 
 def plant_tree(site: Site, s: float, d: float, height: float, *, far: bool = False) -> None:
-    """A tree at (s, d): clumps of leaves around a trunk, or in winter its branches; `far` is a simpler one."""
+    """Adds a tree at (s, d): clumps of leaves around a trunk, or bare branches in winter. `far` adds a simpler tree."""
     rng, lib, instance = site.rng, site.lib, site.new_instance()
     base = KERB_M if abs(d) > abs(site.plan.edge(1 if d > 0 else -1)) else 0.0
     foot = site.road.at(s, d, base)

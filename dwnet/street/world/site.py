@@ -1,4 +1,4 @@
-"""Assembly of the static parts of a street, piece by piece, in street coordinates."""
+"""Assembly of the static parts of a street, in street coordinates."""
 
 from __future__ import annotations
 
@@ -20,21 +20,21 @@ SHADOW_CORNERS = 20
 
 @dataclass(frozen=True)
 class Statics:
-    """All static parts. Fields with `_s` hold positions along the road."""
+    """All static parts of a street. Fields that end in `_s` hold positions along the road."""
 
     surfaces: Surfaces
     surfaces_s: Array
     centre: Array
     """(N, 3) middle of each surface."""
     radius: Array
-    """(N,) distance from there to its farthest corner [m]."""
+    """(N,) distance from the middle to the farthest corner [m]."""
     boards: Billboards
     boards_s: Array
     shadows: Array
     """(S, SHADOW_CORNERS, 3) polygons on the ground."""
     shadows_s: Array
     tree_shadows: tuple[tuple[float, Array, int], ...]
-    """(s, (4, 3) quadrilateral, texture whose mask is cast)."""
+    """(s, (4, 3) quadrilateral on the ground, texture whose mask is the shadow)."""
     boxes: Array
     """(B, 7) parked vehicles: s, then instance, x, z, yaw, half length, half width."""
     lamps: Array
@@ -42,7 +42,7 @@ class Statics:
 
 
 class Site:
-    """Collects a street's surfaces, posts, shadows and lamps; `freeze` makes arrays of them."""
+    """Collects the surfaces, posts, shadows and lamps of a street. `freeze` returns them as arrays."""
 
     def __init__(self, rng: Generator, road: Road, plan: Plan, lib: Library, sun: Array) -> None:
         self.rng, self.road, self.plan, self.lib, self.sun = rng, road, plan, lib, sun
@@ -65,7 +65,7 @@ class Site:
     # -- solids --------------------------------------------------------------------------------------------------------
 
     def quad(self, s: float, corners: Array, texture: int, label: int, **kwargs: object) -> None:
-        """A polygon at `s`; `kwargs` are those of `SurfaceList.add`."""
+        """Adds a polygon at `s`; `kwargs` are those of `SurfaceList.add`."""
         self._surfaces.add(corners, texture, label, **kwargs)  # type: ignore[arg-type]
         self._surfaces_s.append(s)
 
@@ -90,9 +90,9 @@ class Site:
         self._boards_s.append(s)
 
     def plane(self, s: float, polygon: Array, texture: int, label: int, tile_m: float, height: float) -> None:
-        """Adds a polygon of a horizontal plane, tiled along the world axes, so that tiles continue across pieces."""
+        """Adds a horizontal polygon. Its tiles lie along the world axes, so that they continue in adjacent polygons."""
         u_axis, v_axis = tile_m * np.array([1.0, 0, 0]), tile_m * np.array([0, 0, -1.0])
-        # Tiles start near the polygon: float32 is exact for small texture coordinates.
+        # The origin of the tiles is near the polygon, because float32 is more precise for small texture coordinates.
         x, _, z = np.rint(polygon.mean(0) / tile_m) * tile_m
         frame = (np.array([x, height, z]), u_axis, v_axis)
         self.quad(s, polygon, texture, label, frame=frame, layer=1, two_sided=True)
@@ -100,14 +100,14 @@ class Site:
     def strip(
         self, s0: float, s1: float, d0: float, d1: float, texture: int, label: int, tile_m: float, height: float = 0.0
     ) -> None:
-        """A band of ground between two offsets from the middle line, in pieces short enough to be straight."""
+        """Adds a band of ground between offsets `d0` and `d1`, in pieces that are short enough to be straight."""
         for a, b in pairwise(self.pieces(s0, s1)):
             overlap = 0.02 if label in (ROAD, PAVEMENT) and s1 - s0 > 6 else 0.0
             corners = self.road.at(np.array([a, b + overlap, b + overlap, a]), np.array([d0, d0, d1, d1]), height)
             self.plane((a + b) / 2, corners, texture, label, tile_m, height)
 
     def pieces(self, s0: float, s1: float) -> Array:
-        """The cuts between `s0` and `s1` that make straight pieces of a bending road: 6 m, at a turn 2 m."""
+        """Returns positions from `s0` to `s1` that divide the road into straight pieces of 6 m, or 2 m at a turn."""
         cuts = [s0]
         for a, b in pairwise(np.linspace(s0, s1, max(2, int(np.ceil((s1 - s0) / 6.0)) + 1))):
             count = 3 if abs(self.road.angle(b) - self.road.angle(a)) > 0.1 else 1
@@ -115,67 +115,67 @@ class Site:
         return np.asarray(cuts)
 
     def rigid(self, s: float, parts: Surfaces, box: tuple[float, ...]) -> None:
-        """A placed template (a parked vehicle), and its (instance, x, z, yaw, half length, half width)."""
+        """Adds a parked vehicle: its surfaces, and its (instance, x, z, yaw, half length, half width)."""
         self._rigid.append((s, parts))
         self._boxes.append((s, *box))
 
     # -- light ---------------------------------------------------------------------------------------------------------
 
     def cast(self, points: Array) -> Array:
-        """Returns the positions on the ground of the shadows of points."""
+        """Returns the shadows (..., 3) of points (..., 3) on the ground."""
         points = np.asarray(points, float)
         along = points[..., 1:2] / max(self.sun[1], 0.15)
         return points - along * self.sun * np.array([1, 0, 1]) - points * np.array([0, 1, 0])
 
     def shadow(self, s: float, points: Array) -> None:
-        """The shadow of a convex solid, by its corners."""
+        """Adds the shadow of a convex solid with these corners."""
         flat = np.concatenate([self.cast(points), points * np.array([1, 0, 1])])
         self.shadow_hull(s, flat)
 
     def shadow_hull(self, s: float, points: Array) -> None:
-        """The shade inside the convex hull of points (k, 3) on the ground."""
+        """Adds a shadow: the convex hull of points (k, 3) on the ground."""
         hull = cv2.convexHull(points[:, [0, 2]].astype(np.float32))[:, 0]
         self.ground_shadow(s, np.stack([hull[:, 0], np.full(len(hull), 0.0), hull[:, 1]], 1).astype(float))
 
     def box_shadow(self, s: float, position: Array, yaw: float, size: tuple[float, float, float]) -> None:
-        """The shadow of a box of `size` (length, width, height)."""
+        """Adds the shadow of a box of `size` (length, width, height)."""
         points = box_shadows(position[None], np.array([yaw]), np.array([size]), self.sun)[0]
         self.shadow_hull(s, points)
 
     def thin_shadow(self, s: float, bottom: Array, top: Array, width: float) -> None:
-        """The shadow of a post."""
+        """Adds the shadow of a post."""
         a, b = bottom * np.array([1, 0, 1]), self.cast(top)
         along = b - a
         across = np.array([along[2], 0, -along[0]]) / (np.linalg.norm(along) + 1e-6) * width / 2
         self.ground_shadow(s, np.stack([a - across, a + across, b + across, b - across]))
 
     def ground_shadow(self, s: float, polygon: Array) -> None:
-        """A polygon (k, 3) on the ground that the sun does not reach, k <= SHADOW_CORNERS."""
+        """Adds a shadow: a polygon (k, 3) on the ground, k <= SHADOW_CORNERS."""
         self._shadows.append((s, polygon))
 
     def tree_shadow(self, s: float, quad: Array, texture: int) -> None:
-        """A quadrilateral (4, 3) on the ground that is shaded by a texture's mask."""
+        """Adds the shadow of a tree: a quadrilateral (4, 3) on the ground with a texture's mask."""
         self._tree_shadows.append((s, quad, texture))
 
     def lamp(self, s: float, position: Array) -> None:
-        """A street lamp's light."""
+        """Adds the light of a street lamp."""
         self._lamps.append((s, *position.tolist()))
 
     # -- the plan ------------------------------------------------------------------------------------------------------
 
     def blocks(self, start: float, end: float) -> list[tuple[float, float]]:
-        """The stretches between side streets."""
+        """Returns (from, to) s of the stretches between side streets."""
         cuts = [start, *(v for pair in self.plan.junctions for v in pair), end]
         return [(a, b) for a, b in zip(cuts[::2], cuts[1::2], strict=True) if b - a > 1]
 
     def free(self, s: float, margin: float = 1.5) -> bool:
-        """Whether no side street opens within `margin` metres of `s`."""
+        """Returns whether no side street is within `margin` metres of `s`."""
         return not any(a - margin < s < b + margin for a, b in self.plan.junctions)
 
     # -- all of it -----------------------------------------------------------------------------------------------------
 
     def freeze(self) -> Statics:
-        """Everything that was put here, as arrays."""
+        """Returns all parts that were added, as arrays."""
         surfaces = concatenate([self._surfaces.freeze(), *(part for _, part in self._rigid)])
         where = [np.asarray(self._surfaces_s), *(np.full(len(part), s) for s, part in self._rigid)]
         centre = surfaces.corners.mean(1)
@@ -205,7 +205,7 @@ class Site:
 
 
 def pad_corners(polygons: list[Array]) -> Array:
-    """(N, SHADOW_CORNERS, 3) of polygons (k, 3)."""
+    """(N, SHADOW_CORNERS, 3) array of polygons (k, 3), padded with the last corner."""
     rows = np.zeros((len(polygons), SHADOW_CORNERS, 3))
     for row, polygon in zip(rows, polygons, strict=True):
         row[: len(polygon)] = polygon
@@ -214,10 +214,10 @@ def pad_corners(polygons: list[Array]) -> Array:
 
 
 def box_shadows(position: Array, yaw: Array, size: Array, sun: Array) -> Array:
-    """Shadows on the ground of boxes; with the sun overhead they are the patches below them.
+    """Returns the shadows of boxes on the ground. With the sun overhead they are the areas below the boxes.
 
     Args:
-        position: (N, 3) on the ground, below their middles.
+        position: (N, 3) points on the ground below the middles of the boxes [m].
         yaw: (N,) radians.
         size: (N, 3) length, width, height [m].
         sun: (3,) towards the sun.

@@ -1,4 +1,4 @@
-"""The world of the rendered street: everything along the road that stands still, put together from its parts."""
+"""The static world of the rendered street, assembled from its parts."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from dwnet.street.world.plan import Plan, Road
 from dwnet.street.world.site import Site, Statics
 
 BEHIND_M, AHEAD_M = 14.0, 190.0
-"""How far around the camera the world is drawn, along the road."""
+"""Distances behind and ahead of the camera within which the world is drawn, along the road."""
 
 
 def build_world(rng: Generator, road: Road, plan: Plan, lib: Library, sun: Array) -> tuple[Statics, int]:
-    """All that stands still, the ground in the order of painting, and the last instance number given."""
+    """Returns the static parts, with the ground in the order of painting, and the last instance number used."""
     site = Site(rng, road, plan, lib, sun)
     lay_ground(site)
     for side in (-1, 1):
