@@ -14,12 +14,14 @@ import dwnet
 
 
 def main() -> None:
-    """Measures and prints."""
+    """Measures the predictions and prints the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("clip", type=Path, help="a video file, or a folder of frames")
     parser.add_argument("first", type=Path, help="a folder of label PNGs")
     parser.add_argument("second", type=Path, help="another folder of label PNGs")
-    parser.add_argument("--names", nargs=2, default=["before", "after"], help="names of the two in the table")
+    parser.add_argument(
+        "--names", nargs=2, default=["before", "after"], help="names of the two predictions in the table"
+    )
     parser.add_argument("--truth", type=Path, help="a folder of true labels")
     parser.add_argument("--output", type=Path, help="folder for the reports; default: no files")
     options = parser.parse_args()

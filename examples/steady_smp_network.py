@@ -24,7 +24,12 @@ from dwnet.street import StreetScene
 
 
 def pairs(count: int, size: tuple[int, int]) -> Iterator[PairSample]:
-    """Yields labelled frames of a rendered street (width, height), each with the frame three frames later."""
+    """Yields `count` labelled frames of a rendered street, each with the frame three frames later.
+
+    Args:
+        count: number of pairs.
+        size: (width, height) in pixels.
+    """
     street = StreetScene(seed=0, width=size[0], height=size[1])
     for index in range(count):
         frame, neighbour = street.render(4 * index), street.render(4 * index + 3)
@@ -39,7 +44,7 @@ def pairs(count: int, size: tuple[int, int]) -> Iterator[PairSample]:
 
 
 def main() -> None:
-    """Trains for a few steps, saves and exports."""
+    """Trains the network for a few steps, saves it and exports it."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--output", type=Path, default=Path("runs/steady_unet"), help="folder of the two files")
     parser.add_argument("--weights", type=Path, help="state dict of the U-Net to start from; default: random weights")

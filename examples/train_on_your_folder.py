@@ -52,7 +52,7 @@ def main() -> int:
     parser.add_argument("--name", default="your_folder", help="name of the run")
     parser.add_argument("--output", type=Path, default=Path("runs"), help="folder of the runs")
     parser.add_argument("--epochs", type=int, default=20)
-    parser.add_argument("--batch-size", type=int, default=4, help="images of a step")
+    parser.add_argument("--batch-size", type=int, default=4, help="images per step")
     parser.add_argument("--crop", type=int, nargs=2, default=(128, 128), metavar=("HEIGHT", "WIDTH"))
     parser.add_argument("--backbone-weights", default="imagenet", help="imagenet, none, or a file")
     options = parser.parse_args()
