@@ -28,26 +28,26 @@ except ModuleNotFoundError as error:
     raise SystemExit(f"train/ablate.py: {missing}") from None
 
 EXIT_INTERRUPTED = 75
-"""Exit status after SIGTERM or SIGINT, as of train/main.py: the same command continues."""
+"""Exit status after SIGTERM or SIGINT, as in train/main.py. The same command continues the runs."""
 
 
 class Training(Protocol):
-    """Runs train/main.py. `train.ablation.subprocess_run.SubprocessTraining` does."""
+    """Interface that runs train/main.py. `train.ablation.subprocess_run.SubprocessTraining` implements it."""
 
     @property
     def stopped(self) -> bool:
-        """Whether it got a signal to stop; no run may start then."""
+        """Whether a stop signal was received. No run may start afterwards."""
 
     def run(self, arguments: list[str], on_line: Callable[[str], None]) -> int:
         """Runs train/main.py, calls `on_line` with each line of its output, and returns its exit status."""
 
 
 class Stopped(Exception):  # noqa: N818
-    """A signal to stop came during an evaluation."""
+    """A stop signal was received during an evaluation."""
 
 
 def run_all(request: Request, plan: Plan, notes: dict[str, str], training: Training) -> None:
-    """Runs what is to do, until a signal to stop; writes the table's files after each run.
+    """Runs all runs that are not done, until a stop signal; writes the table's files after each run.
 
     Args:
         request: the command line.
@@ -93,7 +93,7 @@ def _run(run: Run, training: Training, on_line: Callable[[str], None]) -> None:
         run.keep(score(run.folder / "last.pt", run.recipe, progress=stop_if_told))
     except Stopped:
         run.error = "interrupted in its evaluation"
-    except Exception as error:  # any failure, such as no memory left: the other runs continue
+    except Exception as error:  # for example out of memory: the other runs continue
         run.state, run.error = "failed", str(error) or type(error).__name__
 
 
@@ -110,7 +110,7 @@ class Remaining:
         self._done, self._share = 0, 0.0
 
     def read(self, line: str) -> str:
-        """Returns the time left for all runs as " ETA H:MM:SS"; empty while unknown. `line` is of the present run."""
+        """Returns the time left for all runs as " ETA H:MM:SS"; empty while unknown. `line` is of the current run."""
         found = re.search(r"\biteration (\d+)/(\d+)\b", line)
         if found:
             self._share = int(found[1]) / max(int(found[2]), 1)
@@ -121,7 +121,7 @@ class Remaining:
         return f" ETA {left // 3600}:{left // 60 % 60:02d}:{left % 60:02d}"
 
     def finished(self) -> None:
-        """Counts the present run as ended."""
+        """Counts the current run as ended."""
         self._done, self._share = self._done + 1, 0.0
 
 
@@ -162,7 +162,7 @@ def list_commands(request: Request, plan: Plan, notes: dict[str, str]) -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs the command; returns the exit status (0, 1 if a run failed, 75 after a signal to stop)."""
+    """Runs the command; returns the exit status (0, 1 if a run failed, 75 after a stop signal)."""
     request = read_request(list(sys.argv[1:] if arguments is None else arguments))
     plan, notes = make_plan(request)
     if request.dry_run:

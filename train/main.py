@@ -25,13 +25,13 @@ except ModuleNotFoundError as error:
     raise SystemExit(f"train/main.py: {missing}") from None
 
 EXIT_INTERRUPTED = 75
-"""Exit status after SIGTERM or SIGINT: the run was saved, `--resume` continues it (EX_TEMPFAIL of sysexits.h).
+"""Exit status after SIGTERM or SIGINT (EX_TEMPFAIL of sysexits.h). The run is saved, and `--resume` continues it.
 
-`accelerate launch` itself ends with status 1 whenever a process of it ends with another status than 0."""
+`accelerate launch` ends with status 1 if one of its processes ends with a status other than 0."""
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Runs the command; returns the exit status (0, 1 for a clear error, 75 when interrupted and saved).
+    """Runs the command; returns the exit status (0, 1 after an error message, 75 when interrupted and saved).
 
     Raises:
         SystemExit: with status 2, for an option or value that is not allowed; with status 0 after `--help`.
@@ -64,7 +64,7 @@ def _trainer(request: Request) -> Trainer:
     """Returns the trainer. Precision comes from Accelerate's configuration.
 
     Raises:
-        ValueError: for a run that exists and is not to be resumed, and as `Trainer`.
+        ValueError: if the run exists and `--resume` is not given; for errors of `build_accelerator` and `Trainer`.
     """
     recipe = request.recipe
     if request.dry_run:  # keep no rendered frames
@@ -78,7 +78,7 @@ def _trainer(request: Request) -> Trainer:
 
 
 def _message(error: Exception) -> str:
-    """Returns the message of an error: of a loader's worker, whose message is a traceback, the last line."""
+    """Returns the message of an error. If it is the traceback of a loader's worker, returns the original message."""
     text = str(error).strip()
     if text.startswith("Caught ") and "\nOriginal Traceback " in text:
         text = text.splitlines()[-1].partition(": ")[2]

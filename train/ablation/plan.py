@@ -1,4 +1,4 @@
-"""What `train/ablate.py` is asked for, and its plan: the runs of each row."""
+"""Command line of `train/ablate.py` and its plan: the training runs of each table row."""
 
 import json
 from dataclasses import dataclass, field, replace
@@ -55,9 +55,9 @@ class Options:
     rows: Annotated[tuple[str, ...], tyro.conf.arg(metavar="ROW...")] = ()
     """Only these rows of the table; default all."""
     seeds: int = 3
-    """Runs of each row, with seeds 0, 1, ..."""
+    """Number of runs of each row, with seeds 0, 1, ..."""
     base: Literal[tuple(BASES)] | None = None  # type: ignore[valid-type]
-    """Network, data and schedule of this recipe instead of the rows' own."""
+    """Base recipe whose network, data and schedule replace those of the rows."""
     output: Path = Path("runs/ablations")
     """Folder of the runs and of the table's files."""
     flownet2: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
@@ -65,7 +65,7 @@ class Options:
     accelerate: Annotated[str | None, _LAUNCHER_OPTIONS] = None
     """Start each run by accelerate launch, with these options: --accelerate='--multi_gpu --num_processes 4'."""
     dry_run: tyro.conf.FlagCreatePairsOff[bool] = False
-    """List the runs and their commands, and end."""
+    """List the runs and their commands, then exit."""
 
     def __post_init__(self) -> None:
         if self.seeds < 1:
@@ -81,7 +81,7 @@ class Options:
 
 @dataclass(frozen=True)
 class Request:
-    """What the command line asks for."""
+    """Parsed command line of train/ablate.py."""
 
     name: str
     """A key of `TABLES`."""
@@ -100,7 +100,7 @@ class Request:
 
     @property
     def table(self) -> Table:
-        """The table itself."""
+        """The table of this name."""
         return TABLES[self.name]
 
 
@@ -110,7 +110,7 @@ class Run:
 
     recipe: Recipe
     arguments: list[str]
-    """Of train/main.py."""
+    """Arguments of train/main.py."""
     state: Literal["to do", "done", "failed"] = "to do"
     error: str = ""
     scores: dict[str, float | None] = field(default_factory=dict)
@@ -122,30 +122,31 @@ class Run:
 
     @property
     def to_resume(self) -> bool:
-        """Whether it was started and is not finished."""
+        """Whether the run has a checkpoint and is not finished."""
         return self.state != "done" and (self.folder / "last.pt").exists()
 
     def keep(self, scores: dict[str, float | None]) -> None:
-        """Writes the results; the run is finished."""
+        """Writes the results to the file `SCORES` and marks the run as done."""
         with atomic_write(self.folder / SCORES) as path:
             path.write_text(json.dumps({**scores, "recipe": recipe_dict(self.recipe)}, indent=2) + "\n")
         self.state, self.error, self.scores = "done", "", scores
 
     def outcome(self) -> dict[str, Any]:
-        """Returns what `train.ablation.summary.summarise` needs of it."""
+        """Returns the run's `Outcome` for `train.ablation.summary.summarise`."""
         common = {"name": self.recipe.name, "seed": self.recipe.seed, "state": self.state}
         return common | ({"error": self.error} if self.error else {}) | self.scores
 
 
 Plan = dict[str, list[Run]]
-"""The runs of each row, by the row's name, in the order of the seeds; empty for a row that cannot be run."""
+"""Runs by row name, in the order of the seeds. The list is empty for a row that cannot be run."""
 
 
 def read_request(arguments: list[str]) -> Request:
     """Reads the command line.
 
     Raises:
-        SystemExit: with status 2 after a message, for what is not allowed; with status 0 after `--help`.
+        SystemExit: with status 2 after a message, for an option or value that is not allowed; with status 1 after a
+            message, for an option that the plan sets; with status 0 after `--help`.
     """
     options, rest = tyro.cli(Options, args=arguments, prog=PROGRAM, description=DESCRIPTION, return_unknown_args=True)
     taken = sorted(SET_FOR_EACH_RUN & {option.partition("=")[0] for option in rest})
@@ -210,7 +211,11 @@ def _arguments(request: Request, row: Row, seed: int) -> list[str]:
 
 
 def _read_scores(run: Run) -> None:
-    """Marks a run as done whose folder has its results."""
+    """Marks a run as done if its folder has results.
+
+    Raises:
+        SystemExit: after a message, if the results are those of another configuration.
+    """
     path = run.folder / SCORES
     if not path.is_file():
         return

@@ -1,4 +1,4 @@
-"""Scores of a finished run on val, as `dwnet evaluate` measures them: frames in order, methods as deployed."""
+"""Scores of a finished run on val, measured as by `dwnet evaluate`: frames in order, each method as in inference."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -19,13 +19,13 @@ def score(checkpoint: Path, recipe: Recipe, *, progress: Progress | None = None)
 
     Args:
         checkpoint: of the run.
-        recipe: its data.
+        recipe: of the run.
         progress: called after each frame with (frames done, frames in all); may raise to stop.
 
     Raises:
         ValueError: if the checkpoint, the data or its labels cannot be used.
     """
-    # Whole frames without neighbours: the evaluation runs the frames before for methods that use them.
+    # The data set returns no neighbours: the evaluation itself runs previous frames for methods that need them.
     data = validation_data(replace(recipe, method=to_method(recipe.method, "baseline")))
     predictor, _ = load_predictor(checkpoint, device=device(ALONE))
     try:

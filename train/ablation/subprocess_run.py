@@ -1,4 +1,4 @@
-"""Runs train/main.py in subprocesses: a failure of one run, such as no memory left, does not affect the others."""
+"""Runs train/main.py in subprocesses. A failure of one run, such as out of memory, does not affect the others."""
 
 import os
 import shlex
@@ -14,10 +14,10 @@ MAIN = Path(__file__).resolve().parents[1] / "main.py"
 
 
 class SubprocessTraining(StopSignals):
-    """Runs trainings one after another. Within `with`, SIGTERM and SIGINT stop the present one and set `stopped`.
+    """Runs trainings one after another. Within `with`, SIGTERM and SIGINT stop the current one and set `stopped`.
 
-    Each run has a process group of its own: the signal reaches all its processes, and a terminal's Ctrl+C reaches none
-    of them a second time.
+    Each run has its own process group. This class sends SIGTERM to the whole group. A terminal's Ctrl+C does not reach
+    the group, so each process gets one signal.
 
     Args:
         accelerate: options of `accelerate launch`, as one string; None runs one process without the launcher.
@@ -29,16 +29,16 @@ class SubprocessTraining(StopSignals):
         self._process: subprocess.Popen[str] | None = None
 
     def request_stop(self, *_: object) -> None:
-        """Stops this process after the present run, and that run."""
+        """Sets `stopped` and sends SIGTERM to the current run."""
         super().request_stop()
         self._terminate()
 
     def run(self, arguments: list[str], on_line: Callable[[str], None]) -> int:
-        """Runs a training to the end of all its processes; returns the exit status (below 0: killed by that signal).
+        """Runs a training until all its processes have ended; returns the exit status, or -N if signal N killed it.
 
         Args:
             arguments: of train/main.py.
-            on_line: called with each line of its output and errors.
+            on_line: called with each line of stdout and stderr.
         """
         with subprocess.Popen(
             self._command(arguments),
@@ -53,7 +53,7 @@ class SubprocessTraining(StopSignals):
                 if self.stopped:  # the signal came while the process was starting
                     self._terminate()
                 assert process.stdout is not None
-                # Ends with the last of its processes: a launcher may end before the processes that it launched.
+                # The output ends when the last process ends. A launcher may end before the processes that it launched.
                 for line in process.stdout:
                     on_line(line.rstrip())
                 return process.wait()

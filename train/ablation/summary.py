@@ -27,7 +27,7 @@ def summarise(
         name: of the table.
         table: the table.
         rows: the chosen rows.
-        outcomes: of each row's runs, by the row's name; a missing row cannot be run.
+        outcomes: of each row's runs, by row name. A row that is missing has no runs.
         how: what was run: "bases", "data", "seeds", "options", "commit"; and "notes", by row.
 
     Returns:

@@ -1,4 +1,4 @@
-"""The tables of the paper and two more, as data: the text of each row, and its recipe."""
+"""The paper's tables and two more, as data: the text and the recipe of each row."""
 
 from dataclasses import dataclass
 

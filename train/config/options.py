@@ -24,18 +24,18 @@ EXIT_USAGE = 2
 """Exit status for an unknown recipe or option, or for a value that is not allowed."""
 
 RENAMED = {"--data": "--dataset", "--data.kind": "--dataset", "--data.root": "--root"}
-"""Options of earlier versions, by their names of then."""
+"""Current name of each renamed option, by its earlier name."""
 
 
 @dataclass(frozen=True)
 class Request:
-    """What the command line asks for."""
+    """Parsed command line of train/main.py."""
 
     recipe: Recipe
     resume: bool = False
-    """Continue the run's last checkpoint."""
+    """Continue from the run's last checkpoint."""
     dry_run: bool = False
-    """Build everything, take two steps, report the cost, and leave nothing behind."""
+    """Build everything, take two steps, report time and memory, and keep no files."""
 
 
 def did_you_mean(word: str, allowed: Iterable[str]) -> str:
@@ -50,7 +50,7 @@ def _recipe_name(words: list[str]) -> str:
     return words[0]
 
 
-# A choice of hundreds of names would fill the help and the error.
+# Not a Literal: hundreds of names would fill the help and the error message.
 _RecipeName = Annotated[
     str,
     PrimitiveConstructorSpec[str](
@@ -66,13 +66,13 @@ _RecipeName = Annotated[
 
 @dataclass(frozen=True, kw_only=True)
 class _Choice:
-    """The options beside a recipe's settings."""
+    """The options that are not settings of a recipe."""
 
     recipe: _RecipeName
     resume: tyro.conf.FlagCreatePairsOff[bool] = False
-    """Continue OUTPUT/NAME/last.pt."""
+    """Continue the run from OUTPUT/NAME/last.pt."""
     dry_run: tyro.conf.FlagCreatePairsOff[bool] = False
-    """Build everything, take two steps, report the cost, and leave nothing behind."""
+    """Build everything, take two steps, report time and memory, and keep no files."""
 
 
 @dataclass(frozen=True)
@@ -82,12 +82,12 @@ class _MethodName:
 
 @dataclass(frozen=True, kw_only=True)
 class _First(_Choice):
-    """The options that decide which other options there are."""
+    """The options that determine the other options."""
 
     method: _MethodName = field(default_factory=_MethodName)
 
 
-# Inherits, because tyro reports errors of a nested Recipe with an empty prefix as a traceback.
+# Inherits from Recipe: with a nested Recipe and an empty prefix, tyro reports errors as a traceback.
 @dataclass(frozen=True)
 class Settings(Recipe, _Choice):
     """All options."""
@@ -100,7 +100,7 @@ def parse(arguments: list[str], *, quiet: bool = False) -> Request:
 
     Args:
         arguments: of the command line.
-        quiet: print nothing (another process does).
+        quiet: print nothing, because another process prints the same.
 
     Raises:
         SystemExit: with status 2 after tyro's message, for an unknown recipe or option, or a value that is not allowed;

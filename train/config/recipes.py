@@ -1,8 +1,8 @@
-"""Recipes: named runs, BASE_VARIANT. A base is a network, its data and its schedule. A variant is what a row of a table
-changes of it. Each recipe is written as its difference from the one that it derives from.
+"""Recipes: training configurations, named BASE_VARIANT. A base is a network, its data and its schedule. A variant is
+the set of settings that a table row changes. Each recipe is written as its difference from another recipe.
 
-All recipes use DIS flow. The paper's jointly trained FlowNet2 needs NVIDIA's weight file, which a program cannot
-download: `--flownet2 FILE` of train/ablate.py, or `--method.flow flownet2 --method.flow-weights FILE
+All recipes use DIS flow. The paper's jointly trained FlowNet2 needs NVIDIA's weight file, which must be downloaded by
+hand. It is set by `--flownet2 FILE` of train/ablate.py, or by `--method.flow flownet2 --method.flow-weights FILE
 --method.train-flow` of train/main.py.
 """
 
@@ -16,14 +16,14 @@ from dwnet.segmentation import NetworkSpec
 from train.config.spec import DataSpec, OptimiserSpec, Recipe
 
 Changes = Mapping[str, Any]
-"""Settings by the names of their options, such as "method.delta". "method.name" comes with that method's fields."""
+"""Settings by option name, such as "method.delta". "method.name" selects the method that the other names refer to."""
 
 
 def changed(recipe: Recipe, changes: Changes) -> Recipe:
     """Returns the recipe with other settings.
 
     Args:
-        recipe: all other settings come from it.
+        recipe: source of all other settings.
         changes: values by "name" or "part.name".
 
     Raises:
@@ -71,7 +71,7 @@ cityscapes_coarse_pspnet_resnet101 = changed(
     cityscapes_pspnet_resnet101, {"name": "cityscapes_coarse_pspnet_resnet101", "data.coarse_ratio": 1.0}
 )
 
-# Table 7. CamVid's labelled frames are a second apart and its raw videos are a separate download, so that the
+# Table 7. CamVid's labelled frames are a second apart, and its raw videos are a separate download. Therefore the
 # neighbours are synthetic (DataSpec.neighbours).
 camvid_resnet101 = replace(
     _paper,
@@ -81,23 +81,23 @@ camvid_resnet101 = replace(
     network=replace(_paper.network, backbone="resnet101"),
 )
 
-# What two CPU cores can train.
+# A base that two CPU cores can train.
 camvid_lite0 = Recipe(
     name="camvid_lite0",
     # Deviation: colour augmentation. Training has four drives, at noon and at dusk, and little variety of light.
     data=DataSpec(crop=(288, 288), colour=0.3),
     # Deviation: a decoder, for thin objects. Without it poles have 0 % IoU (MODEL_CARD.md).
     network=NetworkSpec(segmenter="pspnet_decoder", backbone="efficientnet_lite0", output_stride=16, channels=128),
-    # Deviation: class weights. 64.1 mIoU on val instead of 61.0, after 18 epochs (one run each).
+    # Deviation: class weights. After 18 epochs val mIoU is 64.1 with them and 61.0 without (one run each).
     class_balance=0.5,
     # Deviation: the paper has one learning rate. In a short schedule new layers need a higher one, as in the published
     # trainer of [17]. After 4 epochs a baseline without decoder and class weights had 47.4 mIoU on val with a factor of
     # 10, and 40.6 with 1.
     optimiser=OptimiserSpec(head_rate_factor=10.0),
-    # Deviation: Eq. 6 on probabilities. With logits and 0.1, the paper's, a run of that network had 45.8 mIoU on val
-    # after 6 of 18 epochs, its baseline 52.5; it was stopped there (one run each).
+    # Deviation: Eq. 6 on probabilities. With the paper's logits and weight 0.1, that network had 45.8 mIoU on val after
+    # 6 of 18 epochs, and its baseline had 52.5. The run was stopped there (one run each).
     method=DWNetSpec(prediction_space="softmax", prediction_weight=1.0),
-    # After 18 (and the steadied recipe's 8) not even the training frames were learnt: 65.6 mIoU on them, 62.9 on val.
+    # After 18 epochs, and 8 of the steadied recipe, the model underfits: 65.6 mIoU on training frames, 62.9 on val.
     epochs=60,
 )
 
@@ -108,7 +108,7 @@ camvid_steadied_lite0 = changed(
         "name": "camvid_steadied_lite0",
         "start_from": Path("runs/camvid_lite0_baseline/last.pt"),
         "optimiser.rate": 0.005,
-        # With 2 dwnet has slightly more flips and the same mIoU (MODEL_CARD.md).
+        # With a weight of 2, dwnet has slightly more flips and the same mIoU (MODEL_CARD.md).
         "method.prediction_weight": 5.0,
         "epochs": 8,
     },
@@ -140,7 +140,7 @@ BASES: dict[str, Recipe] = {
         cityscapes_coarse_pspnet_resnet101,
     )
 }
-"""Every base by its name. Its method is dwnet, with all its parts."""
+"""Every base by its name. The method of each base is dwnet, with all its parts."""
 
 _baseline: Changes = {"method.name": "baseline"}
 # At inference: the previous features fused into F_t (Table 4), or propagated (Table 7's DFF).
@@ -200,7 +200,7 @@ RECIPES: dict[str, Recipe] = {street_quick.name: street_quick} | {
     for base, recipe in BASES.items()
     for variant, changes in VARIANTS.items()
 }
-"""Every recipe by its name. `street_quick` without a variant is its dwnet."""
+"""Every recipe by its name. `street_quick` has the settings of `street_quick_dwnet`."""
 
 _BASE_OF: dict[str, Recipe] = {street_quick.name: street_quick} | {
     f"{base}_{variant}": recipe for base, recipe in BASES.items() for variant in VARIANTS
@@ -210,8 +210,8 @@ _BASE_OF: dict[str, Recipe] = {street_quick.name: street_quick} | {
 def with_method(recipe: Recipe, name: str) -> Recipe:
     """Returns a named recipe with another method.
 
-    Fields that the recipe's own method has not come from the recipe's base: `camvid_lite0_baseline` with dwnet has the
-    method of `camvid_lite0_dwnet`.
+    Fields that the recipe's own method does not have come from the recipe's base. For example, `camvid_lite0_baseline`
+    with dwnet has the method of `camvid_lite0_dwnet`.
 
     Args:
         recipe: of `RECIPES`.
@@ -222,6 +222,6 @@ def with_method(recipe: Recipe, name: str) -> Recipe:
 
 
 def names_in_words() -> str:
-    """Returns which recipes there are, in short: the full list has hundreds of names."""
+    """Returns a short description of all recipe names. The full list has hundreds."""
     alone = [name for name in RECIPES if name in BASES]
     return f"{', '.join(alone)}; or BASE_VARIANT, BASE one of {', '.join(BASES)}, VARIANT one of {', '.join(VARIANTS)}"

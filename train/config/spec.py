@@ -13,7 +13,7 @@ from dwnet.segmentation import NetworkSpec
 
 
 def loader_processes() -> int:
-    """Returns the number of cores of this process, 1 to 16. The launcher's processes share the machine's cores."""
+    """Returns the number of CPU cores for each process of the launch, 1 to 16."""
     return max(1, min(16, available_cpus() // int(os.environ.get("LOCAL_WORLD_SIZE", "1"))))
 
 
@@ -25,11 +25,11 @@ class DataSpec:
     """Source of I_{t+k}. camera_motion: a synthetic camera motion of I_t. labelled: another labelled frame. video: a
     real video frame; the street renders it. mixed: video or camera motion, drawn for each sample."""
     coarse_ratio: float = 0.0
-    """cityscapes: coarsely labelled frames for each finely labelled one; they enter the cross-entropy only."""
+    """cityscapes: number of coarsely labelled frames for each finely labelled one. Only the cross-entropy uses them."""
     street_size: tuple[int, int] = (360, 480)
     """street: height and width of its frames, in pixels."""
     street_cache_gb: float = 1.0
-    """street: size of the disk cache of rendered frames, in 10^9 bytes; 0 keeps none."""
+    """street: size of the disk cache of rendered frames, in 10^9 bytes; 0 turns it off."""
     max_offset: int = 5
     """Largest |k|, in raw frames (section 3.1)."""
     crop: tuple[int, int] = (384, 384)
@@ -40,7 +40,7 @@ class DataSpec:
     """Largest change of brightness, contrast and saturation: each is a factor from 1 - colour to 1 + colour, the same
     for both frames. The paper has 0."""
     workers: int = field(default_factory=loader_processes)
-    """Loader processes of each training process; default one for each of its cores, 16 at most."""
+    """Loader processes of each training process; default one for each CPU core of the process, at most 16."""
 
     def __post_init__(self) -> None:
         _require("data.crop", self.crop, min(self.crop) >= 1, "two whole numbers of at least 1")
@@ -67,7 +67,7 @@ class OptimiserSpec:
     weight_decay: float = 1e-4
     """Weight decay (L2)."""
     decay_norms: bool = True
-    """Weight decay on norm and bias parameters too."""
+    """Apply weight decay to norm and bias parameters too."""
     power: float = 0.9
     """The rate is multiplied by (1 - iteration / iterations) ** power, after each iteration."""
 
@@ -84,30 +84,30 @@ class Recipe:
     name: str
     """Name of the run and of its folder."""
     dataset: DataKind = "camvid"
-    """Data set: camvid, cityscapes, own (your own, `dwnet/data/own.py`), or the rendered street. It leaves
-    `--data.neighbours` as the recipe has it."""
+    """Data set: camvid, cityscapes, own (your own, `dwnet/data/own.py`), or the rendered street. It does not change
+    `--data.neighbours`."""
     root: Path | None = None
-    """Folder of the data set; default data/DATASET. The street's holds its cache."""
+    """Folder of the data set; default data/DATASET. For the street it is the folder of the cache."""
     data: DataSpec = field(default_factory=DataSpec)
     network: NetworkSpec = field(default_factory=NetworkSpec)
     method: MethodSpec = field(default_factory=DWNetSpec)
     optimiser: OptimiserSpec = field(default_factory=OptimiserSpec)
     backbone_weights: str = "imagenet"
-    """Weights that the backbone starts from: imagenet, none, or a weight file."""
+    """Initial weights of the backbone: imagenet, none, or a weight file."""
     start_from: Path | None = None
-    """Fine-tuning: a checkpoint whose segmenter training starts from, of any method. It replaces the backbone's
-    weights. If its classes are not the data's, its classifiers are left out."""
+    """Fine-tuning: a checkpoint of any method. Training starts from its segmenter's weights instead of
+    `--backbone-weights`. If its classes differ from those of the data, its classifiers are not loaded."""
     class_balance: float = 0.0
     """Weight of rare classes in the cross-entropy, from 0 (the paper's, no weights) to 1 (median frequency weights). A
     class has the weight (median share / share of the class) ** class_balance, scaled to a mean of 1 over pixels, 10 at
-    most. All training labels are read first (Cityscapes: the fine ones; street: 40 frames). Must be 0 with
+    most. All training labels are read first (Cityscapes: fine labels; street: 40 frames). Must be 0 with
     `--method.class-weights`, which sets the weights directly."""
     epochs: int = 40
     """Passes over the training split."""
     batch_size: int = 8
     """Labelled frames of one optimiser step, over all processes and accumulated batches."""
     precision: Literal["no", "bf16", "fp16"] = "no"
-    """Mixed precision. "no" takes Accelerate's configuration, whose default is none."""
+    """Mixed precision. "no" uses the setting of Accelerate's configuration, which is none by default."""
     compile: bool = False
     """Use torch.compile with its default backend; `accelerate config` sets other backends."""
     channels_last: bool = True
@@ -125,7 +125,7 @@ class Recipe:
     log_every: int = 10
     """Iterations between progress lines."""
     pictures: int = 2
-    """Number of val frames that the trackers get pictures of at each evaluation."""
+    """Number of val frames that the trackers show as pictures at each evaluation."""
     trackers: tuple[str, ...] = ("tensorboard",)
     """Trackers of losses, IoUs and pictures: tensorboard, wandb, any other that Accelerate knows, or none."""
 

@@ -45,7 +45,7 @@ class EpochOrder(Sampler[int]):
 
 
 def batch_per_process(batch_size: int, *, processes: int, accumulation: int) -> int:
-    """Returns how many frames one batch of one process has.
+    """Returns the number of frames in one batch of one process.
 
     Args:
         batch_size: frames of a step, over all processes and accumulated batches.
@@ -72,12 +72,12 @@ def training_loader(data: Any, order: EpochOrder, *, batch_size: int, workers: i
 def loader_of(data: Any, *, workers: int, **options: Any) -> DataLoader:
     """Returns a loader whose workers stay alive between epochs and may use OpenCV.
 
-    OpenCV uses one thread from here on, in this process too: the workers occupy all cores. The setting is made here
-    and the workers inherit it. A worker that sets it itself waits forever for threads that only the parent has.
+    Sets OpenCV to one thread, in this process too, because the workers occupy all cores. The workers inherit the
+    setting. A worker must not set it itself: it would wait forever for threads that exist only in the parent.
 
     Args:
         data: a data set.
-        workers: loader processes; 0 reads in this one.
+        workers: loader processes; 0 reads in this process.
         options: of `DataLoader`.
     """
     cv2.setNumThreads(1)
@@ -93,7 +93,8 @@ def loader_of(data: Any, *, workers: int, **options: Any) -> DataLoader:
 def stop_workers(loader: Any) -> None:
     """Ends the persistent workers of a loader, prepared or not.
 
-    Workers ignore SIGTERM, and a Python process waits for its children when it ends: they must be told.
+    Workers ignore SIGTERM, and a Python process waits for its child processes at exit. The workers must therefore be
+    stopped explicitly.
     """
     iterator = getattr(loader, "_iterator", None)
     if iterator is not None:

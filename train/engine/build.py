@@ -32,10 +32,10 @@ SUPPORTED = {kind for kind in DistributedType if kind.value == "NO" or kind.valu
 def build_accelerator(recipe: Recipe, *, tracked: bool = True) -> Accelerator:
     """Returns the accelerator: Accelerate's own configuration, with the recipe's precision, compiler and trackers.
 
-    On a CPU the processes share the cores, unless the environment sets more than one thread.
+    On a CPU the processes share the cores if Accelerate's launcher started them with its default of one thread each.
 
     Args:
-        recipe: its `precision` "no" and `compile` False take Accelerate's configuration.
+        recipe: with `precision` "no" or `compile` False, Accelerate's configuration decides.
         tracked: whether the recipe's trackers are set up.
 
     Raises:
@@ -50,8 +50,8 @@ def build_accelerator(recipe: Recipe, *, tracked: bool = True) -> Accelerator:
     )
     if accelerator.distributed_type not in SUPPORTED:
         raise ValueError(
-            f"Accelerate is configured for {accelerator.distributed_type.value}, which may split the weights that "
-            "checkpoints hold whole; allowed are one process, and several that each have all weights (MULTI_GPU, "
+            f"Accelerate is configured for {accelerator.distributed_type.value}, which may split the weights, but "
+            "checkpoints need all weights; allowed are one process, and several that each have all weights (MULTI_GPU, "
             "MULTI_CPU, ...)"
         )
     started = int(os.environ.get("WORLD_SIZE", "1"))
@@ -125,16 +125,17 @@ def build_method(recipe: Recipe, classes: ClassSet, accelerator: Accelerator, ch
     if checkpoint is not None:
         load_weights(method, checkpoint.weights, source=checkpoint.source)
     freeze_unused(method)
-    if accelerator.num_processes > 1 and accelerator.device.type == "cuda":  # torch has none for the CPU
+    if accelerator.num_processes > 1 and accelerator.device.type == "cuda":  # PyTorch has none for CPUs
         # timm's conversion: PyTorch's drops the activations in timm's norms (MobileNetV2, EfficientNet)
         method = convert_sync_batchnorm(method)
     return method.to(memory_format=torch.channels_last) if recipe.channels_last else method
 
 
 def start_from(segmenter: Segmenter, checkpoint: Checkpoint, classes: ClassSet) -> None:
-    """Loads the weights of a checkpoint's segmenter, except for classifiers of other classes.
+    """Loads the weights of a checkpoint's segmenter.
 
-    An auxiliary head that only one of them has is left out.
+    If the classes differ, the classifier and the auxiliary head keep their own weights. An auxiliary head that only one
+    of the two segmenters has is not loaded.
 
     Args:
         segmenter: of this library.
@@ -153,5 +154,5 @@ def start_from(segmenter: Segmenter, checkpoint: Checkpoint, classes: ClassSet) 
 
 
 def unwrapped(method: nn.Module, accelerator: Accelerator) -> Method:
-    """Returns the method inside the compiled and distributed wrappers; its keys are the network's own."""
+    """Returns the method without the compiled and distributed wrappers. Its weight names have no wrapper prefix."""
     return accelerator.unwrap_model(method, keep_torch_compile=False)

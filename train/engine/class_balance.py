@@ -13,9 +13,9 @@ from dwnet.data import DataError, PairDataset, open_data
 from train.config.spec import Recipe, loader_processes
 
 MOST = 10.0
-"""Largest class weight: a class of a few pixels would dominate the gradient."""
+"""Largest class weight. Without a limit a class of a few pixels would dominate the gradient."""
 RENDERED_MOST = 40
-"""Number of street frames that are counted, spread over the split: they must be rendered first."""
+"""Largest number of street frames to count, spread over the split. Frames must be rendered before they are counted."""
 
 
 def class_weights(recipe: Recipe, accelerator: Accelerator) -> tuple[float, ...]:
@@ -24,7 +24,7 @@ def class_weights(recipe: Recipe, accelerator: Accelerator) -> tuple[float, ...]
 
     Raises:
         DataError: for a label file that is missing or wrong, or if no pixel has a label.
-        ValueError: if the recipe has weights of its own too.
+        ValueError: if `class_balance` is above 0 and the method has class weights.
     """
     if recipe.class_balance == 0:
         return recipe.method.class_weights

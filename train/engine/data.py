@@ -9,9 +9,10 @@ from train.config.spec import Recipe
 
 
 def training_data(recipe: Recipe) -> PairDataset | MixedIn | WithFlow:
-    """Returns the train split, augmented; with neighbours unless the method is the baseline. The frames are the same.
+    """Returns the augmented train split, with neighbours unless the method is the baseline.
 
-    With DIS, which runs on the CPU, samples hold their flow: the loader's workers compute it.
+    The labelled frames are the same with and without neighbours. DIS flow runs on the CPU: the loader's workers compute
+    it, and the samples contain it.
 
     Raises:
         DataError: if files are missing or wrong, or if the data set has no such neighbours.
@@ -43,7 +44,7 @@ def _frames(recipe: Recipe, neighbours: Neighbours) -> PairDataset | MixedIn:
         return data
     if recipe.dataset != "cityscapes":
         raise ValueError(
-            f"data.coarse-ratio is {spec.coarse_ratio}, allowed is 0 for {recipe.dataset}: it has no such labels"
+            f"data.coarse-ratio is {spec.coarse_ratio}, allowed is 0 for {recipe.dataset}: it has no coarse labels"
         )
     coarse = open_data("cityscapes", recipe.data_folder, "train", coarse=True, augment=augment, seed=recipe.seed + 1)
     return MixedIn(data, coarse, ratio=spec.coarse_ratio, seed=recipe.seed)

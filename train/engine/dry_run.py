@@ -18,7 +18,7 @@ STEPS = 2
 """Optimiser steps: the first one warms up, the second one is timed."""
 
 SAMPLES = 4
-"""Samples read one after another to time a loader's worker, after one that warms up."""
+"""Number of samples that are read in sequence to time a loader's worker, after one warm-up sample."""
 
 
 def dry_run(trainer: Trainer) -> str:
@@ -66,7 +66,7 @@ def dry_run(trainer: Trainer) -> str:
 
 
 def _steps(trainer: Trainer) -> tuple[float, float, float]:
-    """Returns the seconds of the first step, of the last one, and of the last one's waiting for data."""
+    """Returns the seconds of the first step, of the last step, and of waiting for data in the last step."""
     trainer.begin_epoch()
     seconds: list[float] = []
     waits: list[float] = []
@@ -87,7 +87,7 @@ def _steps(trainer: Trainer) -> tuple[float, float, float]:
 
 
 def _loader(trainer: Trainer, network_seconds: float) -> str:
-    """Returns a line on the time of a sample, and the workers that keep up with a step of `network_seconds`."""
+    """Returns a line with the time of a sample and the number of workers that a step of `network_seconds` needs."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)  # as in a worker
     try:

@@ -27,7 +27,7 @@ def evaluate(
     """Returns class IoU over the frames of `data`, each counted once. Collective: every process must call it.
 
     Args:
-        wrapped: a `Method`, as `accelerator.prepare` returned it; put into evaluation mode.
+        wrapped: `Method` from `accelerator.prepare`. It is put into evaluation mode.
         data: whole frames, of any sizes.
         accelerator: device, processes and precision.
         workers: loader processes.
@@ -37,7 +37,7 @@ def evaluate(
     method = unwrapped(wrapped, accelerator).eval()
     for buffer in method.buffers():  # without synchronised batch norm each process has its own statistics
         broadcast(buffer)
-    # Each process has its own frames, not padded to equal numbers: only the confusion matrices are summed.
+    # Each process has its own frames. Their numbers may differ, because only the confusion matrices are summed.
     count = len(data) if frames is None else min(frames, len(data))
     mine: Subset[Any] = Subset(
         cast(Dataset[Any], data), range(accelerator.process_index, count, accelerator.num_processes)

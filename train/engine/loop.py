@@ -1,7 +1,7 @@
 """The training loop: train, evaluate, write checkpoints.
 
-All random numbers are functions of the seed and the position, so that no random state is saved and a resumed run
-continues bit for bit.
+All random numbers are functions of the seed and the iteration. No random state is saved, and a resumed run continues
+bit for bit.
 """
 
 from typing import Any
@@ -25,19 +25,19 @@ from train.monitoring.run_folder import RunFolder, changes, environment
 from train.monitoring.tracking import Tracking
 
 MOST_SKIPPED = 40
-"""Consecutive steps that the fp16 scaler may skip: enough to halve its first scale, 2^16, to far below 1."""
+"""Largest number of consecutive steps that the fp16 scaler may skip. They halve its initial scale of 2^16 to 2^-24."""
 
 
 class Interrupted(Exception):  # noqa: N818
-    """The run got a signal to stop and is saved."""
+    """The run received a stop signal and is saved."""
 
 
 class TrainingError(RuntimeError):
-    """The run cannot continue; the message names the reason and the frames."""
+    """The run cannot continue. The message gives the reason."""
 
 
 class Trainer:
-    """One run: a recipe, its data, its method, and its position (`iteration`: optimiser steps done).
+    """One training run: recipe, data, method, and position (`iteration`, the number of finished optimiser steps).
 
     Args:
         recipe: the resolved configuration.
@@ -63,9 +63,9 @@ class Trainer:
         self.iterations = self.order.steps * recipe.epochs
         self.iteration, self.metrics = 0, dict[str, Any]()
         self.step_frames: list[str] = []
-        """Names of this process's frames in the present step, in all its accumulated batches."""
+        """Names of this process's frames in all accumulated batches of the current step."""
         self.skipped = 0
-        """Consecutive last steps that the fp16 scaler has skipped."""
+        """Number of consecutive steps, up to the latest, that the fp16 scaler skipped."""
         self.tracking = Tracking(recipe, accelerator, self.iterations)
         self.pictures = ValPictures(recipe) if recipe.pictures else None
         self.stop = StopRequest(accelerator)
@@ -98,7 +98,7 @@ class Trainer:
         return self.iteration // self.order.steps
 
     def summary(self) -> str:
-        """Returns a line on what will run, and a second one with the class weights if there are any."""
+        """Returns a line that describes the run, and a second line with the class weights if there are any."""
         recipe, accelerator = self.recipe, self.accelerator
         weights = "  ".join(f"{name} {weight:.3g}" for name, weight in self.class_weights.items())
         return (
@@ -111,7 +111,7 @@ class Trainer:
         """Trains to the last epoch; returns the metrics of the last evaluation.
 
         Raises:
-            Interrupted: after SIGTERM or SIGINT, once everything is saved.
+            Interrupted: after SIGTERM or SIGINT, when the run is saved.
             TrainingError: if the loss or its gradient is not finite, or val has no labelled pixel.
             DataError: if a file of the data set is wrong.
         """
@@ -154,18 +154,20 @@ class Trainer:
             clock.start()
 
     def begin_epoch(self) -> None:
-        """Prepares method and loader for the rest of the epoch of `iteration`."""
+        """Prepares method and loader for the rest of the current epoch."""
         self.method.train()
         self.order.begin(self.epoch, self.iteration % self.order.steps)
-        self.loader.set_epoch(self.epoch)  # Accelerate's loader passes its own count to the data set
+        self.loader.set_epoch(self.epoch)  # otherwise Accelerate's loader counts the epochs itself
 
     def train_batch(self, batch: dict[str, Any], accumulated: int) -> Losses:
-        """Runs forward and backward of one batch, the `accumulated`-th of its step; the last one takes the step."""
+        """Runs forward and backward on one batch, number `accumulated` (from 0) of its step. The last batch of a step
+        also updates the weights.
+        """
         recipe, accelerator = self.recipe, self.accelerator
         self.step_frames = [*(self.step_frames if accumulated else []), *batch["name"]]
         # Deviation: a loss is a mean over the pixels of a batch in all processes, and the gradient of a step is a mean
-        # over its accumulated batches. One divisor for all accumulated batches, as in Accelerate's guide, must be known
-        # before the first backward; those of Eq. 5 and 6 follow from each forward (from the refined flow).
+        # over its accumulated batches. Accelerate's guide uses one divisor for all accumulated batches. That must be
+        # known before the first backward, but the divisors of Eq. 5 and 6 depend on the refined flow of each forward.
         with accelerator.accumulate(self.method):
             set_rates(self.optimiser, self.base_rates, self.iteration / self.iterations, recipe.optimiser.power)
             self._seed_dropout(accumulated)
@@ -251,7 +253,7 @@ class Trainer:
         if bool(loss & gradient):
             return
         values = ", ".join(f"{name} {value.item():.4g}" for name, value in losses.items())
-        # The gradient is the same in all processes: all get here and can gather their frames. A loss is one process's.
+        # The gradient is equal in all processes, so all reach this line and can gather. The loss differs by process.
         told = frames if gradient else gather_object(self.step_frames)
         names = told if loss else frames
         kept = f"the last checkpoint is {self.files.last}" if self.files.last.exists() else "no checkpoint yet"
@@ -272,6 +274,7 @@ class Trainer:
             )
 
     def _stop_evaluation_if_asked(self) -> None:
-        # The run was saved before the evaluation, which a resumed run repeats. Several processes finish it first.
+        # The run was saved before the evaluation, and a resumed run repeats it. Several processes do not stop here but
+        # after the evaluation.
         if self.stop.stopped and self.accelerator.num_processes == 1:
             raise Interrupted(f"stopped in the evaluation after epoch {self.epoch}, saved to {self.files.last}")

@@ -18,7 +18,8 @@ def build_optimiser(method: Method, spec: OptimiserSpec) -> torch.optim.SGD:
 def parameter_groups(method: Method, spec: OptimiserSpec) -> list[dict[str, Any]]:
     """Returns groups by learning rate and weight decay (section 4.1.3).
 
-    "name" is head (the segmenter's, if it has a rate of its own), flow (the flow network) or network (the rest).
+    "name" is "head" (the segmenter's head, if `head_rate_factor` is not 1), "flow" (the flow network) or "network" (the
+    rest).
     """
     groups: dict[tuple[str, float, float], list[nn.Parameter]] = {}
     head = {id(p) for name, p in method.segmenter.named_parameters() if not name.startswith("backbone.")}
@@ -39,7 +40,7 @@ def parameter_groups(method: Method, spec: OptimiserSpec) -> list[dict[str, Any]
 
 
 def rates(optimiser: torch.optim.Optimizer) -> dict[str, float]:
-    """Returns the present learning rate of each part: "network", and "head" and "flow" if they have their own."""
+    """Returns the current learning rate of each part: "network", and "head" and "flow" if they have their own."""
     return {group.get("name", "network"): group["lr"] for group in optimiser.param_groups}
 
 

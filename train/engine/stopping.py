@@ -1,4 +1,4 @@
-"""SIGTERM and SIGINT are recorded until the step is done."""
+"""Handling of SIGTERM and SIGINT: a signal is recorded, and the run stops after the current step."""
 
 import ctypes
 import os
@@ -13,25 +13,26 @@ _PR_SET_PDEATHSIG = 1  # of sys/prctl.h
 
 
 def stop_with_launcher() -> None:
-    """Sends SIGTERM to this process when Accelerate's launcher, which started it, ends before it. Linux only.
+    """Makes Linux send SIGTERM to this process when the Accelerate launcher that started it ends first.
 
-    The launcher of a single process does not pass a SIGTERM on: without this the run would continue in the background.
+    The launcher of a single process does not forward SIGTERM. Without this the run would continue in the background.
+    Other systems: no effect.
     """
     if launched() and sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 def launched() -> bool:
-    """Returns whether Accelerate's launcher started this process. It always sets both variables."""
+    """Returns whether Accelerate's launcher started this process. The launcher always sets both variables."""
     return {"ACCELERATE_MIXED_PRECISION", "ACCELERATE_DYNAMO_BACKEND"} <= os.environ.keys()
 
 
 class StopSignals:
-    """Within `with`, SIGTERM and SIGINT only call `request_stop`. Afterwards the previous handlers are back."""
+    """Within `with`, SIGTERM and SIGINT only call `request_stop`. The previous handlers are restored at the end."""
 
     def __init__(self) -> None:
         self.stopped = False
-        """Whether this process got a signal to stop."""
+        """Whether this process received a stop signal."""
 
     def __enter__(self) -> Self:
         self._before = {number: signal.signal(number, self.request_stop) for number in (signal.SIGTERM, signal.SIGINT)}
@@ -56,7 +57,7 @@ class StopRequest(StopSignals):
         self._accelerator = accelerator
 
     def on_any_process(self) -> bool:
-        """Returns whether any process got a signal, so that all stop after the same step. Collective."""
+        """Returns whether any process received a signal, so that all stop after the same step. Collective."""
         if self.stopped:
             self._accelerator.set_trigger()
         return self._accelerator.check_trigger()

@@ -27,10 +27,12 @@ TILE_PX = 480
 
 
 class ValPictures:
-    """Pictures of a few val frames, the same each time, spread evenly, with neighbours of the kind that training has.
+    """Draws pictures of a few val frames, which are evenly spaced and the same each time.
+
+    Neighbours are of the same kind as in training, or synthetic where val has none of that kind.
 
     Args:
-        recipe: its data and its number of pictures.
+        recipe: of the run.
 
     Raises:
         DataError: if there is no val split.
@@ -105,7 +107,7 @@ def _val_pairs(recipe: Recipe) -> FrameData:
     try:
         return open_data(recipe.dataset, recipe.root, "val", neighbours=neighbours, **options)
     except DataError:
-        # Val may have no neighbours of this kind: its IoU needs none. Pictures then show synthetic ones.
+        # Val may lack neighbours of this kind, because its IoU does not need them. Pictures then show synthetic ones.
         return open_data(recipe.dataset, recipe.root, "val", neighbours="camera_motion", **options)
 
 

@@ -24,7 +24,7 @@ class Reading:
 
 
 class Clock:
-    """Measures training only: evaluations and checkpoints, between `step_done` and `start`, do not count.
+    """Measures training time. Time between `step_done` and `start`, for evaluations and checkpoints, does not count.
 
     Args:
         now: clock in seconds, from any origin.
@@ -36,20 +36,20 @@ class Clock:
         self._all_seconds, self._all_images = 0.0, 0
 
     def start(self) -> None:
-        """Starts to wait for a batch, after something else than training."""
+        """Starts to measure the waiting for a batch."""
         self._mark = self._now()
 
     def batch_came(self) -> None:
-        """The batch has come."""
+        """Ends the waiting for a batch and starts its step."""
         self._waited += self._lap()
 
     def step_done(self, images: int) -> None:
-        """The step on a batch of `images` is done, and the next batch is waited for."""
+        """Ends the step on a batch of `images` images and starts the waiting for the next batch."""
         self._worked += self._lap()
         self._images += images
 
     def read(self, images_left: int) -> Reading:
-        """Returns the speed since the previous reading; `images_left` are still to train on."""
+        """Returns the speed since the previous reading; `images_left` is the number of images that remain."""
         seconds = max(self._waited + self._worked, 1e-9)
         self._all_seconds += seconds
         self._all_images += self._images

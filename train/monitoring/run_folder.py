@@ -1,4 +1,4 @@
-"""The files of a run, OUTPUT/NAME: recipe.json, last.pt, best.pt, metrics.jsonl, and numbered checkpoints if asked.
+"""The files of a run, OUTPUT/NAME: recipe.json, last.pt, best.pt, metrics.jsonl, and optional numbered checkpoints.
 
 Each file is written atomically.
 """
@@ -44,7 +44,7 @@ FREE_TO_CHANGE = {
 """Options that a resumed run may change: they do not change what is computed."""
 
 RENAMED = {"data.kind": "dataset", "data.root": "root"}
-"""Settings of earlier versions, by their names of then."""
+"""Current name of each renamed setting, by its earlier name."""
 
 
 def recipe_dict(recipe: Recipe) -> dict[str, Any]:
@@ -53,7 +53,7 @@ def recipe_dict(recipe: Recipe) -> dict[str, Any]:
 
 
 def flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Flattens nested dictionaries, keyed as the options are: {"data": {"crop": 1}} becomes {"data.crop": 1}."""
+    """Flattens nested dictionaries, with keys joined by dots: {"data": {"crop": 1}} becomes {"data.crop": 1}."""
     result: dict[str, Any] = {}
     for key, value in values.items():
         result |= flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value}
@@ -61,7 +61,7 @@ def flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def environment(accelerator: Accelerator) -> dict[str, Any]:
-    """Returns what a run depends on beside its recipe: Accelerate's configuration, and versions."""
+    """Returns what a run depends on besides its recipe: Accelerate's configuration, and versions."""
     return {
         "processes": accelerator.num_processes,
         "accumulation": accelerator.gradient_accumulation_steps,
@@ -77,18 +77,18 @@ def environment(accelerator: Accelerator) -> dict[str, Any]:
 
 
 def settings(recorded: dict[str, Any], recipe: Recipe) -> dict[str, Any]:
-    """Returns a recorded recipe, flat, under today's names.
+    """Returns a recorded recipe as flat settings with current names.
 
     Args:
-        recorded: by this version or an earlier one. A setting that the earlier version did not have holds its default.
-        recipe: today's; its method says which fields of a method to fill in.
+        recorded: recipe written by this version or an earlier one. Settings that it lacks get their defaults.
+        recipe: current recipe. Its method determines which method settings are filled in.
     """
     then = {RENAMED.get(key, key): value for key, value in flat(recorded).items()}
     return flat(recipe_dict(Recipe(name="default", method=SPECS[recipe.method.name]()))) | then
 
 
 def changes(then: dict[str, Any], now: dict[str, Any]) -> list[str]:
-    """Returns the differences of two flat configurations, in words. A setting that `then` lacks is no difference."""
+    """Returns the differences of two flat configurations, in words. Settings that `then` lacks do not count."""
     return [f"{key} was {then[key]}, now {now[key]}" for key in now if key in then and then[key] != now[key]]
 
 
@@ -97,7 +97,7 @@ class RunFolder:
 
     Args:
         recipe: of the run.
-        computed_by: its `environment`.
+        computed_by: result of `environment`.
     """
 
     def __init__(self, recipe: Recipe, computed_by: dict[str, Any]) -> None:
@@ -111,10 +111,10 @@ class RunFolder:
         """Locks the folder, writes recipe.json, and removes unfinished files of a killed run.
 
         Args:
-            iteration: that the run starts or continues from.
+            iteration: number at which the run starts or continues.
 
         Raises:
-            ValueError: if another process trains there, or did since `load`.
+            ValueError: if another process trains in the folder, or has trained there since `load`.
         """
         self.path.mkdir(parents=True, exist_ok=True)
         self._take()
@@ -131,7 +131,7 @@ class RunFolder:
             path.write_text(json.dumps(self.configuration, indent=2) + "\n")
 
     def _take(self) -> None:
-        """Takes a lock that ends with this process, however it ends, and that its loader's workers do not inherit."""
+        """Takes a file lock. It ends with this process, even if that is killed. Loader workers do not inherit it."""
         if fcntl is None:
             return
         self._lock = (self.path / LOCK).open("a+")  # kept open: closing the file ends the lock
@@ -150,7 +150,7 @@ class RunFolder:
         if not keep:
             checkpoint.save(self.last)
             return
-        # The numbered one first: a run killed between the two repeats this step, and no number is missing.
+        # The numbered checkpoint is written first. After a kill between the two, the resumed run writes it again.
         numbered = self.path / f"iteration_{checkpoint.iteration:06d}.pt"
         checkpoint.save(numbered)
         with atomic_write(self.last) as path:
@@ -173,7 +173,7 @@ class RunFolder:
             path.write_text("\n".join([*kept, json.dumps({"iteration": iteration, **metrics})]) + "\n")
 
     def load(self) -> Checkpoint:
-        """Returns last.pt, to resume from.
+        """Returns the checkpoint last.pt, from which the run resumes.
 
         Raises:
             CheckpointError: if there is none, if it cannot be read or resumed from, or if it has another recipe.

@@ -18,11 +18,11 @@ PROJECT = "dwnet"
 """Project name of all runs in the trackers."""
 
 WAIT_SHARE = 0.05
-"""A larger share of time spent waiting for data prints a hint."""
+"""Share of time spent waiting for data, 0..1, above which a hint is printed."""
 
 
 def tracker_names(asked: tuple[str, ...]) -> list[str]:
-    """Returns the trackers to use; "none" is none.
+    """Returns the names of the trackers to use, without "none".
 
     Raises:
         ValueError: for a tracker that Accelerate does not know, or whose package is not installed.
@@ -38,7 +38,9 @@ def tracker_names(asked: tuple[str, ...]) -> list[str]:
 
 
 class Tracking:
-    """Prints and tracks the progress of a run. Its methods are collective: every process must call them.
+    """Prints and tracks the progress of a run.
+
+    `begin`, `step` and `evaluation` are collective: every process must call them.
 
     Args:
         recipe: of the run.
@@ -60,7 +62,7 @@ class Tracking:
             PROJECT,
             config=None if iteration else settings,
             init_kwargs={
-                "tensorboard": {"purge_step": iteration + 1},  # drop what a killed run logged after it
+                "tensorboard": {"purge_step": iteration + 1},  # drop entries that a killed run logged later
                 "wandb": {"name": self.recipe.name, "dir": str(folder), **same},
             },
         )
@@ -70,10 +72,10 @@ class Tracking:
 
         Args:
             iteration: steps done.
-            epoch: present epoch, counted from 0.
+            epoch: current epoch, counted from 0.
             rates: learning rates by part.
-            means: losses; reset.
-            clock: speed; reset.
+            means: mean losses; they are reset.
+            clock: speed; it is reset.
         """
         accelerator, recipe = self.accelerator, self.recipe
         values = {name: accelerator.reduce(value, "mean").item() for name, value in means.read().items()}
@@ -92,7 +94,7 @@ class Tracking:
         accelerator.log({**scalars, **parts, **speed}, step=iteration)
 
     def evaluation(self, iteration: int, epoch: int, miou_percent: float, ious: Mapping[str, float | None]) -> None:
-        """Reports class IoUs in percent on val after `epoch` epochs; None is a class that val does not have."""
+        """Reports class IoUs in percent on val after `epoch` epochs; None stands for a class that val does not have."""
         present = {name: iou for name, iou in ious.items() if iou is not None}
         named = "  ".join(f"{name} {iou:.1f}" for name, iou in present.items())
         self.accelerator.print(
@@ -107,7 +109,7 @@ class Tracking:
         return bool(self._picture_takers())
 
     def pictures(self, iteration: int, pictures: Mapping[str, Image]) -> None:
-        """Records pictures (H, W, 3) uint8 RGB by name, in trackers that take them; for the main process only."""
+        """Records pictures (H, W, 3) uint8 RGB by name, in trackers that take them. Only the main process calls it."""
         batches = {f"val/{name}": picture[np.newaxis] for name, picture in pictures.items()}
         for tracker in self._picture_takers():
             layout = {"dataformats": "NHWC"} if tracker.name == "tensorboard" else {}
@@ -126,7 +128,7 @@ class Tracking:
             self.accelerator.print(
                 f"waiting for data takes {read.wait_share:.1%} of the time, more than {WAIT_SHARE:.0%}: the loader is "
                 f"slower than the network (--data.workers is {self.recipe.data.workers} for each process; --dry-run "
-                "says how many keep up)",
+                "estimates how many are needed)",
                 flush=True,
             )
 
