@@ -22,11 +22,11 @@ class DWNetOutput:
         warped_features: F^_t, (B, C, h, w), the neighbour's features warped onto frame t.
         logits: P_t before softmax, (B, K, h, w).
         warped_logits: P^_t before softmax, (B, K, h, w).
-        valid: (B, 1, h, w) bool, False where the flow leaves the map.
-        flow_px: flow(s) that the features were warped by, (B, 2 or 2 s^2, h, w), in pixels of the map.
+        valid: (B, 1, h, w) bool, False where the flow leaves the map (with FG-Conv: the flow of the centre tap).
+        flow_px: the flow or flows that warped the features, (B, 2 or 2 s^2, h, w), in pixels of the map.
         refined_flow_px: the FRM's output before it was resized to the map, (B, 2 s^2, ceil(H / 8), ceil(W / 8)), in
             pixels of this stride-8 map; None without FRM.
-        auxiliary_logits: of the segmenter's auxiliary heads on frame t, each (B, K, h', w').
+        auxiliary_logits: logits of the segmenter's auxiliary heads for frame t, each (B, K, h', w').
     """
 
     features: Tensor
@@ -40,12 +40,12 @@ class DWNetOutput:
 
 
 class DWNet(nn.Module):
-    """Section 3.1: shared segmenter on both frames, refined flow, flow-guided warp, shared classifier.
+    """Section 3.1: the training network. It segments both frames and warps the neighbour's features onto frame t.
 
     Args:
-        segmenter: any `Segmenter`; at inference it is used alone.
+        segmenter: any `Segmenter`, shared by both frames; at inference it is used alone.
         refinement: the FRM; None warps by the coarse flow (Table 1, rows without FRM).
-        fg_conv: the flow-guided convolution; None is the plain warp of Eq. 1 (Table 1, "Warp").
+        fg_conv: the flow-guided convolution; None uses the plain warp of Eq. 1 (Table 1, "Warp").
 
     Raises:
         DWNetError: if the parts do not fit each other.
@@ -56,10 +56,12 @@ class DWNet(nn.Module):
     ) -> None:
         super().__init__()
         if fg_conv is not None and fg_conv.channels != segmenter.channels:
-            raise DWNetError(f"FG-Conv has {fg_conv.channels} channels, the segmenter's features {segmenter.channels}")
+            raise DWNetError(
+                f"FG-Conv has {fg_conv.channels} channels, the segmenter's features have {segmenter.channels}"
+            )
         taps = 1 if fg_conv is None else fg_conv.kernel_size
         if refinement is not None and refinement.kernel_size not in (1, taps):
-            raise DWNetError(f"FRM is built for s = {refinement.kernel_size}, the warp for s = {taps}")
+            raise DWNetError(f"FRM is built for s = {refinement.kernel_size}, the warp needs s = {taps}")
         self.segmenter = segmenter
         self.refinement = refinement
         self.fg_conv = fg_conv
@@ -69,7 +71,7 @@ class DWNet(nn.Module):
 
         Args:
             frame: I_t, (B, 3, H, W) float, RGB, 0..1, H and W multiples of the segmenter's `multiple`.
-            neighbour: I_{t+k}, the same.
+            neighbour: I_{t+k}, of the same shape.
             flow_px: coarse flow from t to t+k, (B, 2, H, W), in pixels of the image.
         """
         # One pass over both frames, so that they share the batch statistics.

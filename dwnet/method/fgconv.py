@@ -17,7 +17,10 @@ class FlowGuidedConv2d(nn.Module):
 
     Args:
         channels: C, of the input and of the output.
-        kernel_size: s, odd. Taps are counted row by row: p = (-s//2, -s//2), ..., with x running fastest.
+        kernel_size: s, odd. Taps are counted row by row from p = (x, y) = (-(s // 2), -(s // 2)); x changes fastest.
+
+    Raises:
+        DWNetError: for a kernel size that is even or below 1.
     """
 
     def __init__(self, channels: int, *, kernel_size: int = 3) -> None:
@@ -39,8 +42,8 @@ class FlowGuidedConv2d(nn.Module):
                 the map.
 
         Returns:
-            F^_t (B, C, H, W), and the validity mask (B, 1, H, W) bool of the centre tap. Taps outside the map read 0,
-            as in a zero-padded convolution.
+            F^_t (B, C, H, W), and the validity mask (B, 1, H, W) bool, False where the centre tap lies outside the map.
+            Taps outside the map read 0, as in a zero-padded convolution.
 
         Raises:
             DWNetError: if the shapes do not fit.

@@ -15,13 +15,13 @@ class FlowRefinement(nn.Module):
     """Section 3.2: four 3x3 convolutions that turn the coarse flow into one flow per tap of the FG-Conv, at stride 8.
 
     The input is the paper's: both frames, their difference and the coarse flow (3 + 3 + 3 + 2 = 11 channels). The paper
-    leaves the scales open. Here the frames are normalised (ImageNet) and the flow is in pixels of the stride-8 output
-    map, so that all channels are of order 1.
+    does not give the scales of the channels. Here the frames are normalised (ImageNet) and the flow is in pixels of the
+    stride-8 output map, so that all channels are of order 1.
 
     Args:
         kernel_size: s of the FG-Conv; the output has 2 s^2 channels.
-        residual: True adds the output to the coarse flow; the last layer starts at zero, so that training starts from
-            the coarse flow. False regresses the flow outright, as the paper words it.
+        residual: True adds the last layer's output to the coarse flow. That layer starts at zero, so that training
+            starts from the coarse flow. False uses the output as the refined flow, as in the paper.
     """
 
     def __init__(self, *, kernel_size: int = 3, residual: bool = True) -> None:
@@ -50,7 +50,7 @@ class FlowRefinement(nn.Module):
 
         Args:
             frame: I_t, (B, 3, H, W) float, RGB, 0..1.
-            neighbour: I_{t+k}, the same.
+            neighbour: I_{t+k}, of the same shape.
             flow_px: the coarse flow O from t to t+k, (B, 2, H, W) float, in pixels of the image.
 
         Returns:

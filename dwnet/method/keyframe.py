@@ -16,7 +16,7 @@ from dwnet.segmentation import Segmenter
 def propagate(key_map: Tensor, flow_px: Tensor) -> Tensor:
     """Warps a key frame's map onto the current frame.
 
-    Where the flow leaves the key frame, the nearest pixel of its border is used: these pixels need a label too.
+    Where the flow leaves the key frame, the nearest pixel of its border is used, because these pixels need a label too.
 
     Args:
         key_map: (B, C, h, w) float.
@@ -46,13 +46,13 @@ class KeyframeSegmenter(nn.Module):
         """Returns the logits (B, K, h, w) of a frame.
 
         Args:
-            key_features: of its key frame, (B, C, h, w).
+            key_features: features of its key frame, (B, C, h, w).
             flow_px: from the frame to the key frame, (B, 2, H, W), in pixels of the image.
         """
         return self.segmenter.classify(propagate(key_features, flow_px))
 
     def forward(self, key_frame: Tensor, flow_px: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
-        """Training: returns the logits (B, K, h, w) of the current frame, and those of the auxiliary heads.
+        """Returns the logits (B, K, h, w) of the current frame and those of the auxiliary heads, for training.
 
         Args:
             key_frame: (B, 3, H, W) float, RGB, 0..1.

@@ -1,8 +1,8 @@
-"""Eq. 4-8: the losses, and three losses on the refined flow that are not the paper's.
+"""Eq. 4-8: the losses, and three losses on the refined flow that are not in the paper.
 
-Plain functions of tensors. They compute in float32 under any autocast. With several processes each loss is a mean over
-the pixels of all processes (`_shared_count`), and a collective call while gradients are recorded: every process must
-call it.
+All are functions of tensors. They compute in float32 under autocast. With several processes, the average of a loss over
+the processes is its mean over the pixels of all processes (`_shared_count`). While gradients are recorded, every loss
+with such a mean is a collective call: every process must make it.
 """
 
 from collections.abc import Sequence
@@ -23,7 +23,7 @@ from dwnet.ops.warp import warp
 CHARBONNIER = 1e-3
 """c of the penalty sqrt(x^2 + c^2) - c in the losses on the flow: quadratic below c, linear above, 0 at x = 0."""
 EDGE = 1.0
-"""Edge-aware smoothness: an edge of this height, on the scale of Eq. 7's E, has the weight exp(-1)."""
+"""In `edge_aware_smoothness`, an edge of this height has the weight exp(-1). Its scale is that of E in Eq. 7."""
 
 
 def segmentation_loss(
@@ -32,10 +32,10 @@ def segmentation_loss(
     """The pixel-wise cross-entropy l_ce (section 3.5), averaged over the labelled pixels.
 
     Args:
-        logits: (B, K, h, w) float; resized to the labels where they are smaller.
+        logits: (B, K, h, w) float; resized to the size of the labels.
         labels: (B, H, W) uint8 or int64, 0..K-1 or `IGNORE_LABEL`.
-        class_weights: weight of each class's pixels in the sum, K numbers; None is 1 each, as in the paper. The sum is
-            divided by the number of labelled pixels, not by the sum of their weights.
+        class_weights: weight of each class's pixels in the sum, K numbers; None is 1 for every class, as in the paper.
+            The sum is divided by the number of labelled pixels, not by the sum of their weights.
 
     Returns:
         A scalar; 0 where no pixel is labelled.
@@ -49,18 +49,18 @@ def segmentation_loss(
 def feature_consistency(features: Tensor, warped: Tensor, valid: Tensor | None = None) -> Tensor:
     """Eq. 4-5: mean squared difference of the two cosine self-similarity maps A_t and A^_t.
 
-    Exact, and without a difference of two nearly equal sums. With the unit rows of Eq. 4 as X and Y, S = X + Y and
-    D = X - Y, the difference of the maps is A - A^ = 1/2 (S D' + D S'). For few pixels that N x N map is built; for
-    many, its squared norm is 1/2 [tr(S'S D'D) + tr(S'D S'D)], of C x C matrices only: O(C^2 + N C) memory, no N x N
-    map.
+    The result is exact, and no two nearly equal sums are subtracted. Let X and Y hold the unit vectors of Eq. 4 as
+    rows, S = X + Y and D = X - Y. The difference of the maps is A - A^ = 1/2 (S D' + D S'). For N < 2 C this N x N map
+    is built. Otherwise its squared norm is computed as 1/2 [tr(S'S D'D) + tr(S'D S'D)] from C x C matrices, in
+    O(C^2 + N C) memory.
 
     Args:
         features: F_t, (B, C, H, W) float.
-        warped: F^_t, the same.
-        valid: (B, 1, H, W) bool; pixels that are False are in no pair and do not count in N. Default: all are valid.
+        warped: F^_t, of the same shape.
+        valid: (B, 1, H, W) bool; pixels that are False are left out of all pairs and of N. None: all are valid.
 
     Returns:
-        A scalar: the mean of Eq. 5 over the images of the batch that have valid pixels; 0 where none has.
+        A scalar: the mean of Eq. 5 over the images of the batch that have valid pixels; 0 if none has.
     """
     with torch.autocast(features.device.type, enabled=False):
         # Eq. 4: with rows of unit length, a_ij is a plain product.
@@ -100,7 +100,8 @@ def at_least_float32(x: Tensor) -> Tensor:
 def _shared_count(count: Tensor) -> Tensor:
     """Returns the divisor of a mean: `count`, or the mean of the counts of all processes; at least 1.
 
-    Collective while gradients are recorded: every process must call it. Without gradients it is this process's own.
+    Collective while gradients are recorded: every process must call it. Without gradients, only the count of this
+    process is used.
 
     Processes average their gradients. With one common divisor, that average is the gradient of one process with the
     whole batch. With a divisor for each process, the pixels of a process with few labels would weigh more.
@@ -116,13 +117,13 @@ def _shared_count(count: Tensor) -> Tensor:
 def occlusion_weight(frame: Tensor, neighbour: Tensor, flow_px: Tensor, *, delta: float = 2.0) -> tuple[Tensor, Tensor]:
     """Eq. 7: M = exp(-E / delta), with E = |I_t - I^_t| the error of warping the neighbour's image by the coarse flow.
 
-    E sums the absolute differences over the channels of the *normalised* images: delta = 1, 2, 5 separate good from bad
-    flow on that scale only. No gradient passes through M: otherwise a jointly trained flow could lower the loss by
+    E sums the absolute differences over the channels of the *normalised* images: only on that scale do delta = 1, 2, 5
+    separate good from bad flow. No gradient passes through M: otherwise a jointly trained flow could lower the loss by
     becoming worse.
 
     Args:
         frame: I_t, (B, 3, H, W) float, RGB, 0..1.
-        neighbour: I_{t+k}, the same.
+        neighbour: I_{t+k}, of the same shape.
         flow_px: the coarse flow from t to t+k, (B, 2, H, W), in pixels of the image.
         delta: above 0; a larger one keeps more weight on pixels with an error.
 
@@ -147,17 +148,17 @@ def prediction_consistency(
     """Eq. 6: mean over the valid pixels of M_i ||P_i - P^_i||^2; M enters once, unsquared.
 
     Args:
-        logits: of P_t, (B, K, H, W) float.
-        warped_logits: of P^_t, the same.
+        logits: logits of P_t, (B, K, H, W) float.
+        warped_logits: logits of P^_t, of the same shape.
         weight: M, (B, 1, H, W) float, 0..1.
-        valid: (B, 1, H, W) bool; pixels that are False do not count, in the sum nor in N.
-        space: what P is: "logits" (default, as in the work the paper takes the loss from) or "softmax".
+        valid: (B, 1, H, W) bool; pixels that are False are left out of the sum and of N.
+        space: what P is: "logits" (as in the paper's reference 17, the source of this loss) or "softmax".
 
     Returns:
-        A scalar; 0 where no pixel is valid.
+        A scalar; 0 if no pixel is valid.
 
     Raises:
-        DWNetError: for another `space`, or a weight or mask that does not lie on the logits.
+        DWNetError: for another `space`, or a weight or mask whose shape does not fit the logits.
     """
     if space not in get_args(Space):
         raise DWNetError(f"unknown prediction space {space!r}, allowed are {', '.join(get_args(Space))}")
@@ -187,24 +188,24 @@ def total_loss(
 
 
 def warping_error(frame: Tensor, neighbour: Tensor, flow_px: Tensor, *, counted: Tensor) -> Tensor:
-    """Difference between the frame and the neighbour's image, warped by a flow: needs no true flow. Not the paper's.
+    """Mean difference between the frame and the neighbour's image warped by a flow. It is not in the paper.
 
     l_w = 1 / 3N sum_i sum_c [sqrt((e_ic / sigma_c)^2 + c^2) - c] over the N pixels that count, with e = I_t - I^_t, the
-    sigma of the normalised images and c = `CHARBONNIER`. Without a true flow a pixel that the neighbour hides
-    cannot be separated from a wrong flow: it counts, with the bounded gradient of an absolute difference.
+    sigma of the normalised images and c = `CHARBONNIER`. The loss needs no true flow. Occluded pixels count, because
+    they cannot be distinguished from pixels with a wrong flow; their gradient is bounded.
 
     Args:
         frame: I_t, (B, 3, H, W) float, RGB, 0..1.
-        neighbour: I_{t+k}, the same. Outside it is black.
+        neighbour: I_{t+k}, of the same shape. Positions outside it are black.
         flow_px: from t to t+k, (B, 2, H, W) float, in pixels of the image.
-        counted: (B, 1, H, W) bool; pixels that are False do not count. It must not depend on `flow_px`: if pixels that
-            leave the neighbour did not count, the flow would learn to leave it.
+        counted: (B, 1, H, W) bool; pixels that are False do not count. It must not depend on `flow_px`: otherwise the
+            flow would learn to leave the neighbour, where nothing counts.
 
     Returns:
-        A scalar; 0 where nothing counts.
+        A scalar; 0 if no pixel counts.
 
     Raises:
-        DWNetError: for a flow or mask that does not lie on the images.
+        DWNetError: for a flow or mask whose shape does not fit the images.
     """
     with torch.autocast(frame.device.type, enabled=False):
         frame, neighbour = at_least_float32(frame), at_least_float32(neighbour)
@@ -213,21 +214,22 @@ def warping_error(frame: Tensor, neighbour: Tensor, flow_px: Tensor, *, counted:
 
 
 def edge_aware_smoothness(flow_px: Tensor, frame: Tensor, *, counted: Tensor) -> Tensor:
-    """First differences of a flow, with less weight at the image's edges, where motion may change. Not the paper's.
+    """Mean first difference of a flow, with less weight at edges in the image. It is not in the paper.
 
-    l_s = 1 / N sum_(i,j) exp(-E_ij / d) sum_(dx,dy) [sqrt((f_i - f_j)^2 + c^2) - c] over the N pairs of pixels side by
-    side or one above the other, with E_ij = sum_c |I_ic - I_jc| / sigma_c, d = `EDGE` and c = `CHARBONNIER`.
+    l_s = 1 / N sum_(i,j) exp(-E_ij / d) sum_(dx,dy) [sqrt((f_i - f_j)^2 + c^2) - c] over the N pairs of horizontally or
+    vertically adjacent pixels, with E_ij = sum_c |I_ic - I_jc| / sigma_c, d = `EDGE` and c = `CHARBONNIER`. The motion
+    may change at edges, so they get less weight.
 
     Args:
         flow_px: (B, 2, h, w) float, in pixels of this map.
-        frame: I_t, (B, 3, H, W) float, RGB, 0..1; averaged over the cells of the map where it is larger.
+        frame: I_t, (B, 3, H, W) float, RGB, 0..1; averaged over the pixels of the map.
         counted: (B, 1, h, w) bool; pairs with a pixel that is False do not count.
 
     Returns:
-        A scalar; 0 where nothing counts.
+        A scalar; 0 if no pair counts.
 
     Raises:
-        DWNetError: for a mask that does not lie on the flow.
+        DWNetError: for a mask whose shape does not fit the flow.
     """
     with torch.autocast(frame.device.type, enabled=False):
         flow = at_least_float32(flow_px)
@@ -246,18 +248,18 @@ def edge_aware_smoothness(flow_px: Tensor, frame: Tensor, *, counted: Tensor) ->
 
 
 def end_point_error(flow_px: Tensor, true_flow_px: Tensor, *, counted: Tensor) -> Tensor:
-    """Mean length of the difference to the exact flow, for data whose flow is known. Not the paper's.
+    """Mean end-point error of a flow, for data whose exact flow is known. It is not in the paper.
 
     Args:
-        flow_px: (B, 2, H, W) float.
-        true_flow_px: the same, exact.
+        flow_px: (B, 2, H, W) float, in pixels.
+        true_flow_px: the exact flow, of the same shape.
         counted: (B, 1, H, W) bool; pixels that are False do not count.
 
     Returns:
-        A scalar, in pixels (quadratic below `CHARBONNIER`); 0 where nothing counts.
+        A scalar, in pixels (quadratic below `CHARBONNIER`); 0 if no pixel counts.
 
     Raises:
-        DWNetError: for a mask that does not lie on the flow.
+        DWNetError: for a mask whose shape does not fit the flow.
     """
     difference = at_least_float32(flow_px) - at_least_float32(true_flow_px)
     length = (difference.square().sum(dim=1, keepdim=True) + CHARBONNIER**2).sqrt() - CHARBONNIER
@@ -265,9 +267,9 @@ def end_point_error(flow_px: Tensor, true_flow_px: Tensor, *, counted: Tensor) -
 
 
 def _over_std(difference: Tensor) -> Tensor:
-    """Divides a difference of images (B, 3, H, W) by the ImageNet deviations; the means cancel in a difference.
+    """Returns a difference of images (B, 3, H, W) divided by the ImageNet deviations; the means cancel in a difference.
 
-    The divisors are plain numbers: a tensor of them would be copied to the GPU in every step, and the step would wait.
+    The divisors are Python numbers: a tensor would be copied to the GPU in every step, and the step would wait for it.
     """
     return torch.cat([difference[:, c : c + 1] / std for c, std in enumerate(IMAGENET_STD)], dim=1)
 

@@ -1,6 +1,6 @@
-"""Method specifications: one frozen dataclass for each method, with the fields that this method uses and no others.
+"""Method specifications: one frozen dataclass for each method, with only the fields that this method uses.
 
-The module imports no PyTorch; only `build` does.
+The module does not import PyTorch; `build` does.
 """
 
 import dataclasses
@@ -22,7 +22,7 @@ FusionName = Literal["weighted_sum", "concatenation", "per_channel"]
 Space = Literal["logits", "softmax"]
 
 FLOW_WEIGHTS = ("warping_weight", "smoothness_weight", "flow_supervision_weight")
-"""Fields of `DWNetSpec`: weights of the losses on the refined flow. None of these losses is the paper's."""
+"""Fields of `DWNetSpec`: weights of the losses on the refined flow. None of these losses is in the paper."""
 
 
 @dataclass(frozen=True)
@@ -30,18 +30,18 @@ class _Spec:
     """Fields and behaviour of all methods."""
 
     needs_neighbour: ClassVar[bool] = False
-    """Whether training batches must hold "neighbour", and the method a flow to it."""
+    """Whether training needs "neighbour" in its batches, and the flow to it."""
     needs_neighbour_to_predict: ClassVar[bool] = False
-    """Whether inference needs a frame before, and the flow to it."""
+    """Whether inference needs an earlier frame and the flow to it."""
 
     name: MethodName
-    """baseline: single frames. static_warp: fusion with the warped previous features. keyframe: the features of the
-    last key frame, warped. dwnet: the paper's method."""
+    """baseline: single frames. static_warp: the warped features of the previous frame are fused into the frame's.
+    keyframe: the warped features of the last key frame replace the frame's. dwnet: the paper's method."""
     auxiliary_weight: float = 0.4
     """Weight of the auxiliary heads' cross-entropy."""
     class_weights: tuple[float, ...] = ()
-    """Weight of each class's pixels in the cross-entropy, in the order of the classes. Empty: 1 each, as in the
-    paper."""
+    """Weight of each class's pixels in the cross-entropy, in the order of the classes. Empty: every weight is 1, as in
+    the paper."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "class_weights", tuple(self.class_weights))  # JSON holds a list
@@ -54,7 +54,7 @@ class _Spec:
 
     @property
     def reference_policy(self) -> ReferencePolicy:
-        """Which frames before a frame the method uses at inference."""
+        """Which earlier frames the method uses at inference."""
         return PER_FRAME
 
     def build(self, segmenter: "Segmenter", *, load_flow: bool = True) -> "Method":
@@ -62,10 +62,10 @@ class _Spec:
 
         Args:
             segmenter: any `Segmenter`.
-            load_flow: False leaves the flow estimator's weights random, for a checkpoint that brings them.
+            load_flow: False leaves the flow estimator's weights random, if a checkpoint is loaded afterwards.
 
         Raises:
-            DWNetError: for a name or number that is not allowed.
+            DWNetError: for a name or number that is not allowed, or flow weights that cannot be loaded.
         """
         from dwnet.method.training import build_method
 
@@ -86,14 +86,14 @@ class _FlowSpec(_Spec):
     flow: str = "dis"
     """Flow estimator: dis, raft_small, raft_large or flownet2."""
     flow_weights: str = "published"
-    """Weights of the flow estimator: published, none (random), or a file. dis has none to load."""
+    """Weights of the flow estimator: published, none (random), or a file. dis has no weights."""
     train_flow: bool = False
-    """Train the flow estimator jointly, with a learning rate of its own (section 4.1.3). dis has no parameters."""
+    """Train the flow estimator jointly, with a separate learning rate (section 4.1.3). dis has no parameters."""
 
 
 @dataclass(frozen=True)
 class BaselineSpec(_Spec):
-    """Single frames, cross-entropy."""
+    """The baseline: cross-entropy on single frames."""
 
     name: MethodName = "baseline"
 
@@ -102,15 +102,15 @@ class BaselineSpec(_Spec):
 class StaticWarpSpec(_FlowSpec):
     """Static warp at inference (Table 4): the warped features of the previous frame are fused into F_t.
 
-    "Static warp" has two meanings in the paper. In training (Tables 1 to 3) it is `DWNetSpec` without FG-Conv: the
-    plainly warped features supervise through the losses. At inference (Table 4) it is this method.
+    "Static warp" has two meanings in the paper. In Tables 1 to 3 it is `DWNetSpec` without FG-Conv: the features warped
+    by Eq. 1 enter the consistency losses, in training only. In Table 4 it is this method, at inference too.
     """
 
     needs_neighbour_to_predict: ClassVar[bool] = True
 
     name: MethodName = "static_warp"
     fusion: FusionName = "weighted_sum"
-    """How F_t and the warped features become one (Table 4; per_channel is NetWarp's)."""
+    """How F_t and the warped features are fused (Table 4). per_channel is NetWarp's fusion."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -150,11 +150,11 @@ class DWNetSpec(_FlowSpec):
     fg_conv: bool = True
     """Flow-guided convolution; False is the plain warp of Eq. 1."""
     kernel_size: int = 3
-    """s of the FG-Conv (Table 2): 1, 3 or 5."""
+    """s of the FG-Conv, an odd number. Table 2 compares 1, 3 and 5."""
     refinement: bool = True
     """Flow refinement module (FRM)."""
     residual_refinement: bool = True
-    """The FRM adds to the coarse flow; False regresses the flow outright."""
+    """True adds the FRM's output to the coarse flow. False uses the output as the refined flow."""
     feature_weight: float = 10.0
     """lambda_1 of Eq. 8; 0 leaves the feature consistency loss out."""
     prediction_weight: float = 0.1
@@ -166,16 +166,16 @@ class DWNetSpec(_FlowSpec):
     prediction_space: Space = "logits"
     """What Eq. 6 compares: logits or softmax."""
     detach_target: bool = False
-    """No gradient into F_t and P_t from the consistency losses."""
+    """Stop the gradient of the consistency losses into F_t and P_t."""
     warping_weight: float = 0.0
-    """Weight of the error of the neighbour's image, warped by the refined flow (`losses.warping_error`); needs the
-    FRM. The paper has 0."""
+    """Weight of the difference between the frame and the neighbour's image warped by the refined flow
+    (`losses.warping_error`). It needs the FRM. The paper has no such loss."""
     smoothness_weight: float = 0.0
-    """Weight of the refined flow's differences away from the image's edges (`losses.edge_aware_smoothness`); needs the
-    FRM. The paper has 0."""
+    """Weight of the refined flow's differences between adjacent pixels, except at edges in the image
+    (`losses.edge_aware_smoothness`). It needs the FRM. The paper has no such loss."""
     flow_supervision_weight: float = 0.0
-    """Weight of the refined flow's end-point error; needs the FRM, and data whose flow is known exactly (the street,
-    and CamVid's synthetic neighbours). The paper has 0."""
+    """Weight of the refined flow's end-point error. It needs the FRM, and data with an exact flow: the street, or
+    synthetic neighbours. The paper has no such loss."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -198,12 +198,12 @@ class DWNetSpec(_FlowSpec):
 
     @property
     def trains_fg_conv(self) -> bool:
-        """Whether a loss reaches the FG-Conv: a consistency loss does."""
+        """Whether a loss trains the FG-Conv. Only the consistency losses do."""
         return self.feature_weight > 0 or self.prediction_weight > 0
 
     @property
     def trains_refinement(self) -> bool:
-        """Whether a loss reaches the refined flow: a consistency loss, or one of the flow's own."""
+        """Whether a loss trains the refined flow: a consistency loss, or a loss on the flow."""
         return self.trains_fg_conv or any(getattr(self, name) > 0 for name in FLOW_WEIGHTS)
 
 
@@ -216,11 +216,11 @@ SPECS: dict[MethodName, type[MethodSpec]] = {
     "keyframe": KeyframeSpec,
     "dwnet": DWNetSpec,
 }
-"""Every specification by the name of its method."""
+"""Specification class of each method, by name."""
 
 
 def field_names(name: MethodName) -> tuple[str, ...]:
-    """Returns the fields of a method's specification, `name` among them."""
+    """Returns the names of the fields of a method's specification, including `name`."""
     return tuple(field.name for field in dataclasses.fields(SPECS[name]))
 
 
@@ -234,11 +234,11 @@ def method_spec(name: str = "dwnet", **fields: Any) -> MethodSpec:
 
     Args:
         name: a key of `SPECS`.
-        fields: of that specification. A field of another method is dropped if it holds that method's default.
+        fields: values of that specification's fields. A field of another method is dropped if it holds its default.
 
     Raises:
-        DWNetError: for an unknown method or field, a value that is not allowed, or a field of another method that does
-            not hold its default.
+        DWNetError: for an unknown method or field, a value that is not allowed, or a field of another method whose
+            value is not its default.
     """
     own, foreign = _split(name, fields)
     changed = [field for field, value in foreign.items() if value != _default(field)]
@@ -249,15 +249,15 @@ def method_spec(name: str = "dwnet", **fields: Any) -> MethodSpec:
 
 
 def from_dict(values: Mapping[str, Any], *, ignore_unused: bool = False) -> MethodSpec:
-    """Returns the specification that a JSON object or a checkpoint holds.
+    """Returns the specification that a JSON object or a checkpoint stores.
 
     Args:
-        values: "name" (default dwnet) and any of the fields. Missing fields hold their defaults.
-        ignore_unused: drop fields of other methods whatever they hold. Checkpoints of format 1 store the fields of all
-            methods, and a recipe's baseline kept the settings of its dwnet there; nothing read them.
+        values: "name" (default dwnet) and any of the fields. Missing fields get their defaults.
+        ignore_unused: True drops fields of other methods, whatever their values. Checkpoints of format 1 may store the
+            fields of all methods, with values that their method does not use.
 
     Raises:
-        DWNetError: as `method_spec`.
+        DWNetError: under the same conditions as `method_spec`.
     """
     fields = dict(values)
     name = fields.pop("name", "dwnet")

@@ -1,4 +1,4 @@
-"""Static warp at inference (Table 4): the previous features, warped by the plain flow, fused into F_t.
+"""Static warp at inference (Table 4): the previous features are warped by the coarse flow and fused into F_t.
 
 All three fusions start at half F_t and half F^_t, so that they differ only in what they can learn. Where the flow
 leaves the previous frame, F_t replaces F^_t.
@@ -18,7 +18,7 @@ from dwnet.segmentation import Segmenter
 class WeightedSum(nn.Module):
     """Table 4, "sum": (1 - a) F_t + a F^_t, with one learned a = sigmoid(weight).
 
-    The weights are convex. NetWarp has two free weights; their common scale is redundant with the classifier.
+    The two weights add up to 1. NetWarp has two free weights, but the classifier can learn their common scale.
     """
 
     def __init__(self) -> None:
@@ -56,7 +56,8 @@ class PerChannel(nn.Module):
     """NetWarp's combination (Gadde et al., ICCV 2017): w1 F_t + w2 F^_t, two learned weights for each channel.
 
     Deviation: w1 = w2 = 1/2 at the start. Users of the published network found w1 near 1 and w2 near 0, which leaves
-    the warp unused. NetWarp's own transformation of the flow is left out: here the FRM refines flows.
+    the warp unused. NetWarp's transformation of the flow is left out: in this library the FRM refines flows, in `DWNet`
+    only.
 
     Args:
         channels: C.
@@ -78,15 +79,15 @@ FUSIONS: dict[FusionName, Callable[[int], nn.Module]] = {
     "concatenation": Concatenation,
     "per_channel": PerChannel,
 }
-"""Builds a fusion for C channels, by its name."""
+"""Builder of each fusion, by name; its argument is the number of channels C."""
 
 
 class StaticWarpSegmenter(nn.Module):
-    """The method that DWNet is compared with. It needs the flow and the previous features at inference too.
+    """A segmenter that fuses the warped previous features into F_t. It needs the previous frame at inference too.
 
     Args:
         segmenter: any `Segmenter`.
-        fusion: of F_t and F^_t, both (B, C, h, w), into (B, C, h, w): one of `FUSIONS`.
+        fusion: module that fuses F_t and F^_t, both (B, C, h, w), into (B, C, h, w); see `FUSIONS`.
     """
 
     def __init__(self, segmenter: Segmenter, *, fusion: nn.Module) -> None:
@@ -99,8 +100,8 @@ class StaticWarpSegmenter(nn.Module):
 
         Args:
             features: F_t, (B, C, h, w).
-            previous_features: of the previous frame, unfused, (B, C, h, w). Where the flow points out of the frame
-                they are not read; a flow that does so everywhere means "no previous frame".
+            previous_features: features of the previous frame before fusion, (B, C, h, w). They are not used where the
+                flow leaves the frame. A flow that leaves it everywhere stands for "no previous frame".
             flow_px: from the current frame to the previous one, (B, 2, H, W), in pixels of the image.
 
         Returns:
@@ -115,11 +116,11 @@ class StaticWarpSegmenter(nn.Module):
         return self.segmenter.classify(self.fusion(features, features))
 
     def forward(self, frame: Tensor, previous: Tensor, flow_px: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
-        """Training: returns the logits (B, K, h, w) of `frame`, and those of the auxiliary heads.
+        """Returns the logits (B, K, h, w) of `frame` and those of the auxiliary heads, for training.
 
         Args:
             frame: I_t, (B, 3, H, W) float, RGB, 0..1.
-            previous: the frame before, the same.
+            previous: the frame before, of the same shape.
             flow_px: from `frame` to `previous`, (B, 2, H, W), in pixels of the image.
         """
         frames = torch.cat((frame, previous))

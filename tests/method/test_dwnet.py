@@ -126,9 +126,9 @@ def test_the_trained_segmenter_stands_alone() -> None:
 
 
 def test_parts_that_do_not_fit_are_refused() -> None:
-    with pytest.raises(ValueError, match="FG-Conv has 8 channels, the segmenter's features 4"):
+    with pytest.raises(ValueError, match="FG-Conv has 8 channels, the segmenter's features have 4"):
         DWNet(TinySegmenter(), refinement=None, fg_conv=FlowGuidedConv2d(8))
-    with pytest.raises(ValueError, match="FRM is built for s = 5, the warp for s = 3"):
+    with pytest.raises(ValueError, match="FRM is built for s = 5, the warp needs s = 3"):
         DWNet(TinySegmenter(), refinement=FlowRefinement(kernel_size=5), fg_conv=FlowGuidedConv2d(4, kernel_size=3))
-    with pytest.raises(ValueError, match="FRM is built for s = 3, the warp for s = 1"):
+    with pytest.raises(ValueError, match="FRM is built for s = 3, the warp needs s = 1"):
         DWNet(TinySegmenter(), refinement=FlowRefinement(kernel_size=3), fg_conv=None)

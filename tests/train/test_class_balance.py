@@ -89,8 +89,8 @@ def test_what_is_not_allowed(train: Command, capsys: pytest.CaptureFixture[str])
     both = fails(train, capsys, "--class-balance", "0.5", "--method.class-weights", *"12345678912")
     assert "class_balance is 0.5, allowed beside method.class-weights is 0" in both
     few = fails(train, capsys, "--class-balance", "0", "--method.class-weights", "1", "2")
-    assert "class_weights has 2 numbers, allowed are 11, one a class" in few
-    with pytest.raises(ValueError, match="class_weights has 2 numbers, allowed are 3, one a class"):
+    assert "class_weights has 2 numbers, allowed are 11, one per class" in few
+    with pytest.raises(ValueError, match="class_weights has 2 numbers, allowed are 3, one per class"):
         DWNetSpec(class_weights=(1.0, 2.0)).build(NetworkSpec(backbone="mobilenetv2", channels=16).build(3))
 
 

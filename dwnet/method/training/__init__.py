@@ -1,4 +1,4 @@
-"""Training modules, one for each method: a batch in, its losses out; and the logits that the method predicts."""
+"""Training modules, one for each method. A module returns the losses of a batch, and the logits that it predicts."""
 
 from dwnet.core.errors import DWNetError
 from dwnet.flow.registry import build_flow
@@ -28,23 +28,23 @@ METHODS: dict[MethodName, type[Method]] = {
     "keyframe": KeyframeMethod,
     "dwnet": DWNetMethod,
 }
-"""Every training module by the name of its method."""
+"""Training module of each method, by name."""
 
 
 def build_method(spec: MethodSpec, segmenter: Segmenter, *, load_flow: bool = True) -> Method:
-    """Returns the training module of a method around a segmenter; `spec.build` is the same.
+    """Returns the training module of a method around a segmenter; `spec.build` does the same.
 
     Args:
         spec: the method and its switches.
         segmenter: any `Segmenter`.
-        load_flow: False leaves the flow estimator's weights random, for a checkpoint that brings them.
+        load_flow: False leaves the flow estimator's weights random, if a checkpoint is loaded afterwards.
 
     Raises:
-        DWNetError: for a name or number that is not allowed.
+        DWNetError: for a name or number that is not allowed, or flow weights that cannot be loaded.
     """
     if spec.class_weights and len(spec.class_weights) != segmenter.num_classes:
         raise DWNetError(
-            f"class_weights has {len(spec.class_weights)} numbers, allowed are {segmenter.num_classes}, one a class"
+            f"class_weights has {len(spec.class_weights)} numbers, allowed are {segmenter.num_classes}, one per class"
         )
     method = METHODS[spec.name](segmenter, spec)
     if not isinstance(spec, BaselineSpec):

@@ -1,4 +1,4 @@
-"""Method: what the trainer and the predictors see of every method."""
+"""Base classes of the training modules: the interface that the trainer and the predictors use."""
 
 from abc import ABC, abstractmethod
 from typing import Any
@@ -12,11 +12,11 @@ from dwnet.method.specs import MethodSpec
 from dwnet.segmentation import Segmenter
 
 Losses = dict[str, Tensor]
-"""Scalars by name; "total" is what is minimised."""
+"""Scalar losses by name. Training minimises "total"."""
 
 
 class Method(nn.Module, ABC):
-    """A segmenter and what trains it.
+    """A segmenter with the modules and losses that train it.
 
     A batch is a collated `dwnet.data.PairSample`: "frame" and "neighbour" (B, 3, H, W) float, RGB, 0..1, and "labels"
     (B, H, W). Optional entries: "paired" (B,) bool, False where "neighbour" is only the frame itself; "coarse_flow"
@@ -32,7 +32,7 @@ class Method(nn.Module, ABC):
         super().__init__()
         self.spec = spec
         self.flow: FlowEstimator | None = None
-        """From the frame to the neighbour; `build_method` sets it where the method needs one."""
+        """Estimator of the flow from the frame to the neighbour. `build_method` sets it; None for the baseline."""
         # A buffer moves to the GPU with the module. The checkpoint keeps the numbers in the specification.
         self._class_weights: Tensor | None
         weights = torch.tensor(spec.class_weights) if spec.class_weights else None
@@ -40,12 +40,12 @@ class Method(nn.Module, ABC):
 
     @property
     def needs_neighbour(self) -> bool:
-        """Whether training batches must hold "neighbour"."""
+        """Whether training needs "neighbour" in its batches."""
         return self.spec.needs_neighbour
 
     @property
     def needs_neighbour_to_predict(self) -> bool:
-        """Whether inference needs a frame before, and the flow to it."""
+        """Whether inference needs an earlier frame and the flow to it."""
         return self.spec.needs_neighbour_to_predict
 
     @property
@@ -58,7 +58,7 @@ class Method(nn.Module, ABC):
         """Returns the losses of a training batch, "total" among them."""
 
     def predict(self, batch: dict[str, Any]) -> Tensor:
-        """Returns the logits (B, K, H, W) of the batch's frames, of any size."""
+        """Returns the logits (B, K, H, W) of the batch's frames. H and W may be any."""
         return self.segmenter(batch["frame"])
 
     def _flow_px(self, frame: Tensor, neighbour: Tensor) -> Tensor:
@@ -84,24 +84,25 @@ class Method(nn.Module, ABC):
 
 
 class ReferenceMethod(Method):
-    """A method that uses the features of a frame before at inference; `spec.reference_policy` says which frame.
+    """A method that uses features of an earlier frame at inference, the reference; see `spec.reference_policy`.
 
-    Images are (1, 3, H, W) float, RGB, 0..1, sides multiples of the segmenter's `multiple`; logits are (1, K, h, w).
+    Images are (1, 3, H, W) float, RGB, 0..1. H and W are multiples of the segmenter's `multiple`. Logits are
+    (1, K, h, w).
     """
 
     @abstractmethod
     def predict_first(self, image: Tensor) -> tuple[Tensor, Tensor]:
-        """Returns logits and features of a frame without a reference. The frame becomes the reference."""
+        """Returns the logits and the features of a frame without a reference. The frame becomes the reference."""
 
     @abstractmethod
     def predict_next(self, image: Tensor, features: Tensor, flow_px: Tensor) -> tuple[Tensor, Tensor | None]:
-        """Returns logits of a frame with a reference, and its own features.
+        """Returns the logits and the features of a frame with a reference.
 
         Args:
             image: the frame.
-            features: of the reference, (1, C, h, w).
+            features: features of the reference, (1, C, h, w).
             flow_px: from the frame to the reference, (1, 2, H, W), in pixels of the image.
 
         Returns:
-            The features are None where the reference stays what it is; otherwise the frame is the new reference.
+            The logits, and the frame's features if it becomes the new reference; None if the reference does not change.
         """

@@ -1,4 +1,4 @@
-"""Baseline: single frames, cross-entropy."""
+"""The baseline: cross-entropy on single frames."""
 
 from typing import Any
 
@@ -8,7 +8,7 @@ from dwnet.segmentation import Segmenter
 
 
 class BaselineMethod(Method):
-    """Single frames, cross-entropy."""
+    """The segmenter alone, trained by cross-entropy on single frames."""
 
     spec: BaselineSpec
 

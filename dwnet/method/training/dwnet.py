@@ -45,7 +45,10 @@ class DWNetMethod(Method):
         return self.network.segmenter
 
     def forward(self, batch: dict[str, Any]) -> Losses:
-        """Returns the losses: cross-entropy, those of Eq. 8, and those on the refined flow that have a weight."""
+        """Returns the losses: cross-entropy, both consistency losses and those on the refined flow.
+
+        A loss with weight 0 is left out.
+        """
         spec = self.spec
         coarse = self._coarse_flow_px(batch)
         output = self.network(batch["frame"], batch["neighbour"], coarse)
@@ -67,7 +70,7 @@ class DWNetMethod(Method):
         return losses
 
     def _consistency_losses(self, batch: dict[str, Any], coarse: Tensor, output: DWNetOutput) -> Losses:
-        """Returns "feature" (Eq. 5) and "prediction" (Eq. 6), of those that have a weight."""
+        """Returns "feature" (Eq. 5) and "prediction" (Eq. 6); a loss with weight 0 is left out."""
         spec, frame, neighbour = self.spec, batch["frame"], batch["neighbour"]
         target, target_logits = output.features, output.logits
         if spec.detach_target:
@@ -85,14 +88,14 @@ class DWNetMethod(Method):
                 resize(at_least_float32(target_logits), size),
                 resize(at_least_float32(output.warped_logits), size),
                 weight=weight if spec.occlusion_mask else torch.ones_like(weight),
-                # Only pixels that no part of the map's margin has been blended into.
+                # The resized mask is below 1 where the interpolation of the logits involves an invalid pixel.
                 valid=image_valid & (resize(valid.float(), size) > 0.999),
                 space=spec.prediction_space,
             )
         return losses
 
     def _flow_losses(self, batch: dict[str, Any], coarse: Tensor, refined_px: Tensor) -> Losses:
-        """Returns the losses on the refined flow (B, 2, H / 8, W / 8), of those that have a weight."""
+        """Returns the losses on the refined flow (B, 2, H / 8, W / 8); a loss with weight 0 is left out."""
         spec, frame = self.spec, batch["frame"]
         height, width = frame.shape[-2:]
         flow_px = resize_flow(refined_px, (height, width))

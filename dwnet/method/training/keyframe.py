@@ -15,10 +15,10 @@ from dwnet.segmentation import Segmenter, pad_to_multiple
 
 
 class KeyframeMethod(ReferenceMethod):
-    """Deep Feature Flow: the neighbour is the key frame, whose warped features are supervised on the labelled frame.
+    """Deep Feature Flow: the neighbour is the key frame. Its warped features are trained with the frame's labels.
 
     Deviation: DFF also trains on labelled frames that are key frames themselves. Here k is never 0 (section 3.1), and
-    the network learns through the warp alone.
+    all gradients pass through the warp.
     """
 
     spec: KeyframeSpec
@@ -32,7 +32,7 @@ class KeyframeMethod(ReferenceMethod):
         return self.network.segmenter
 
     def forward(self, batch: dict[str, Any]) -> Losses:
-        """Returns the losses. Pixels that the key frame does not show are ignored."""
+        """Returns the losses. Pixels whose flow leaves the key frame are ignored."""
         labels = batch["labels"]
         flow = self._coarse_flow_px(batch)
         logits, auxiliary = self.network(batch["neighbour"], flow)
@@ -41,7 +41,10 @@ class KeyframeMethod(ReferenceMethod):
         return self._cross_entropy(logits, auxiliary, torch.where(seen, labels, IGNORE_LABEL))
 
     def predict(self, batch: dict[str, Any]) -> Tensor:
-        """Returns the logits (B, K, H, W) of the batch's frames, of any size; the neighbours are the key frames."""
+        """Returns the logits (B, K, H, W) of the batch's frames. The neighbours are the key frames.
+
+        H and W may be any.
+        """
         height, width = batch["frame"].shape[-2:]
         frame = pad_to_multiple(batch["frame"], self.segmenter.multiple)
         key = pad_to_multiple(batch["neighbour"], self.segmenter.multiple)
@@ -53,5 +56,5 @@ class KeyframeMethod(ReferenceMethod):
         return self.segmenter.classify(features), features
 
     def predict_next(self, image: Tensor, features: Tensor, flow_px: Tensor) -> tuple[Tensor, None]:
-        """Returns the logits from the key frame's features. The frame itself is not looked at."""
+        """Returns the logits from the key frame's features, and None. The frame itself is not used."""
         return self.network.classify(features, flow_px), None

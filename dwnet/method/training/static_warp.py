@@ -1,4 +1,4 @@
-"""Static warp at inference (Table 4), trained with the previous features warped by the plain flow."""
+"""Static warp (Table 4): the previous features, warped by the coarse flow, are fused into F_t."""
 
 from typing import Any
 
@@ -13,7 +13,7 @@ from dwnet.segmentation import Segmenter, pad_to_multiple
 
 
 class StaticWarpMethod(ReferenceMethod):
-    """Table 4, "sum" and "concatenate": trained and used with the previous features warped by the plain flow."""
+    """Table 4, "sum" and "concatenate": the same fusion of warped previous features in training and at inference."""
 
     spec: StaticWarpSpec
 
@@ -31,7 +31,10 @@ class StaticWarpMethod(ReferenceMethod):
         return self._cross_entropy(logits, auxiliary, batch["labels"])
 
     def predict(self, batch: dict[str, Any]) -> Tensor:
-        """Returns the logits (B, K, H, W) of the batch's frames, of any size; the neighbours are the frames before."""
+        """Returns the logits (B, K, H, W) of the batch's frames. The neighbours are the frames before them.
+
+        H and W may be any.
+        """
         height, width = batch["frame"].shape[-2:]
         frame = pad_to_multiple(batch["frame"], self.segmenter.multiple)
         previous = pad_to_multiple(batch["neighbour"], self.segmenter.multiple)
