@@ -1,4 +1,4 @@
-"""Several exported networks on one clip: labels, flips and times side by side (`dwnet compare`, and the page)."""
+"""Compares exported networks on one clip: labels, flips and times (`dwnet compare` and the page)."""
 
 from dwnet.comparison.files import ComparisonFiles, ComparisonWriter
 from dwnet.comparison.frame import Comparator, ComparedFrame, MethodFrame

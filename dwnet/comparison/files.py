@@ -37,13 +37,13 @@ class ComparisonFiles:
 class ComparisonWriter:
     """Writes the files of a comparison frame by frame, as a context manager.
 
-    The files grow in a temporary folder inside `folder`; `publish` moves them to their place. Without `publish`, or
-    after an exception, nothing is left, and older files of the same names stay as they are.
+    The files are written in a temporary folder inside `folder`. `publish` moves them to `folder`. Without `publish`, or
+    after an exception, they are deleted, and older files of the same names are unchanged.
 
     Args:
-        folder: where the files go; made if missing.
-        clip: name of the clip, for the names of the files.
-        methods: in the order of the columns.
+        folder: folder of the files; created if missing.
+        clip: name of the clip; the file names contain it.
+        methods: names of the methods, in the order of the columns.
         fps: frame rate of the video.
     """
 
@@ -70,7 +70,7 @@ class ComparisonWriter:
         self._table.write(frame_row(frame, self._methods))
 
     def publish(self, report: Mapping[str, Any]) -> ComparisonFiles:
-        """Closes the files, writes the report, and moves all three to their place."""
+        """Closes the files, writes the report, moves all three files to `folder` and returns their paths."""
         self._open_files.close()
         write_json(self._written.json, report)
         final = ComparisonFiles.beside(self._folder, self._clip)
@@ -99,7 +99,7 @@ def frame_columns(methods: Sequence[str]) -> list[str]:
 
 
 def frame_row(frame: ComparedFrame, methods: Sequence[str]) -> list[object]:
-    """Returns the CSV row of a frame. Cells are empty where there is no frame to compare with."""
+    """Returns the CSV row of a frame. Cells are empty if the frame cannot be compared with the previous one."""
     row: list[object] = [frame.index, f"{frame.pts_seconds:.6f}", int(frame.scene_cut)]
     row.append(_percent_cell(frame.comparable_percent))
     for method in methods:
@@ -109,7 +109,7 @@ def frame_row(frame: ComparedFrame, methods: Sequence[str]) -> list[object]:
 
 
 def side_by_side(frame: ComparedFrame) -> NDArray[np.uint8]:
-    """Returns uint8 (H', W', 3): the input and the overlay of each method in two columns, with names and flips."""
+    """Returns a picture, uint8 (H', W', 3): the input and each method's overlay in two columns, with name and flips."""
     tiles = [caption(frame.image, f"input  {frame.pts_seconds:.2f} s")]
     for method, found in frame.methods.items():
         flips = "" if found.flips_percent is None else f"  {found.flips_percent:.2f} % flipped"
@@ -118,7 +118,7 @@ def side_by_side(frame: ComparedFrame) -> NDArray[np.uint8]:
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
-    """Writes strict JSON. Raises ValueError for a NaN, which other programs refuse to read."""
+    """Writes strict JSON. Raises ValueError for NaN, which strict JSON does not allow."""
     path.write_text(json.dumps(content, indent=2, allow_nan=False, ensure_ascii=False) + "\n", encoding="utf-8")
 
 

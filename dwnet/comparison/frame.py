@@ -1,4 +1,4 @@
-"""One frame of a comparison: labels, time and flips of every method, and the flow along which flips are counted."""
+"""Compares all methods on one frame: labels, time and flips of every method, and the flow for counting flips."""
 
 import time
 from collections.abc import Mapping
@@ -18,18 +18,18 @@ from dwnet.viz import overlay
 
 @dataclass(frozen=True)
 class MethodFrame:
-    """One method on one frame."""
+    """The result of one method on one frame."""
 
     labels: np.ndarray
     """uint8 (H, W) class ids."""
     overlay: np.ndarray
-    """uint8 (H, W, 3): the colours of the classes over the frame."""
+    """uint8 (H, W, 3) RGB: the class colours blended over the frame."""
     latency_ms: float
-    """Image to labels, with the flow where the method needs it (`report.LATENCY_CONTAINS`)."""
+    """Time from image to labels, including the flow if the method needs it (`report.LATENCY_CONTAINS`)."""
     flow_ms: float
-    """The part of the latency that is flow; 0 where the method needs none."""
+    """Part of the latency that the flow takes; 0 if the method needs no flow."""
     flips_percent: float | None
-    """Label flips since the previous compared frame, along the flow; None if nothing can be compared."""
+    """Label flips since the previous compared frame, in percent of the comparable pixels; None if there are none."""
 
 
 @dataclass(frozen=True)
@@ -37,25 +37,25 @@ class ComparedFrame:
     """One frame of the clip, and the results of every method on it."""
 
     index: int
-    """In the clip, from 0."""
+    """Index of the frame in the clip, from 0."""
     pts_seconds: float
     compared: int
     """Number of compared frames, including this one."""
     expected: int | None
-    """Number of frames that will be compared, by the file's own count, which can be wrong by a few; None if unknown."""
+    """Number of frames that will be compared, estimated from the frame count of the file; None if unknown."""
     image: np.ndarray
-    """uint8 (H, W, 3), at the working size."""
+    """uint8 (H, W, 3) RGB, at the working size."""
     methods: Mapping[str, MethodFrame]
     summaries: Mapping[str, MethodSummary]
-    """Per method, over all frames so far."""
+    """The summary of each method over all frames so far."""
     scene_cut: bool
-    """Whether this is the first frame of another shot: nothing is compared across a cut."""
+    """Whether this frame is the first one of a new scene. Frames are not compared across a scene cut."""
     coarse_flow_px: np.ndarray | None
     """float32 (2, H, W) to the previous compared frame, in pixels; None for the first frame and at a scene cut."""
     refined_flow_px: np.ndarray | None
-    """The same after the flow-refinement network; None also without such a network."""
+    """The flow after the flow refinement network; None also if there is no such network."""
     comparable_percent: float | None
-    """Share of pixels that have a match in the previous compared frame."""
+    """Share of the pixels that are visible in the previous compared frame; None if there is no such frame."""
 
 
 @dataclass(frozen=True)
@@ -66,18 +66,18 @@ class _Motion:
     """float32 (2, H, W)."""
     refined_px: np.ndarray | None
     visible: np.ndarray
-    """bool (H, W), pixels that the previous frame shows."""
+    """bool (H, W), pixels that are visible in the previous frame."""
     coarse_ms: float
 
 
 class Comparator:
-    """Runs every method on each frame of one clip, and adds up the results.
+    """Runs every method on each frame of one clip, and accumulates the results.
 
     Args:
-        networks: several comparators may share them.
-        flow: methods warp by it, and flips are counted along it.
-        opacity: of the colours over the frame, 0..1.
-        expected: number of frames that will come, as far as it is known.
+        networks: the networks; several comparators may share them.
+        flow: the flow for the methods that warp and for counting flips.
+        opacity: opacity of the class colours over the frame, 0..1.
+        expected: number of frames that will be compared; None if unknown.
     """
 
     def __init__(
@@ -85,7 +85,7 @@ class Comparator:
     ) -> None:
         self.networks = networks
         self.compared = 0
-        """Frames so far."""
+        """Number of frames compared so far."""
         self._segmenters = {method: network.fresh() for method, network in networks.segmenters.items()}
         self._flow, self._opacity, self._expected = flow, opacity, expected
         self._scene_cuts = 0
@@ -96,7 +96,7 @@ class Comparator:
         )
 
     def step(self, frame: VideoFrame) -> ComparedFrame:
-        """Runs every method on the next frame and compares it with the frame before."""
+        """Runs every method on the next frame and compares its labels with those of the previous frame."""
         image = frame.image
         if self._previous is None:
             self._warm_up(image)
@@ -125,7 +125,7 @@ class Comparator:
         return self._previous
 
     def outcome(self) -> Outcome:
-        """Returns the figures of the frames so far."""
+        """Returns the results over all frames so far."""
         networks: list[OnnxNetwork] = list(self.networks.segmenters.values())
         if self.networks.flow_refinement is not None:
             networks.append(self.networks.flow_refinement)
@@ -148,7 +148,7 @@ class Comparator:
     def _run(
         self, method: str, image: np.ndarray, previous: ComparedFrame | None, motion: _Motion | None
     ) -> MethodFrame:
-        """Runs one method on a frame, and counts its time and its flips."""
+        """Runs one method on a frame, and records its time and its flips."""
         network = self._segmenters[method]
         if previous is None:
             network.reset()
@@ -170,9 +170,9 @@ class Comparator:
         return MethodFrame(labels, painted, latency_ms, flow_ms, flips_percent)
 
     def _in_turn(self) -> list[str]:
-        """Returns the methods in the order in which they run; another one runs first on each frame.
+        """Returns the methods in running order. A different method runs first on each frame.
 
-        The first one finds the caches as the video reader left them.
+        The first method runs with CPU caches that hold the video reader's data, which costs time.
         """
         methods = list(self._segmenters)
         first = self.compared % len(methods)
@@ -181,19 +181,19 @@ class Comparator:
     def _segment(
         self, network: OnnxSegmenter, image: np.ndarray, flow_px: np.ndarray | None
     ) -> tuple[np.ndarray, float]:
-        """Returns the labels, and the milliseconds from image to labels without the flow."""
+        """Returns the labels and the time from image to labels in milliseconds, without the flow."""
         start = time.perf_counter()
         labels = network.labels(image, flow_px)
         return labels, 1000 * (time.perf_counter() - start)
 
     def _timed_flow(self, image: np.ndarray, reference: np.ndarray) -> tuple[np.ndarray, float]:
-        """Returns the flow from the frame to an earlier one, and its milliseconds."""
+        """Returns the flow from the frame to an earlier one, and its time in milliseconds."""
         start = time.perf_counter()
         flow_px = self._flow(image, reference)
         return flow_px, 1000 * (time.perf_counter() - start)
 
     def _warm_up(self, image: np.ndarray) -> None:
-        """Runs everything once: the first run at a new size allocates, and must not count as time of the method."""
+        """Runs every network once, because the first run at a new size allocates memory and must not be timed."""
         still = self._flow(image, image)
         for network in self._segmenters.values():
             network.labels(image)

@@ -1,4 +1,4 @@
-"""The exported networks of one comparison: one per method, all with the same classes."""
+"""The exported networks of a comparison: one per method, all with the same classes."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ from dwnet.deploy.runtime import (
 BASELINE = "baseline"
 """The method that all others are compared with."""
 METHOD_ORDER = ("baseline", "keyframe", "static_warp", "dwnet")
-"""The order in which known methods are shown; others follow."""
+"""Display order of the known methods; other methods follow."""
 
 
 @dataclass(frozen=True)
@@ -24,9 +24,9 @@ class Networks:
     """The networks of one comparison; `load_networks` reads them from a folder."""
 
     segmenters: Mapping[str, OnnxSegmenter]
-    """By method; includes the baseline; all have the same classes."""
+    """The network of each method, including the baseline. All have the same classes."""
     flow_refinement: OnnxFlowRefinement | None
-    """Refines the flow that is shown; no method uses it at inference."""
+    """The network that refines the displayed flow; no method uses it at inference."""
 
     def __post_init__(self) -> None:
         if BASELINE not in self.segmenters:
@@ -48,12 +48,12 @@ def load_networks(folder: str | Path, *, threads: int | None = None) -> Networks
     """Opens every `.onnx` file in a folder.
 
     Args:
-        folder: holds one network per method, also the baseline, and at most one flow refinement.
-        threads: CPU threads of one run; None takes every CPU this process may use.
+        folder: folder with one network per method, including the baseline, and at most one flow refinement.
+        threads: CPU threads of one run; None uses every CPU that this process may use.
 
     Raises:
-        NetworkFileError: no such folder, no baseline, two files of one method, differing classes, or a file that
-            is not an exported network.
+        NetworkFileError: for a folder without networks or without the baseline, two files of one method, networks with
+            different classes, or a file that is not an exported network.
     """
     folder = Path(folder)
     paths = sorted(folder.glob("*.onnx"))

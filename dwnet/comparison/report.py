@@ -28,36 +28,36 @@ FLIPS_MEANS = (
 
 @dataclass(frozen=True)
 class MethodSummary:
-    """One method over all frames so far."""
+    """The results of one method over all frames so far."""
 
     flips_percent: float | None
     """Label flips along the flow, in percent of the comparable pixels; None until two frames were compared."""
     class_flips_percent: tuple[float | None, ...]
-    """The same per class, by the current label; None for a class without comparable pixels."""
+    """Flips per class, by the current label; None for a class without comparable pixels."""
     temporal_consistency_percent: float | None
     """mIoU between the previous labels, moved along the flow, and the current ones (`metrics.FlickerMeter`)."""
     class_share_percent: tuple[float, ...]
-    """Share of each class in the comparable pixels: the weight of its flips."""
+    """Share of each class in the comparable pixels, which is the weight of its flips."""
     latency_ms_median: float
-    """Per frame, with the flow where the method needs it; within 0.5 % (`Spread`)."""
+    """Time per frame, including the flow if the method needs it; exact within 0.5 % (`Spread`)."""
     latency_ms_quartiles: tuple[float, float]
-    """First and third quartile."""
+    """First and third quartile of the time per frame."""
     latency_ms_mean: float
     latency_ratio_median: float
-    """Ratio to the latency of the baseline on the same frame: a slow phase of the machine slows both."""
+    """Ratio to the latency of the baseline on the same frame. Slow phases of the machine affect both equally."""
     latency_ratio_quartiles: tuple[float, float]
     flow_ms_median: float
-    """The flow alone, over the frames that needed one; 0 if the method needs none."""
+    """Time of the flow, over the frames that needed it; 0 if the method needs none."""
     flow_ms_mean: float
-    """The part of the mean latency that is flow; 0 if the method needs none."""
+    """Part of the mean latency that the flow takes; 0 if the method needs none."""
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a comparison found, and with which networks."""
+    """The results of a comparison and the networks that gave them."""
 
     summaries: Mapping[str, MethodSummary]
-    """Per method."""
+    """The summary of each method."""
     classes: Sequence[str]
     networks: Sequence[NetworkInfo]
     frames_compared: int
@@ -75,13 +75,13 @@ def relative_percent(value: float | None, reference: float | None) -> float | No
 def report(
     clip: Mapping[str, Any], settings: Mapping[str, Any], outcome: Outcome, *, stopped_early: bool
 ) -> dict[str, Any]:
-    """Returns the whole comparison, ready for JSON; undefined figures are None.
+    """Returns the report of a comparison as values for JSON. Undefined figures are None.
 
     Args:
         clip: facts about the clip.
-        settings: of the comparison.
-        outcome: the figures.
-        stopped_early: whether somebody stopped the comparison.
+        settings: settings of the comparison.
+        outcome: results of the comparison.
+        stopped_early: whether the comparison was stopped before the end of the clip.
     """
     return {
         "format": REPORT_FORMAT,

@@ -10,20 +10,20 @@ from dwnet.flow.registry import FLOW_NAMES
 
 @dataclass(frozen=True)
 class ComparisonSettings:
-    """What is compared of a clip, and how. Raises DWNetError for a value out of range."""
+    """Settings of a comparison. Raises DWNetError for a value out of range."""
 
     flow: str = "dis"
-    """Methods warp by it and flips are counted along it: one of `FLOW_NAMES`. All but dis import PyTorch."""
+    """Flow for the methods that warp and for counting flips: one of `FLOW_NAMES`. All except dis import PyTorch."""
     flow_weights: str | Path = "published"
     """Weights of the flow: "published" or a file."""
     max_side: int = 480
-    """The longer side of the frames is reduced to this, 64..4096 px."""
+    """Longer side of the reduced frames, 64..4096 px. Smaller frames are not enlarged."""
     every: int = 1
-    """Takes every n-th frame of the clip, from 1."""
+    """Every n-th frame of the clip is compared; n is at least 1."""
     limit: int | None = None
-    """At most so many frames are compared, from 2; None takes all."""
+    """Largest number of frames to compare, at least 2; None compares all."""
     opacity: float = 0.6
-    """Of the colours over the frame, 0..1."""
+    """Opacity of the class colours over the frame, 0..1."""
 
     def __post_init__(self) -> None:
         if self.flow not in FLOW_NAMES:
@@ -38,15 +38,15 @@ class ComparisonSettings:
             raise DWNetError(f"opacity is 0 to 1, found {self.opacity}")
 
     def as_json(self) -> dict[str, Any]:
-        """Returns the settings for the report; of the weights the name of the file."""
+        """Returns the settings for the report. A weights file is given by its name without the folder."""
         return asdict(self) | {"flow_weights": Path(self.flow_weights).name}
 
     def stop_index(self) -> int | None:
-        """Returns the index in the clip behind the last frame that is compared; None for the whole clip."""
+        """Returns one plus the clip index of the last frame to compare; None for the whole clip."""
         return None if self.limit is None else (self.limit - 1) * self.every + 1
 
     def expected_frames(self, frames: int | None) -> int | None:
-        """Returns how many of a clip's `frames` are compared; None if that is not known."""
+        """Returns the number of frames to compare in a clip of `frames` frames; None if it is unknown."""
         if not frames:
             return self.limit
         expected = -(-frames // self.every)
@@ -54,5 +54,5 @@ class ComparisonSettings:
 
     def video_fps(self, clip_fps: float) -> float:
         """Returns the frame rate of the side-by-side video, for a clip of `clip_fps`."""
-        # A file with a wrong rate must not give a video that browsers cannot play.
+        # A clip with a wrong frame rate must still give a video that browsers play.
         return min(max(clip_fps / self.every, 0.5), 120.0)

@@ -1,7 +1,7 @@
-"""The streaming comparison: a clip in; labels, times and flips of every method out, frame by frame, in constant memory.
+"""The streaming comparison. It yields labels, times and flips of every method frame by frame, in constant memory.
 
-Frames are decoded in the background while one is segmented. The side-by-side video and the table are written while
-the comparison runs; only a comparison that ends well leaves files.
+A background thread decodes frames while another frame is segmented. The side-by-side video and the table are written
+during the comparison. Files remain only if the comparison ends without an error.
 """
 
 from collections.abc import Callable, Generator
@@ -20,7 +20,7 @@ from dwnet.flow.registry import flow_function
 from dwnet.video import VideoReader, open_video, prefetch
 
 PREFETCHED_FRAMES = 8
-"""At most so many frames are decoded ahead."""
+"""Largest number of frames that are decoded ahead."""
 
 
 def compare(
@@ -37,29 +37,29 @@ def compare(
     clip_name: str | None = None,
     stop: Callable[[], bool] | None = None,
 ) -> Generator[ComparedFrame, None, None]:
-    """Compares the networks on a clip, one yielded frame at a time.
+    """Compares the networks on a clip and yields one compared frame at a time.
 
-    The files of `ComparisonFiles.beside(output_dir, clip_name)` are there when the generator has ended: the
-    side-by-side MP4, the CSV with a row per frame, and the JSON report. A comparison that was stopped (`stop`) after
-    two or more frames keeps the files of these frames, marked `stopped_early`. One that fails, or whose generator is
-    closed, leaves nothing.
+    The files of `ComparisonFiles.beside(output_dir, clip_name)` exist when the generator has ended: the side-by-side
+    MP4, the CSV with a row per frame, and the JSON report. If `stop` ends the comparison after two or more frames, the
+    files contain these frames and the report has `stopped_early`. If it ends the comparison earlier, if the comparison
+    fails, or if the generator is closed, no files remain.
 
     Args:
         clip: a video file, or a folder of images.
-        networks: several comparisons may share them.
-        output_dir: where the files go; made if missing.
-        flow: see `ComparisonSettings.flow`, as for the next five arguments.
-        flow_weights: "published" or a file.
-        max_side: the longer side of the frames is reduced to this, in pixels.
-        every: takes every n-th frame of the clip.
-        limit: at most so many frames are compared; None takes all.
-        opacity: of the colours over the frame, 0..1.
-        clip_name: name of the clip in files and messages; None takes the name of the file.
-        stop: called before every frame; True ends the comparison.
+        networks: the networks; several comparisons may share them.
+        output_dir: folder of the files; created if missing.
+        flow: flow for the methods that warp and for counting flips: one of `dwnet.flow.FLOW_NAMES`.
+        flow_weights: weights of the flow: "published" or a file.
+        max_side: longer side of the reduced frames, 64..4096 px.
+        every: every n-th frame of the clip is compared; n is at least 1.
+        limit: largest number of frames to compare, at least 2; None compares all.
+        opacity: opacity of the class colours over the frame, 0..1.
+        clip_name: name of the clip in files and messages; None uses the name of the file.
+        stop: called before every frame; returning True ends the comparison.
 
     Raises:
-        DWNetError: an argument out of range, or fewer than two frames to compare (flicker needs two).
-        VideoError: the file is not a video that can be read.
+        DWNetError: for an argument out of range, or fewer than two frames to compare (flicker needs two).
+        VideoError: if the clip cannot be read.
     """
     settings = ComparisonSettings(flow, flow_weights, max_side, every, limit, opacity)
     clip = Path(clip)

@@ -1,7 +1,7 @@
-"""Models on a labelled split: class IoU, and how steady the labels are along the flow (`dwnet evaluate`).
+"""Evaluates models on a labelled split: IoU per class, and flicker along the flow (`dwnet evaluate`).
 
-Also the error of optical flow against the exact flow of rendered streets (`dwnet judge-flow`), and the files of
-Cityscapes' test server. Needs PyTorch.
+The package also measures the error of optical flow against the exact flow of rendered streets (`dwnet judge-flow`), and
+writes files for the test server of Cityscapes. It needs PyTorch.
 """
 
 from dwnet.evaluation.flow_error import FlowError, FlowErrorMeter, flows_to_judge, judge_flow

@@ -1,7 +1,6 @@
 """Errors of optical flow against the exact flow of rendered streets: end-point error, and sharpness of motion steps.
 
-The paper shows its refined flow only in a picture (Fig. 3). Here it is measured, together with the coarse flow that it
-refines.
+The paper shows the refined flow only in a picture (Fig. 3). This module measures the refined flow and the coarse flow.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -19,39 +18,40 @@ from dwnet.metrics.meter import Meter, counts, sums
 from dwnet.street import StreetScene
 
 BOUNDARY_PX = 3
-"""A pixel within this distance of a step of the true flow is on a motion boundary, in pixels."""
+"""Largest distance of a motion boundary pixel from a step of the true flow, in pixels."""
 STEP_PX, STEP_SHARE = 1.0, 0.05
 """Two neighbouring pixels have a step between them if their true flows differ by more than STEP_PX plus STEP_SHARE of
-the longer flow. The share is for the road: right before the camera its flow is long and changes fast, but smoothly."""
+the longer flow. STEP_SHARE excludes the road near the camera, where the flow is long and changes fast but smoothly."""
 
 _FIGURES = ("overall_px", "boundary_px", "occluded_px", "visible_px", "sharpness_percent")
 """Figures of a `FlowError`, in the order of the meter's arrays."""
 
 FlowOf = Callable[[NDArray[np.uint8], NDArray[np.uint8]], NDArray[np.float32]]
-"""(frame, neighbour), each (H, W, 3) uint8 RGB, to (2, H, W) float32 flow_px between them."""
+"""Maps (frame, neighbour), each (H, W, 3) uint8 RGB, to the flow from frame to neighbour, (2, H, W) float32 pixels."""
 Progress = Callable[[int, int], None]
-"""Called with (pairs done, pairs in all)."""
+"""Called with (number of pairs done, number of all pairs)."""
 
 
 @dataclass(frozen=True)
 class FlowError:
-    """Errors of a flow against truth; None where no pixel was counted."""
+    """Errors of a flow against the true flow. A figure is None if it has no pixels."""
 
     pairs: int
+    """Number of pairs of frames."""
     overall_px: float | None
-    """Mean end-point error, the length of the difference, over all pixels."""
+    """Mean end-point error (length of the difference) over all pixels."""
     boundary_px: float | None
-    """The same within `BOUNDARY_PX` of a motion boundary, visible or not."""
+    """Mean end-point error of the pixels within `BOUNDARY_PX` of a motion step, visible or not."""
     occluded_px: float | None
-    """The same where the point is hidden in the neighbour or outside it."""
+    """Mean end-point error of the pixels that are hidden in the neighbour or outside it."""
     visible_px: float | None
-    """The same where the point is visible in both frames."""
+    """Mean end-point error of the pixels that are visible in both frames."""
     sharpness_percent: float | None
-    """Share of the true steps that the flow has too: 100 is as sharp as truth, 0 is flat across the boundary."""
+    """Mean share of a true step that the flow reproduces: 100 is as sharp as the true flow, 0 has no step."""
 
 
 def motion_steps(flow_px: NDArray[np.float32]) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-    """Returns the steps of a true flow (2, H, W): (H, W - 1) to the right neighbour, (H - 1, W) to the lower one."""
+    """Returns the steps of a true flow (2, H, W): (H, W - 1) bool to the right pixel, (H - 1, W) bool to the lower one."""
     length = np.hypot(*flow_px)
     steps = []
     for axis in (1, 0):
@@ -62,7 +62,7 @@ def motion_steps(flow_px: NDArray[np.float32]) -> tuple[NDArray[np.bool_], NDArr
 
 
 def boundary_mask(flow_px: NDArray[np.float32]) -> NDArray[np.bool_]:
-    """Returns (H, W): the pixels within `BOUNDARY_PX` of the two pixels at a step of a true flow (2, H, W)."""
+    """Returns a mask (H, W) of the pixels within `BOUNDARY_PX` of the two pixels at a step of a true flow (2, H, W)."""
     across, down = motion_steps(flow_px)
     edge = np.zeros(flow_px.shape[1:], np.uint8)
     edge[:, :-1] |= across
@@ -75,10 +75,12 @@ def boundary_mask(flow_px: NDArray[np.float32]) -> NDArray[np.bool_]:
 
 
 def kept_steps(flow_px: NDArray[np.float32], true_flow_px: NDArray[np.float32]) -> NDArray[np.float64]:
-    """Returns (n,): for each step of the true flow, the share of it that a flow has too, 0..1; both flows (2, H, W).
+    """Returns (n,): the share of each step of the true flow that a flow reproduces, 0..1; both flows are (2, H, W).
 
-    A step is measured from the pixel before its two pixels to the pixel behind them, so that a step that is one pixel
-    off still counts. The share is the flow's difference projected on the true difference, divided by its length.
+    A step is measured from the pixel before its two pixels to the pixel after them, so that a step that is displaced by
+    one pixel still counts. The share is the projection of the flow's difference on the true difference, divided by the
+    length of the true difference. Steps at the image border are left out, and steps with nearly equal true flow on both
+    sides.
     """
     shares = []
     for axis, steps in zip((2, 1), motion_steps(true_flow_px), strict=True):
@@ -86,7 +88,7 @@ def kept_steps(flow_px: NDArray[np.float32], true_flow_px: NDArray[np.float32]) 
         inner = np.take(steps, np.arange(1, length - 1), axis - 1)
         true, found = (_wide_difference(f, axis)[:, inner].astype(np.float64) for f in (true_flow_px, flow_px))
         squared = (true**2).sum(0)
-        wide = squared > STEP_PX**2  # an object one pixel wide can have the same motion on both sides
+        wide = squared > STEP_PX**2  # the true flow can be equal on both sides of an object that is one pixel wide
         shares.append(np.clip((true * found).sum(0)[wide] / squared[wide], 0, 1))
     return np.concatenate(shares)
 
@@ -102,14 +104,14 @@ def _wide_difference(flow_px: NDArray[np.float32], axis: int) -> NDArray[np.floa
 
 
 class FlowErrorMeter(Meter):
-    """Errors over pairs of frames. Every pixel, and every step, has the same weight."""
+    """Accumulates flow errors over pairs of frames. Every pixel and every step has the same weight."""
 
     def __init__(self) -> None:
         super().__init__(pairs=counts(), sums=sums(len(_FIGURES)), counts=counts(len(_FIGURES)))
 
     @property
     def pairs(self) -> int:
-        """Pairs of frames counted."""
+        """Number of pairs counted."""
         return int(self._arrays["pairs"])
 
     def update(
@@ -118,9 +120,9 @@ class FlowErrorMeter(Meter):
         """Counts one pair.
 
         Args:
-            flow_px: (2, H, W), the flow to measure.
-            true_flow_px: (2, H, W), exact.
-            visible: (H, W) bool, as `StreetScene.flow` returns it.
+            flow_px: (2, H, W), the flow to measure, in pixels.
+            true_flow_px: (2, H, W), the exact flow, in pixels.
+            visible: (H, W) bool, true for pixels that are visible in the neighbour, from `StreetScene.flow`.
 
         Raises:
             DWNetError: for shapes that differ, or a flow that is not finite.
@@ -145,7 +147,7 @@ class FlowErrorMeter(Meter):
         self._arrays["counts"] += [one.size for one in values]
 
     def compute(self) -> FlowError:
-        """Returns the means over everything counted so far."""
+        """Returns the mean errors over all pairs counted so far."""
         sums, counts = self._arrays["sums"].tolist(), self._arrays["counts"].tolist()
         means = {
             name: total / count if count else None for name, total, count in zip(_FIGURES, sums, counts, strict=True)
@@ -156,7 +158,7 @@ class FlowErrorMeter(Meter):
 def at_stride(flow_px: NDArray[np.float32], stride: int = 8) -> NDArray[np.float32]:
     """Returns a flow (2, H, W) resized to ceil(H / stride) x ceil(W / stride) pixels and back, bilinearly.
 
-    A flow refined at stride 8 starts from this one, so it is the fair comparison: both lost the same resolution.
+    The flow refinement module works at stride 8. This flow has the same resolution and is the fair reference for it.
     """
     height, width = flow_px.shape[1:]
     small = (-(-width // stride), -(-height // stride))
@@ -169,8 +171,8 @@ def at_stride(flow_px: NDArray[np.float32], stride: int = 8) -> NDArray[np.float
 def flows_to_judge(refiner: OnnxFlowRefinement | None = None) -> dict[str, FlowOf]:
     """Returns the flows to compare, by name.
 
-    No motion, as a reference; the coarse flow; the coarse flow at the stride of the flow refinement module (FRM); and,
-    with a `refiner`, the flow that it refines.
+    The flows are zero motion as a reference, the coarse DIS flow, the coarse flow at the stride of the flow refinement
+    module and, with a `refiner`, the refined flow.
     """
     flows: dict[str, FlowOf] = {
         "zero": lambda frame, _: np.zeros((2, *frame.shape[:2]), np.float32),
@@ -190,20 +192,20 @@ def judge_flow(
     offsets: Sequence[int] = (-1, 5),
     progress: Progress | None = None,
 ) -> dict[tuple[str, int], FlowError]:
-    """Measures flows on pairs of frames spread evenly over rendered drives.
+    """Measures flows on pairs of frames that are spread evenly over rendered drives.
 
     Args:
-        scenes: the drives.
-        flows: by name.
-        frames_per_scene: number of frames I_t of each drive.
-        offsets: k of the neighbours I_{t+k}, signed.
+        scenes: the rendered drives.
+        flows: the flows to measure, by name.
+        frames_per_scene: number of frames I_t in each drive.
+        offsets: signed offsets k of the neighbours I_{t+k}; 0 is not allowed.
         progress: called after each pair.
 
     Returns:
         The errors by (name, k).
 
     Raises:
-        DWNetError: without scenes or offsets, or for more frames than a drive has.
+        DWNetError: without scenes or offsets, for an offset 0, or for more frames than a drive has.
     """
     if not scenes or not offsets or 0 in offsets:
         raise DWNetError(f"found {len(scenes)} scenes and offsets {tuple(offsets)}; allowed are some, and no offset 0")

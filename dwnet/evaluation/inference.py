@@ -1,4 +1,4 @@
-"""How a frame is given to a network: whole, in windows, at several scales, mirrored. Every result names it."""
+"""Inference on a frame: whole or in windows, at several scales, with mirroring. Results state these settings."""
 
 import itertools
 import math
@@ -17,26 +17,26 @@ from dwnet.core.errors import DWNetError
 from dwnet.ops.resize import resize
 
 Logits = Callable[[NDArray[np.uint8]], Tensor]
-"""A per-frame network: (H, W, 3) uint8 RGB of any size to (K, H, W) float logits."""
+"""A per-frame network. It maps (H, W, 3) uint8 RGB of any size to (K, H, W) float logits."""
 
 
 @dataclass(frozen=True)
 class Inference:
-    """How a frame is given to a per-frame network.
+    """Inference settings of a per-frame network.
 
-    The frame is resized to every scale and, with `flip`, also mirrored; each image goes through the network, in windows
-    if there is a `window`. The logits of overlapping windows are averaged. Results of scales and mirror images are
-    resized and mirrored back, and their probabilities averaged.
+    The frame is resized to every scale and, with `flip`, also mirrored. The network runs on each of these images, in
+    windows if `window` is set. The logits of overlapping windows are averaged. The results of scales and mirror images
+    are mirrored back and resized to the frame, and their probabilities are averaged.
 
     Raises DWNetError for a window, an overlap or scales out of range.
     """
 
     window: int | None = None
-    """Side of the square windows in pixels of the resized frame; None takes the whole frame."""
+    """Side of the square windows in pixels of the resized frame; None uses the whole frame."""
     window_overlap: Fraction = Fraction(1, 3)
-    """Overlap of neighbouring windows as a part of their side, to within a pixel: 0 to below 1."""
+    """Overlap of neighbouring windows as a fraction of their side, 0 to below 1, rounded to whole pixels."""
     scales: tuple[float, ...] = (1.0,)
-    """Factors on the frame's sides."""
+    """Scale factors of the frame."""
     flip: bool = False
     """Whether the mirror image of each scale is used too."""
 
@@ -57,12 +57,12 @@ class Inference:
 
     @property
     def augments(self) -> bool:
-        """Whether there is test-time augmentation: other images than the frame at its own size."""
+        """Whether test-time augmentation is used: several scales, one scale other than 1, or mirroring."""
         return self.flip or self.scales != (1.0,)
 
     @property
     def short(self) -> str:
-        """A short form for the name of a table row; empty for whole images without test-time augmentation."""
+        """The settings in short form, for table rows; empty for whole images without test-time augmentation."""
         parts = [] if self.window is None else [f"window {self.window}, stride {self.stride}"]
         parts += [f"scales {self._scales(' ')}"] if self.scales != (1.0,) else []
         return ", ".join(parts + ["flip"] * self.flip)
@@ -78,14 +78,14 @@ class Inference:
         return f"{whole}, probabilities averaged over scales {self._scales(', ')}{mirrored}"
 
     def scores(self, logits: Logits, image: NDArray[np.uint8]) -> Tensor:
-        """Returns the scores of a frame; its label is the class with the highest score.
+        """Returns the scores of a frame. The label of a pixel is the class with the highest score.
 
         Args:
             logits: the network.
             image: (H, W, 3) uint8 RGB.
 
         Returns:
-            (K, H, W) float: averaged probabilities, 0..1, with test-time augmentation, else logits.
+            (K, H, W) float: averaged probabilities (0..1) with test-time augmentation, otherwise logits.
         """
         if self.window is not None:
             assert self.stride is not None
@@ -100,19 +100,20 @@ class Inference:
 
 
 WHOLE = Inference()
-"""Whole images at their own size, no test-time augmentation."""
+"""Whole images at their original size, without test-time augmentation."""
 
 
 def sliding_window(logits: Logits, image: NDArray[np.uint8], *, window: int, stride: int) -> Tensor:
     """Returns the logits of square windows, averaged where they overlap.
 
-    The last window of a row or column ends at the border, so it can overlap more than the others. A side shorter than
-    the window is padded at the right or bottom by repeating the edge; the padding is cut off from the result.
+    The last window of a row or column ends at the image border, so it can overlap more than the others. If a side is
+    shorter than the window, the image is padded at the right or bottom by repeating its edge. The result is cut to the
+    size of the image.
 
     Args:
         logits: the network.
         image: (H, W, 3) uint8 RGB.
-        window: side in pixels.
+        window: side of a window in pixels.
         stride: pixels from one window to the next, 1..window.
 
     Returns:
@@ -127,7 +128,7 @@ def sliding_window(logits: Logits, image: NDArray[np.uint8], *, window: int, str
         place = np.s_[top : top + window, left : left + window]
         found = logits(np.ascontiguousarray(padded[place]))
         if not total.numel():
-            # In float64 the mean of equal logits is those logits, to the last bit.
+            # float64: the mean of equal float32 logits is exactly that value.
             total = found.new_zeros((len(found), *padded.shape[:2]), dtype=torch.float64)
         total[:, *place] += found
         count[place] += 1
@@ -135,12 +136,12 @@ def sliding_window(logits: Logits, image: NDArray[np.uint8], *, window: int, str
 
 
 def window_starts(side: int, window: int, stride: int) -> list[int]:
-    """Returns where windows start along a side of at least `window` pixels. The last window ends at the border."""
+    """Returns the starts of the windows along a side of at least `window` pixels. The last one ends at the border."""
     return [*range(0, side - window, stride), side - window]
 
 
 def _probabilities(logits: Logits, image: NDArray[np.uint8], scale: float, mirrored: bool) -> Tensor:
-    """Returns the softmax of the logits of one view, at the size of the frame and not mirrored."""
+    """Returns the softmax of one view's logits, resized to the frame and mirrored back."""
     height, width = image.shape[:2]
     size = (max(1, round(height * scale)), max(1, round(width * scale)))
     seen = image if size == (height, width) else cv2.resize(image, size[::-1], interpolation=cv2.INTER_LINEAR)

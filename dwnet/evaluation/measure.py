@@ -1,4 +1,4 @@
-"""Measures a model on a labelled split: class IoU, and how steady the labels are along the flow."""
+"""Evaluates a model on a labelled split: IoU per class, and flicker along the flow."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -17,22 +17,22 @@ from dwnet.flow.registry import FlowFunction
 from dwnet.metrics import FlickerMeter, FlickerResult, SegmentationMeter, SegmentationResult, State, occlusion_mask
 
 Progress = Callable[[int, int], None]
-"""Called with (frames done, frames in all), both of this process."""
+"""Called with (number of frames done, number of all frames), both of this process."""
 
 OnLabels = Callable[[int, NDArray[np.uint8]], None]
-"""Called once per frame, by one process, with its index in the split and the predicted labels (H, W) uint8."""
+"""Called once per frame, by one process, with the frame's index in the split and its predicted labels (H, W) uint8."""
 
 
 @dataclass(frozen=True)
 class EvaluationSettings:
-    """How a model is evaluated. Raises DWNetError for a `max_gap` below 1."""
+    """Settings of an evaluation. Raises DWNetError for a `max_gap` below 1."""
 
     flow: FlowFunction = dis_flow
-    """Flicker is measured along it, and methods warp by it (`dwnet.flow.registry.flow_function`)."""
+    """Flow for measuring flicker and for the methods that warp (`dwnet.flow.registry.flow_function`)."""
     max_gap: int = 5
-    """Two labelled frames of one sequence at most so many raw frames apart are consecutive."""
+    """Largest distance in raw frames between two consecutive labelled frames of one sequence."""
     processes: Processes = ALONE
-    """This process among those that are `joined` and share the frames."""
+    """Rank and number of the processes that are `joined` and share the frames."""
 
     def __post_init__(self) -> None:
         if self.max_gap < 1:
@@ -46,9 +46,9 @@ class Evaluation:
     name: str
     segmentation: SegmentationResult
     flicker: FlickerResult | None
-    """None if no two frames are consecutive."""
+    """Flicker over all pairs of consecutive frames; None if there are no such pairs."""
     without_warmup: int = 0
-    """Frames at which a model that uses earlier frames started without them, because the data has none there."""
+    """Number of frames at which a model started without all the earlier frames it uses, because the data lacks them."""
 
 
 def evaluate(
@@ -62,19 +62,20 @@ def evaluate(
 ) -> Evaluation:
     """Runs a model over a split, in the order of its frames, and returns its scores.
 
-    Consecutive frames (`EvaluationSettings.max_gap`) are pairs: their flicker is measured along the flow, without
-    occluded and out-of-frame pixels, and methods that use an earlier frame get it. Before any other frame such a model
-    runs on the raw frames right before it, which are not counted, if the data has a video.
+    Consecutive frames (`EvaluationSettings.max_gap`) are pairs. Flicker is measured on pairs along the flow, without
+    occluded and out-of-frame pixels. A model that uses earlier frames gets the previous frame of the pair. Before a
+    frame that is not consecutive, such a model first runs on the raw frames right before it, if the data has them.
+    These raw frames are not counted.
 
-    Each of several processes counts consecutive frames. A process whose share starts within a sequence first runs as
-    many earlier frames as the model uses, without counting them. So every frame and every pair is counted once, with
-    the labels that a single process would predict.
+    With several processes, each one counts a range of consecutive frames. A process whose range starts within a
+    sequence first runs as many earlier frames as the model uses, without counting them. Every frame and every pair is
+    counted once, with the labels that a single process would predict.
 
     Args:
-        name: of the model, for the result.
-        predictor: the model; None evaluates the labels themselves, which shows the error of the flow.
-        data: whole frames (no augmentation).
-        settings: flow, distance of consecutive frames, processes; None takes the defaults.
+        name: name of the model, for the result.
+        predictor: the model; None evaluates the true labels, whose flicker is the error of the flow.
+        data: whole frames without augmentation.
+        settings: settings of the evaluation; None uses the defaults.
         on_labels: called for each frame.
         progress: called after each frame.
 
@@ -82,22 +83,22 @@ def evaluate(
         The scores over the whole split, the same in every process.
 
     Raises:
-        RuntimeError: another process failed.
-        ValueError, OSError: errors of reading the data or running the model.
+        RuntimeError: if another process failed.
+        ValueError, OSError: for errors of the data or the model.
     """
     settings = settings or EvaluationSettings()
     counts = Counts(len(data.classes))
     error: Exception | None = None
     try:
         count_share(predictor, data, counts, settings, on_labels=on_labels, progress=progress)
-    except Exception as found:  # any error: the other processes must not wait for this one
+    except Exception as found:  # the other processes must learn of any error, otherwise they wait
         error = found
     raise_on_all_processes(error, settings.processes)
     return counts.evaluation(name, settings.processes)
 
 
 class Counts:
-    """The counts of one process, and the scores over all processes.
+    """Counts the frames of one process, and computes the scores over all processes.
 
     Args:
         num_classes: number of classes.
@@ -110,7 +111,7 @@ class Counts:
         """See `Evaluation.without_warmup`."""
 
     def frame(self, labels: Array, truth: Array) -> None:
-        """Counts a frame: predicted and true labels, both (H, W)."""
+        """Counts one frame from its predicted and true labels, both (H, W)."""
         self.segmentation.update(labels, truth)
 
     def pair(
@@ -120,11 +121,11 @@ class Counts:
         flow_px: NDArray[np.float32],
         visible: NDArray[np.bool_],
     ) -> None:
-        """Counts a pair of frames; arguments as in `FlickerMeter.update`."""
+        """Counts one pair of frames. The arguments are those of `FlickerMeter.update`."""
         self.flicker.update(previous, labels, flow_px, visible)
 
     def state(self) -> State:
-        """Returns all counts by name; the states of several processes add up."""
+        """Returns all counts by name. The states of several processes can be added."""
         return {
             **self.segmentation.state(),
             **self.flicker.state(),
@@ -154,7 +155,7 @@ def count_share(
     on_labels: OnLabels | None = None,
     progress: Progress | None = None,
 ) -> None:
-    """Adds this process's share of the frames to `counts`; other arguments as in `evaluate`."""
+    """Adds this process's share of the frames to `counts`. The other arguments are those of `evaluate`."""
     flow = settings.flow
     since_start, mine = positions(data.frames, settings.max_gap), share(len(data), settings.processes)
     first = _first_to_run(mine, since_start, predictor, data)
@@ -188,7 +189,7 @@ def count_share(
 
 
 def _warm_up(predictor: Predictor, data: FrameData, index: int, flow: FlowFunction) -> bool:
-    """Runs the raw frames before the first frame of a run. Returns whether there were as many as the model uses."""
+    """Runs the model on the raw frames before the first frame of a run. Returns whether the data had all it uses."""
     wanted = predictor.warmup_frames(index)
     before = data.warmup_frames(index, wanted) if wanted else []
     for image in before:
@@ -203,9 +204,10 @@ def _flow_to(
 
 
 def _first_to_run(mine: range, since_start: list[int], predictor: Predictor | None, data: FrameData) -> int:
-    """Returns the frame to start at, so that the labels of the frame before the first counted one are right.
+    """Returns the index of the first frame to run.
 
-    That frame is the first half of the first counted pair.
+    From there, the model predicts the right labels for the frame before the first counted one. The first counted pair
+    needs these labels.
     """
     if not mine or not since_start[mine.start]:
         return mine.start

@@ -1,4 +1,4 @@
-"""Predictors: exported networks and checkpoints that label the frames of a clip one after another."""
+"""Predictors: exported networks and checkpoints that label the frames of a clip in order."""
 
 from pathlib import Path
 from typing import Protocol
@@ -19,54 +19,59 @@ from dwnet.segmentation import Segmenter, pad_to_multiple
 
 
 class Predictor(Protocol):
-    """Labels the frames of a clip one after another."""
+    """Labels the frames of a clip in order."""
 
     def reset(self) -> None:
-        """Starts another clip with the next frame."""
+        """Ends the current clip. The next frame starts a new one."""
 
     @property
     def reference(self) -> NDArray[np.uint8] | None:
-        """The frame, as it was given, that the next frame's flow must point to; None if the next one needs no flow."""
+        """The given frame array to which the next frame's flow must point; None if the next frame needs no flow."""
 
     def labels(self, image: NDArray[np.uint8], flow_px: NDArray[np.float32] | None) -> NDArray[np.uint8]:
         """Returns the class ids of the next frame, (H, W) uint8.
 
         Args:
             image: (H, W, 3) uint8 RGB.
-            flow_px: (2, H, W), from the frame to `reference`, in pixels; None where that is None.
+            flow_px: (2, H, W), from the frame to `reference`, in pixels; None if `reference` is None.
         """
 
     def warmup_frames(self, index: int) -> int:
-        """Returns how many raw frames to run before the `index`-th frame of a split, if it follows none of the split's.
+        """Returns the number of raw frames to run before frame `index` of a split, if that frame starts a run.
 
-        Key frames cycle through 0..n-1, so that frames fall at every distance from a key frame equally often.
+        For a key-frame method with interval n, the number cycles through 0..n-1 with `index`, so that frames fall at
+        every distance from a key frame equally often.
         """
 
     def memory(self, position: int) -> int:
-        """Returns how many of the `position` frames since a reset to run again for the same labels of the next one."""
+        """Returns how many of the last frames must be run again to predict the next frame with the same labels.
+
+        Args:
+            position: number of frames since the last reset.
+        """
 
 
 class _PolicyPredictor:
-    """What every predictor takes from the reference policy of its network."""
+    """Base class of the predictors. It takes the reference policy from the network."""
 
     def __init__(self, policy: ReferencePolicy) -> None:
         self.policy = policy
 
     def warmup_frames(self, index: int) -> int:
-        """As `Predictor.warmup_frames`."""
+        """See `Predictor.warmup_frames`."""
         return self.policy.warmup_frames(index)
 
     def memory(self, position: int) -> int:
-        """As `Predictor.memory`."""
+        """See `Predictor.memory`."""
         return self.policy.memory(position)
 
 
 class FramePredictor(_PolicyPredictor):
-    """A network that sees each frame alone.
+    """A network that labels each frame without other frames.
 
     Args:
         logits: the network.
-        inference: how it is run on a frame: whole or in windows, at which scales, mirrored.
+        inference: inference settings.
     """
 
     reference: None = None
@@ -84,7 +89,7 @@ class FramePredictor(_PolicyPredictor):
 
 
 class TorchPredictor(_PolicyPredictor):
-    """A trained method that uses the features of a frame before, on the device of its weights."""
+    """A trained method that uses the features of an earlier frame. It runs on the device of its weights."""
 
     def __init__(self, method: ReferenceMethod) -> None:
         super().__init__(method.spec.reference_policy)
@@ -111,7 +116,7 @@ class TorchPredictor(_PolicyPredictor):
         return logits.argmax(dim=0).to(torch.uint8).cpu().numpy()
 
     def _logits(self, tensor: torch.Tensor, image: NDArray[np.uint8], flow_px: torch.Tensor | None) -> torch.Tensor:
-        """Returns the logits (1, K, h, w) of the next frame, padded."""
+        """Returns the logits (1, K, h, w) of the next, padded frame."""
         reference = self._reference
         features: torch.Tensor | None
         if reference.image is None:
@@ -127,7 +132,7 @@ class TorchPredictor(_PolicyPredictor):
 
 
 class OnnxPredictor(_PolicyPredictor):
-    """An exported network that uses the features of a frame before."""
+    """An exported network that uses the features of an earlier frame."""
 
     def __init__(self, network: OnnxSegmenter) -> None:
         super().__init__(network.policy)
@@ -151,17 +156,17 @@ def load_predictor(
     device: torch.device | str = "cpu",
     threads: int | None = None,
 ) -> tuple[Predictor, tuple[str, ...]]:
-    """Returns the predictor of a model file, and its classes.
+    """Returns the predictor of a model file, and the names of its classes.
 
     Args:
         path: an exported network (.onnx) or a checkpoint of train/main.py.
-        inference: how the network is run on a frame.
-        device: of a checkpoint's network; exported networks run on the CPU.
-        threads: of an exported network; None takes every CPU this process may use.
+        inference: inference settings.
+        device: device of a checkpoint's network; exported networks run on the CPU.
+        threads: CPU threads of an exported network; None uses every CPU that this process may use.
 
     Raises:
-        DWNetError: for a file that is neither, for a network that labels nothing (flow_refinement), and for a network
-            with a reference frame under anything but whole images.
+        DWNetError: for a file that is neither, for a network without labels (flow_refinement), and for a network with a
+            reference frame if `inference` is not `WHOLE`.
     """
     if Path(path).suffix != ".onnx":
         checkpoint = load_checkpoint(path)
@@ -180,12 +185,12 @@ def method_predictor(method: Method, inference: Inference = WHOLE, *, source: st
     """Returns the predictor of a trained method, on the device of its weights.
 
     Args:
-        method: put into evaluation mode.
-        inference: how the network is run on a frame.
-        source: names the method in errors.
+        method: the method; it is set to evaluation mode.
+        inference: inference settings.
+        source: name of the method in error messages.
 
     Raises:
-        DWNetError: for a method with a reference frame under anything but whole images.
+        DWNetError: for a method with a reference frame if `inference` is not `WHOLE`.
     """
     if isinstance(method, ReferenceMethod):
         _require_whole(source, method.spec.name, inference)
@@ -202,9 +207,9 @@ def method_predictor(method: Method, inference: Inference = WHOLE, *, source: st
 def _require_whole(path: str | Path, kind: str, inference: Inference) -> None:
     if inference != WHOLE:
         raise DWNetError(
-            f"{path} is a {kind} network, found {inference.short}: it takes features of a frame before, and "
-            "they are of whole images; allowed for it are whole images. Windows, scales and flip are for networks that "
-            "see each frame alone"
+            f"{path} is a {kind} network, found {inference.short}; allowed are whole images, because the network uses "
+            "features of an earlier whole frame. Windows, scales and flip are for networks that label each frame "
+            "without other frames"
         )
 
 

@@ -1,7 +1,7 @@
-"""One evaluation in several processes, as `accelerate launch` and `torchrun` start them.
+"""Communication between the processes of one evaluation, which `accelerate launch` or `torchrun` starts.
 
-Each process counts consecutive frames of its own. Only counts are summed, and these are integers, so the result does
-not depend on the number of processes.
+Each process counts one range of consecutive frames. Only integer counts are summed, so the result does not depend on
+the number of processes.
 """
 
 from collections.abc import Iterator, Sequence
@@ -17,12 +17,12 @@ from dwnet.data.sources import FramePlace
 from dwnet.metrics import State
 
 PATIENCE = timedelta(days=7)
-"""Longest time that a process waits for the others. The launcher ends all of them when one dies."""
+"""Longest time that a process waits for the others. If one process dies, the launcher ends the others."""
 
 
 @contextmanager
 def joined(processes: Processes) -> Iterator[None]:
-    """Joins the launched processes while the context lasts, by gloo: only counts and messages are exchanged."""
+    """Context in which the launched processes can communicate. The backend is gloo, for counts and messages only."""
     if processes.count == 1:
         yield
         return
@@ -34,15 +34,15 @@ def joined(processes: Processes) -> Iterator[None]:
 
 
 def share(length: int, processes: Processes) -> range:
-    """Returns the frames of `length` that this process counts: consecutive shares whose sizes differ by at most one."""
+    """Returns this process's range of the frames 0..`length` - 1. The sizes of the ranges differ by at most one."""
     return range(length * processes.rank // processes.count, length * (processes.rank + 1) // processes.count)
 
 
 def positions(frames: Sequence[FramePlace], max_gap: int) -> list[int]:
-    """Returns for each frame how many frames of its run precede it; 0 for the first frame of a run.
+    """Returns, for each frame, the number of earlier frames in its run; 0 for the first frame of a run.
 
     Args:
-        frames: in the order in which they are run.
+        frames: the frames, in running order.
         max_gap: largest distance in raw frames of one sequence at which a frame continues the run.
     """
     found: list[int] = []
@@ -66,7 +66,7 @@ def sum_states(state: State, processes: Processes) -> State:
 
 
 def raise_on_all_processes(error: Exception | None, processes: Processes) -> None:
-    """Raises this process's error, or RuntimeError for the error of another. Collective: every process must call it."""
+    """Raises this process's error, or RuntimeError if another one failed. Collective: every process must call it."""
     if processes.count > 1:
         errors: list[str | None] = [None] * processes.count
         dist.all_gather_object(errors, None if error is None else f"{error}" or type(error).__name__)

@@ -1,4 +1,4 @@
-"""What `dwnet evaluate` prints and writes."""
+"""The tables and the JSON document of `dwnet evaluate`."""
 
 import dataclasses
 import platform
@@ -20,7 +20,7 @@ from dwnet.evaluation.inference import Inference
 from dwnet.evaluation.measure import Evaluation
 
 FORMAT = 2
-"""Of the JSON document; format 1 was a plain list of the models."""
+"""Version of the JSON document. Format 1 was a plain list of the models."""
 
 LIBRARIES = (torch, numpy, cv2, onnxruntime)
 HEADINGS = (
@@ -36,18 +36,18 @@ HEADINGS = (
 
 @dataclass(frozen=True)
 class RunFacts:
-    """How the models of one run were evaluated."""
+    """Settings and circumstances of one run of `dwnet evaluate`."""
 
     inference: Inference
-    """How frames were given to the models."""
+    """Inference settings of the models."""
     data: Mapping[str, Any]
-    """Which frames: data set, split, layout, number of frames, classes."""
+    """Data set, split, layout, number of frames, and classes."""
     flow: Mapping[str, Any]
-    """The flow of the flicker, and which frames are consecutive."""
+    """Flow for measuring flicker, largest gap of consecutive frames, and number of pairs."""
     processes: int
     """Number of processes that shared the frames."""
     device: str
-    """Of the networks of checkpoints."""
+    """Device of the networks from checkpoints."""
 
 
 def markdown(evaluations: Sequence[Evaluation], classes: Sequence[str]) -> str:
@@ -62,12 +62,12 @@ def markdown(evaluations: Sequence[Evaluation], classes: Sequence[str]) -> str:
 
 
 def document(evaluations: Sequence[Evaluation], files: Sequence[Path | None], run: RunFacts) -> dict[str, Any]:
-    """Returns everything about a run of `dwnet evaluate`, ready for JSON.
+    """Returns the scores, settings and versions of a run as values for JSON.
 
     Args:
-        evaluations: of each model.
-        files: of each model; None for the labels themselves.
-        run: how the models were evaluated.
+        evaluations: the scores of each model.
+        files: the file of each model; None for the true labels.
+        run: settings of the run.
     """
     inference = run.inference
     return {
@@ -98,7 +98,7 @@ def document(evaluations: Sequence[Evaluation], files: Sequence[Path | None], ru
 
 
 def _scores(evaluation: Evaluation) -> list[float | None]:
-    """Returns the numbers of a row of the first table."""
+    """Returns the numbers of one row of the score table."""
     accuracy, flicker = evaluation.segmentation, evaluation.flicker
     steadiness = (
         [None] * 4

@@ -1,7 +1,7 @@
 """Label maps for the test server of the Cityscapes benchmark, and the frames of its test split, which has no labels.
 
-The server and the evaluator of the package `cityscapesscripts` read ``CITY_SNIPPET_FRAME*.png``: one channel of label
-ids (not train ids), of the size of the frame.
+The server and the evaluator of the package `cityscapesscripts` read files ``CITY_SNIPPET_FRAME*.png``. A file has one
+channel of label ids (not train ids) and the size of the frame.
 """
 
 from collections.abc import Iterator, Sequence
@@ -34,7 +34,7 @@ _IMAGE_SUFFIX = "_leftImg8bit.png"
 
 
 def check_server_folder(folder: Path, data: FrameData) -> None:
-    """Raises DWNetError for data that is not Cityscapes, or for a folder that holds other files than ours."""
+    """Raises DWNetError for data without the Cityscapes classes, or for a folder that holds other files."""
     if data.classes != CITYSCAPES_19:
         raise DWNetError(
             f"files for the test server are of Cityscapes' classes; the data has {', '.join(data.classes.classes)}"
@@ -45,19 +45,19 @@ def check_server_folder(folder: Path, data: FrameData) -> None:
             found = "is no folder" if other is None else f"holds {min(other).name}"
             raise DWNetError(
                 f"{folder}: {found}; allowed for the test server's files is a new folder, an empty one, or one with "
-                f"*{SUFFIX} alone, which are replaced"
+                f"only *{SUFFIX}, which are replaced"
             )
 
 
 @contextmanager
 def server_files(folder: Path, names: Sequence[str], processes: Processes) -> "Iterator[OnLabels]":
-    """Yields a function that writes the file of a frame. `folder` appears when all are written, or not at all.
+    """Yields a function that writes the file of a frame. `folder` appears only after all files are written.
 
     Args:
-        folder: see `check_server_folder`. Several machines must share it.
-        names: of the frames, CITY_SNIPPET_FRAME.
-        processes: this process among those that write. The first one makes and names the folder, so the others must
-            have written before it leaves the context (`evaluate` waits for them).
+        folder: a folder that `check_server_folder` accepts. If there are several machines, they must share it.
+        names: names of the frames, CITY_SNIPPET_FRAME.
+        processes: rank and number of the processes that write. The first process creates a temporary folder and renames
+            it at the end of the context. The others must have written their files before (`evaluate` ensures this).
     """
     if processes.rank:
         yield _writer(broadcast_from_first(None, processes), names)
@@ -76,14 +76,14 @@ def _writer(folder: Path, names: Sequence[str]) -> "OnLabels":
 
 
 def without_labels(root: Path, split: Split) -> PairDataset:
-    """Returns the frames of a split of Cityscapes, every label ignored: the labels of ``test`` are not published.
+    """Returns the frames of a Cityscapes split with every label ignored. The labels of ``test`` are not published.
 
     Args:
         root: the folder that holds ``leftImg8bit``.
-        split: which part of it.
+        split: the split.
 
     Raises:
-        DataError: no frames, or one with another kind of name.
+        DataError: if there are no frames, or a file name has another form.
     """
     folder = root / "leftImg8bit" / split
     images = sorted(folder.glob(f"*/*{_IMAGE_SUFFIX}"))
