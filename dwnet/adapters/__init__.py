@@ -1,4 +1,4 @@
-"""DWNet around networks of other packages: `adapt(model)` returns a `Segmenter` that trains the given model itself."""
+"""Networks of other packages in DWNet: `adapt(model)` returns a `Segmenter` that runs and trains the given model."""
 
 from dwnet.adapters.adapter import Adapter
 from dwnet.adapters.callables import CallableAdapter

@@ -13,7 +13,7 @@ from dwnet.ops.normalise import IMAGENET_MEAN, IMAGENET_STD
 from dwnet.segmentation import Segmenter
 
 _DROPOUTS = (nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.AlphaDropout, nn.FeatureAlphaDropout)
-_STOCHASTIC_DEPTHS = ("DropPath", "StochasticDepth")  # each package has a class of its own, named so
+_STOCHASTIC_DEPTHS = ("DropPath", "StochasticDepth")  # ends of class names: each package defines its own class
 _TRIAL_SIDE = 128  # pixels; smallest side of a trial image, so that the deepest map has a few pixels
 _LARGEST_MULTIPLE = 64
 
@@ -21,9 +21,9 @@ _LARGEST_MULTIPLE = 64
 class Adapter(Segmenter):
     """A network of another package as a `Segmenter`, split in front of its last convolution.
 
-    The network is not copied or changed: `adapter.model is model`, the adapter has no weights of its own, and after
-    training the model's own package loads, saves and runs it. The adapter's output equals the model's for images whose
-    sides are multiples of `multiple`; other images are padded (`Segmenter.forward`).
+    The network is not copied or changed: `adapter.model is model`. The adapter adds no weights, so the model's package
+    still loads, saves and runs it after training. The adapter's output equals the model's for images whose sides are
+    multiples of `multiple`; other images are padded (`Segmenter.forward`).
 
     `stride`, `multiple`, `channels` and `num_classes` are measured by running the model on a few small images, in
     evaluation mode and without gradient.
@@ -35,8 +35,8 @@ class Adapter(Segmenter):
         std: divides the difference; 1/255 for a model that takes 0..255.
         multiple: image sides are multiples of it; None finds the smallest that the model accepts.
         dropout: False keeps the model's dropout and stochastic depth layers in evaluation mode while the adapter
-            trains. They would draw different masks for I_t and I_{t+k}, and Eq. 5 and Eq. 6 would measure the
-            difference. True leaves them on. Dropout as a function call inside a model cannot be switched off.
+            trains: otherwise they draw different masks for I_t and I_{t+k}, and Eq. 5 and Eq. 6 measure the difference.
+            True leaves them on. Dropout that a model calls as a function cannot be switched off.
 
     Attributes:
         model: the given network.
@@ -77,7 +77,7 @@ class Adapter(Segmenter):
 
     @abstractmethod
     def encode(self, image: Tensor) -> Any:
-        """Returns the encoding of a normalised image (B, 3, H, W) that `decode` and `auxiliary` share."""
+        """Returns the encoding of a normalised image (B, 3, H, W), the input of `decode` and `auxiliary`."""
 
     @abstractmethod
     def decode(self, encoded: Any) -> Tensor:
@@ -117,7 +117,7 @@ class Adapter(Segmenter):
         except Exception as error:  # models of other packages raise any exception
             raise DWNetError(
                 f"{name} cannot run on an image of {sides[0]} x {sides[1]} pixels ({first_line(error)}); `multiple` "
-                "sets what its sides are multiples of"
+                "sets the number that image sides are multiples of"
             ) from error
         stride = sides[0] // features.shape[2] if features.ndim == 4 else 0
         if stride == 0 or features.shape[2] * stride != sides[0] or features.shape[3] * stride != sides[1]:
@@ -136,7 +136,7 @@ class Adapter(Segmenter):
         for multiple in (self.stride * 2**power for power in range(_LARGEST_MULTIPLE.bit_length())):
             if multiple >= _LARGEST_MULTIPLE:
                 break
-            # Odd multiples of it are not multiples of anything larger.
+            # Sides that are odd multiples of this candidate are not multiples of a larger one.
             height, width = _sides(multiple, counts=(1, 3))
             try:
                 features, _ = self._try((height, width))
@@ -154,14 +154,14 @@ class Adapter(Segmenter):
 
 
 def _sides(multiple: int, *, counts: tuple[int, int]) -> tuple[int, int]:
-    """Two image sides of at least `_TRIAL_SIDE` pixels: `counts` times `multiple`, times the same odd number."""
+    """Returns two image sides of at least `_TRIAL_SIDE` pixels: `counts` times `multiple`, times one odd number."""
     often = -(-_TRIAL_SIDE // (multiple * counts[0])) | 1
     return multiple * counts[0] * often, multiple * counts[1] * often
 
 
 @contextmanager
 def _evaluating(model: nn.Module) -> Iterator[None]:
-    """Sets evaluation mode, and restores each module's own mode afterwards: parts of the model may be frozen."""
+    """Sets evaluation mode, and restores the mode of each module afterwards: parts of the model may be frozen."""
     modes = [(module, module.training) for module in model.modules()]
     model.eval()
     try:

@@ -10,9 +10,9 @@ from dwnet.ops.normalise import IMAGENET_MEAN, IMAGENET_STD
 
 
 class CallableAdapter(Adapter):
-    """A network split by two functions that take the network as their first argument.
+    """A network split by two functions, whose first argument is the network.
 
-    A copy of the adapter, such as a moving average of the weights, therefore runs its own copy of the network.
+    Because of this argument, a copy of the adapter, such as a moving average of the weights, runs the copied network.
 
     Args:
         model: any network.
@@ -36,7 +36,7 @@ class CallableAdapter(Adapter):
         multiple: int | None = None,
         dropout: bool = False,
     ) -> None:
-        self._cut = (features, classify)  # before `Adapter.__init__`, which runs them
+        self._cut = (features, classify)  # set first, because `Adapter.__init__` runs them
         super().__init__(model, mean=mean, std=std, multiple=multiple, dropout=dropout)
 
     def encode(self, image: Tensor) -> Tensor:  # noqa: D102

@@ -25,7 +25,7 @@ class SegformerAdapter(Adapter):
 
 
 class UperNetAdapter(Adapter):
-    """`UperNetForSemanticSegmentation`, on any backbone, split like SegFormer; the auxiliary head is used."""
+    """`UperNetForSemanticSegmentation` on any backbone, split as SegFormer. The auxiliary head is trained too."""
 
     wraps = ("transformers.UperNetForSemanticSegmentation",)
 
@@ -45,7 +45,7 @@ class UperNetAdapter(Adapter):
 
 
 def _input_of(classifier: nn.Module, head: nn.Module, encoded: Sequence[Tensor]) -> Tensor:
-    """Returns the input of `classifier` when `head` runs. Heads do not expose it, and differ between versions."""
+    """Returns the input of `classifier` when `head` runs. Heads do not expose it, and versions of them differ."""
     seen: list[Tensor] = []
 
     def keep(_: nn.Module, inputs: tuple[Any, ...]) -> tuple[Tensor]:

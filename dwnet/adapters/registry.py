@@ -1,4 +1,4 @@
-"""Adapters by the class of model that they wrap, and `adapt`, which chooses one."""
+"""The adapters, and `adapt`, which chooses one by the class of the model."""
 
 from collections.abc import Sequence
 
@@ -12,7 +12,7 @@ from dwnet.core.errors import DWNetError
 from dwnet.ops.normalise import IMAGENET_MEAN, IMAGENET_STD
 
 ADAPTERS: tuple[type[Adapter], ...] = (FCNAdapter, LRASPPAdapter, SegformerAdapter, SmpAdapter, UperNetAdapter)
-"""One adapter per family of models; its `wraps` names their classes."""
+"""One adapter per family of models; its attribute `wraps` lists their classes."""
 
 
 def adapt(
@@ -33,13 +33,13 @@ def adapt(
         dropout: as in `Adapter`.
 
     Raises:
-        DWNetError: for an unsupported model, and as `Adapter`.
+        DWNetError: for an unsupported model, and under the same conditions as `Adapter`.
     """
-    # Compared by name, so that no package needs to be installed for a model of another.
+    # Classes are compared by name, so that the other packages need not be installed.
     ancestors = {f"{cls.__module__.partition('.')[0]}.{cls.__name__}" for cls in type(model).__mro__}
     for adapter in ADAPTERS:
         if ancestors.intersection(adapter.wraps):
             return adapter(model, mean=mean, std=std, multiple=multiple, dropout=dropout)
     supported = ", ".join(name for adapter in ADAPTERS for name in adapter.wraps)
     found = f"{type(model).__module__}.{type(model).__name__}"
-    raise DWNetError(f"no adapter for {found}; supported are {supported}, and any other as a CallableAdapter")
+    raise DWNetError(f"no adapter for {found}; supported are {supported}, and any other model by CallableAdapter")

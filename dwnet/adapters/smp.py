@@ -11,13 +11,14 @@ from dwnet.ops.normalise import IMAGENET_MEAN, IMAGENET_STD
 
 
 class SmpAdapter(Adapter):
-    """Encoder and decoder compute the features; the segmentation head with its upsampling is the classifier.
+    """Models of segmentation_models_pytorch: encoder and decoder are `features`, the segmentation head is `classify`.
 
-    The upsampling is the package's (`align_corners=True`), so the logits equal the model's and have the image's size. A
-    classification head (`aux_params`) is not used.
+    The head upsamples as the package does (`align_corners=True`), so the logits equal the model's and have the image's
+    size. A classification head (`aux_params`) is not used.
 
     Raises:
-        DWNetError: as `Adapter`, and for a model with an activation, whose outputs are not logits.
+        DWNetError: under the same conditions as `Adapter`, and for a model with an activation, whose outputs are not
+            logits.
     """
 
     wraps = tuple(

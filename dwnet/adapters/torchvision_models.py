@@ -9,7 +9,7 @@ from dwnet.ops.resize import resize
 
 
 class FCNAdapter(Adapter):
-    """`fcn_*` and `deeplabv3_*`: F_t is the input of the last layer of `classifier`; `aux_classifier` is used."""
+    """`fcn_*` and `deeplabv3_*`: F_t is the input of `classifier`'s last layer. `aux_classifier` is trained too."""
 
     wraps = ("torchvision.FCN", "torchvision.DeepLabV3")
 
@@ -31,7 +31,7 @@ class FCNAdapter(Adapter):
 
 
 class LRASPPAdapter(Adapter):
-    """`lraspp_*`: the last two convolutions are added, so F_t is the concatenation of their inputs."""
+    """`lraspp_*`: the logits are the sum of two convolutions, so F_t is the concatenation of their inputs."""
 
     wraps = ("torchvision.LRASPP",)
 
