@@ -1,4 +1,4 @@
-"""Checkpoints: one file with a method's weights and all that rebuilding, resuming, evaluating and exporting need."""
+"""Checkpoints: one file with a method's weights and all data needed to rebuild, resume, evaluate and export it."""
 
 import dataclasses
 import zipfile
@@ -29,17 +29,17 @@ class Checkpoint:
     """The content of a checkpoint file.
 
     Attributes:
-        network: which segmenter.
-        method: which method, with its switches.
+        network: specification of the segmenter.
+        method: specification of the method.
         classes: names and palette of the labels.
         weights: state dict of the `Method`.
         recipe: the resolved training configuration, JSON-able.
         iteration: optimiser steps done.
         epoch: epochs finished.
-        metrics: of the last evaluation, by name.
-        commit: of the code that wrote it.
-        training: the trainer's own state (optimiser, gradient scaler); empty in a file that is not for resuming.
-        source: names the checkpoint in messages; not stored.
+        metrics: metrics of the last evaluation, by name.
+        commit: commit of the code that wrote the file.
+        training: state of the trainer (optimiser, gradient scaler); empty in a file that cannot be resumed.
+        source: name of the checkpoint in messages; not stored.
     """
 
     network: NetworkSpec

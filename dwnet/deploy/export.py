@@ -39,7 +39,7 @@ def export_checkpoint(
         checkpoint: of any method.
         path: the ONNX file: for `baseline` and `dwnet` the per-frame segmenter, for `static_warp` and `keyframe` the
             network with its additional inputs.
-        refinement: a second file for a DWNet's flow refinement module, to inspect flows with; None writes none.
+        refinement: a second file for DWNet's flow refinement module, which serves to inspect flows; None writes none.
 
     Returns:
         A report for each file.

@@ -1,4 +1,4 @@
-"""Graphs to export: each method's network at inference as one module with tensor inputs, and example inputs for it."""
+"""Graphs to export: each method's inference as one module with tensor inputs, and example inputs for it."""
 
 from typing import ClassVar
 
@@ -20,7 +20,7 @@ class ExportGraph(nn.Module):
     Args:
         stride: image pixels per pixel of the feature map.
         multiple: image sides are multiples of it.
-        channels: of the feature map that enters the classifier.
+        channels: channels of the feature map that enters the classifier.
     """
 
     kind: ClassVar[Kind]
@@ -57,7 +57,7 @@ class PerFrameGraph(ExportGraph):
 
 
 class StaticWarpGraph(ExportGraph):
-    """`image`, `previous_features` (N, C, H/s, W/s) and `flow` (N, 2, H, W) px to `logits` and own `features`."""
+    """`image`, `previous_features` (N, C, H/s, W/s) and `flow` (N, 2, H, W) px to `logits` and new `features`."""
 
     kind = "static_warp"
 
@@ -73,9 +73,10 @@ class StaticWarpGraph(ExportGraph):
 
 
 class KeyframeGraph(ExportGraph):
-    """`image` to `key_logits` and own `features`; `key_features` (N, C, H/s, W/s) and `flow` (N, 2, H, W) to `logits`.
+    """`image` to `key_logits` and `features`; `key_features` (N, C, H/s, W/s) and `flow` (N, 2, H, W) px to `logits`.
 
-    Two graphs in one file. They share only the classifier, not their sizes. `dwnet.deploy.runtime` separates them.
+    These are two graphs in one file, which share the classifier. Their batch and image sizes are independent.
+    `dwnet.deploy.runtime` separates them.
     """
 
     kind = "keyframe"
@@ -99,7 +100,7 @@ class RefinementGraph(ExportGraph):
 
     Args:
         refinement: the flow refinement module.
-        channels: of the segmenter's feature map.
+        channels: channels of the segmenter's feature map.
     """
 
     kind = "flow_refinement"
@@ -113,7 +114,7 @@ class RefinementGraph(ExportGraph):
 
 
 class ExportablePool(nn.AdaptiveAvgPool2d):
-    """PyTorch's adaptive pooling for exports with dynamic sizes; PyTorch's own freezes the traced size."""
+    """Adaptive average pooling for exports with dynamic sizes; that of PyTorch freezes the traced size."""
 
     def forward(self, x: Tensor) -> Tensor:  # noqa: D102
         size = self.output_size
@@ -150,8 +151,8 @@ def method_graph(method: Method) -> tuple[ExportGraph, list[Inputs]]:
 def segmenter_examples(segmenter: Segmenter) -> list[Inputs]:
     """Returns inputs of two sizes for any per-frame segmenter.
 
-    The deepest map of another package's network has a few pixels on them. The sizes differ much, so that a size frozen
-    into the graph is noticed.
+    They are so large that the deepest map of another package's network has a few pixels. They differ so much that the
+    comparison detects a size that is frozen into the graph.
     """
     rows = max(6, -(-128 // segmenter.multiple)) * segmenter.multiple
     return [
@@ -166,7 +167,10 @@ def refinement_examples() -> list[Inputs]:
 
 
 def smooth_noise(batch: int, channels: int, height: int, width: int) -> Tensor:
-    """Returns blobs and grain (B, C, H, W) of 0..1, equal on every call, on which logits vary between pixels."""
+    """Returns coarse blobs with fine noise (B, C, H, W) of 0..1, equal in every call.
+
+    A network's logits vary between their pixels, so that a comparison of labels is meaningful.
+    """
     generator = torch.Generator().manual_seed(height * 1000 + width)
     blobs = torch.rand(batch, channels, max(height // 16, 1), max(width // 16, 1), generator=generator)
     grain = torch.rand(batch, channels, height, width, generator=generator)

@@ -1,8 +1,8 @@
 """Trained networks as folders and repositories of the Hugging Face hub: `model.safetensors`, `config.json`, model card.
 
-They hold only what inference needs. For `baseline` and `dwnet` that is the per-frame segmenter, with its own tensor
-names and without DWNet's flow refinement and FG-Conv. For methods that need another frame to predict (`static_warp`,
-`keyframe`) it is the whole method with fusion and flow network.
+They hold only what inference needs. For `baseline` and `dwnet` that is the per-frame segmenter, under the tensor names
+of `Segmenter`, without DWNet's flow refinement and FG-Conv. For methods that need another frame to predict
+(`static_warp`, `keyframe`) it is the whole method with fusion and flow network.
 """
 
 import dataclasses
@@ -43,13 +43,13 @@ class HubOptions(TypedDict, total=False):
     revision: str | None
     """Branch, tag or commit of the repository; None is its main branch."""
     cache_dir: str | Path | None
-    """Folder of downloads; None is huggingface_hub's own cache."""
+    """Folder of downloads; None is the default cache of huggingface_hub."""
     local_files_only: bool
     """True reads the cache only."""
     force_download: bool
-    """True downloads again what the cache has."""
+    """True downloads files again that are in the cache."""
     token: str | bool | None
-    """Access token; None is the one of `hf auth login` or of the environment variable HF_TOKEN."""
+    """Access token; None uses the token of `hf auth login` or of the environment variable HF_TOKEN."""
 
 
 @dataclass(kw_only=True)
@@ -64,9 +64,9 @@ class PretrainedSegmenter(ModelHubMixin):
             predict.
         recipe: the training configuration, JSON-able.
         iteration: optimiser steps done.
-        metrics: of the last evaluation, by name.
-        commit: of the code that trained it.
-        library_version: of the library that saved it.
+        metrics: metrics of the last evaluation, by name.
+        commit: commit of the code that trained the network.
+        library_version: version of the library that saved it.
     """
 
     network: NetworkSpec
@@ -112,7 +112,7 @@ class PretrainedSegmenter(ModelHubMixin):
         Args:
             source: a folder that `save_pretrained` wrote, or the name of a repository on the hub ("owner/name"). A
                 repository is downloaded once and then read from the cache.
-            options: of the download; see `HubOptions`.
+            options: options of the download; see `HubOptions`.
 
         Raises:
             HubError: if the folder or repository does not exist, cannot be reached, or is not of this library.
@@ -130,10 +130,10 @@ class PretrainedSegmenter(ModelHubMixin):
 
         Args:
             folder: a new or empty folder, or one that this method wrote, which is replaced.
-            model_card_kwargs: for `generate_model_card`. By default the card's name is the folder's.
+            model_card_kwargs: arguments of `generate_model_card`. By default the card's name is the folder's.
 
         Raises:
-            HubError: if the folder holds anything else.
+            HubError: if the folder holds other files.
         """
         target = Path(folder).resolve()
         _refuse_foreign(target)
@@ -155,14 +155,14 @@ class PretrainedSegmenter(ModelHubMixin):
             repo_id: "owner/name".
             private: whether a created repository is private; None is the owner's default.
             branch: existing branch to commit to; None is the main branch.
-            commit_message: of the commit.
-            token: access token; None is the one of `hf auth login` or of the environment variable HF_TOKEN.
+            commit_message: message of the commit.
+            token: access token; None uses the token of `hf auth login` or of the environment variable HF_TOKEN.
 
         Returns:
             The URL of the commit.
 
         Raises:
-            HubError: if the hub cannot be reached or refuses.
+            HubError: if the hub cannot be reached or rejects the upload.
         """
         try:
             commit: Any = super().push_to_hub(
@@ -178,10 +178,10 @@ class PretrainedSegmenter(ModelHubMixin):
         return commit.commit_url
 
     def generate_model_card(self, *, name: str) -> ModelCard:
-        """Returns the model card: what the network is, how to use it, how it was trained, and its metrics.
+        """Returns the model card: the network, its use, its training and its metrics.
 
         Args:
-            name: what `from_pretrained` loads it by: the name of its repository or of its folder.
+            name: name of the repository or folder, as `from_pretrained` takes it.
         """
         data = ModelCardData(
             library_name="dwnet", pipeline_tag="image-segmentation", tags=["semantic-segmentation", "video"]
@@ -324,7 +324,7 @@ def _read_config(folder: Path, *, source: str) -> _Configuration:
 
 
 def _refuse_foreign(folder: Path) -> None:
-    """Raises `HubError` unless the folder is missing, empty, or one that may be replaced."""
+    """Raises `HubError` unless the folder is missing, empty, or written by `save_pretrained`."""
     if not folder.exists():
         return
     found = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else [folder.name]

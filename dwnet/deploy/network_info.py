@@ -1,4 +1,4 @@
-"""Metadata of exported networks: the one metadata entry of a file, validated and compared with the file's graph."""
+"""Metadata of exported networks: one JSON entry in each file, validated and compared with the file's graph."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -77,7 +77,7 @@ class _Metadata(BaseModel):
     classes: Annotated[tuple[str, ...], Field(min_length=1, max_length=255)]
     palette: tuple[tuple[_Level, _Level, _Level], ...]
     stride: _Positive
-    multiple: _Positive | None = None  # files of the first version have none: it is the stride
+    multiple: _Positive | None = None  # missing in files of the first version, where it equals the stride
     channels: _Positive
     key_interval: _Positive = 1
     recipe: dict[str, Any] | None = None
@@ -110,12 +110,12 @@ def read_info(path: Path, sha256: str, session: onnxruntime.InferenceSession) ->
     """Returns the validated metadata of a file.
 
     Args:
-        path: of the file.
-        sha256: of the file.
-        session: with the file's graph.
+        path: the file.
+        sha256: SHA-256 of the file.
+        session: session with the file's graph.
 
     Raises:
-        NetworkFileError: no such metadata, an entry that is not allowed, or a graph that does not match.
+        NetworkFileError: if there is no such metadata, if it is not valid, or if the graph does not match it.
     """
     entry = session.get_modelmeta().custom_metadata_map.get(METADATA_KEY)
     if entry is None:

@@ -1,4 +1,4 @@
-"""Writes a graph as an ONNX file: traces it, halves the precision of its weights, and compares it with PyTorch.
+"""Writes a graph as an ONNX file: traces it, stores its weights in half precision, and compares it with PyTorch.
 
 Batch, height and width are dynamic. Weights are stored in half precision if the outputs stay close enough, and are used
 in float32.
@@ -37,7 +37,7 @@ MIN_HALF_AGREEMENT = 0.98
 
 
 class ExportError(DWNetError):
-    """The exported graph computes something else than PyTorch; no file was written."""
+    """The outputs of the exported graph differ from PyTorch's; no file was written."""
 
 
 @dataclass(frozen=True)
@@ -70,9 +70,9 @@ def write_onnx(graph: ExportGraph, examples: list[Inputs], metadata: dict[str, A
 
     Args:
         graph: on the CPU.
-        examples: inputs to compare on; the first is traced.
-        metadata: JSON-able; as `network_info` reads it.
-        path: of the file.
+        examples: inputs for the comparison; the first is traced.
+        metadata: JSON-able; in the form that `network_info` reads.
+        path: the file to write.
 
     Raises:
         ExportError: if the graph differs from PyTorch.
@@ -111,7 +111,7 @@ def write_onnx(graph: ExportGraph, examples: list[Inputs], metadata: dict[str, A
 
 
 def trace(graph: ExportGraph, example: Inputs) -> onnx.ModelProto:
-    """Returns the ONNX model of a graph, with dynamic batch, height and width and without the tracer's notes."""
+    """Returns the ONNX model of a graph, with dynamic batch, height and width, without the tracer's annotations."""
     with _quiet():
         program = torch.onnx.export(
             graph,
@@ -157,9 +157,9 @@ def half_weights(model: onnx.ModelProto) -> onnx.ModelProto:
 
 
 def compare(graph: ExportGraph, model: onnx.ModelProto, examples: list[Inputs]) -> tuple[float, float | None]:
-    """Returns the largest difference relative to the largest output, and the share of equal labels (None if no logits).
+    """Returns the largest difference relative to the largest output, and the share of pixels with equal labels.
 
-    A NaN in an output makes the difference NaN.
+    A NaN in an output makes the difference NaN. The share is None if the first output is not logits.
     """
     session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
     difference, equal, pixels = 0.0, 0, 0
@@ -188,7 +188,7 @@ def _dynamic_shape(graph: ExportGraph, name: str) -> dict[int, Any]:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Hides the exporter's progress and warnings about its own internals."""
+    """Hides the exporter's progress and its warnings about internals."""
     loggers = [logging.getLogger(name) for name in ("torch.onnx", "torch.utils._sympy.interp")]
     levels = [logger.level for logger in loggers]
     for logger in loggers:

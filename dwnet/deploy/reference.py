@@ -11,10 +11,10 @@ Features = TypeVar("Features")
 
 
 class ReferenceFrame(Generic[Features]):
-    """The reference frame of a clip and its features, kept as long as a policy says.
+    """The reference frame of a clip and its features, kept for the number of frames that a policy sets.
 
     Args:
-        policy: of the network; its `span` is the number of frames that use one reference.
+        policy: policy of the network; its `span` is the number of frames that use one reference.
     """
 
     def __init__(self, policy: ReferencePolicy) -> None:
@@ -28,12 +28,12 @@ class ReferenceFrame(Generic[Features]):
         self._left = 0
 
     def keep(self, image: NDArray[np.uint8], features: Features) -> None:
-        """Makes a frame (H, W, 3) uint8 the reference of the next ones; does nothing if the span is 0."""
+        """Makes a frame, (H, W, 3) uint8, the reference of the next frames; does nothing if the span is 0."""
         if self.policy.span:
             self._image, self._features, self._left = image, features, self.policy.span
 
     def used(self) -> None:
-        """Counts a frame that used the reference; removes the reference after `span` of them."""
+        """Counts a frame that used the reference; removes the reference after `span` frames."""
         self._left -= 1
         if not self._left:
             self.clear()
@@ -45,6 +45,6 @@ class ReferenceFrame(Generic[Features]):
 
     @property
     def features(self) -> Features:
-        """Features of the reference frame; only while there is one."""
+        """Features of the reference frame. There must be one."""
         assert self._features is not None
         return self._features

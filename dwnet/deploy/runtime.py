@@ -36,8 +36,8 @@ class OnnxNetwork:
 class OnnxSegmenter(OnnxNetwork):
     """Labels the frames of a clip one after another. This class runs each frame alone, for `baseline` and `dwnet`.
 
-    Subclasses use the features of an earlier frame, the `reference`, and need the flow to it. Call `reset()` before
-    another clip and at a scene cut.
+    Subclasses use the features of an earlier frame, the `reference`, and need the flow to it. Call `reset()` before a
+    new clip and at a scene cut.
     """
 
     def __init__(
@@ -45,11 +45,11 @@ class OnnxSegmenter(OnnxNetwork):
     ) -> None:
         super().__init__(info, session)
         self.policy = policy
-        """Which frames before a frame the network uses."""
+        """Which earlier frames the network uses."""
         self._reference = ReferenceFrame[np.ndarray](policy)
 
     def fresh(self) -> Self:
-        """Returns the same network with its own state, to run several clips at a time."""
+        """Returns the same network with a separate state, to run several clips at a time."""
         return type(self)(self.info, self.session)
 
     def reset(self) -> None:
@@ -58,7 +58,7 @@ class OnnxSegmenter(OnnxNetwork):
 
     @property
     def reference(self) -> np.ndarray | None:
-        """The frame that the next frame's flow must lead to, as it was given; None if the next frame needs no flow."""
+        """The frame that the flow of the next frame must lead to, unpadded; None if the next frame needs no flow."""
         return self._reference.image
 
     def logits(self, image: np.ndarray, flow_px: np.ndarray | None = None) -> np.ndarray:
@@ -66,7 +66,7 @@ class OnnxSegmenter(OnnxNetwork):
 
         Args:
             image: uint8 (H, W, 3) RGB.
-            flow_px: float32 (2, H, W), from this frame to `reference`, in pixels; ignored if that is None.
+            flow_px: float32 (2, H, W), from this frame to `reference`, in pixels; ignored if `reference` is None.
 
         Returns:
             float32 (K, H, W).
@@ -80,7 +80,7 @@ class OnnxSegmenter(OnnxNetwork):
         return logits[0, :, :height, :width]
 
     def labels(self, image: np.ndarray, flow_px: np.ndarray | None = None) -> np.ndarray:
-        """Returns class ids 0..K-1 of the next frame, uint8 (H, W); arguments and errors as `logits`."""
+        """Returns class ids 0..K-1 of the next frame, uint8 (H, W); arguments and errors are those of `logits`."""
         return argmax_labels(self.logits(image, flow_px))
 
     def _flow_tensor(self, image: np.ndarray, flow_px: np.ndarray | None) -> np.ndarray:
@@ -125,7 +125,7 @@ class OnnxStaticWarp(OnnxSegmenter):
 class OnnxKeyframe(OnnxSegmenter):
     """Key-frame propagation: the network runs on every `info.key_interval`-th frame; other frames get warped features.
 
-    `reference` is the last key frame; None if the next frame is a key frame.
+    `reference` is the last key frame, or None if the next frame is a key frame.
 
     Args:
         info: metadata of the file.
@@ -230,7 +230,7 @@ def load(path: str | Path, *, kind: str | None = None, threads: int | None = Non
         raise NetworkFileError(f"no exported network at {path}; `dwnet export CHECKPOINT` writes one")
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads or available_cpus()
-    # Spinning threads would take the CPU from the next measured step: the flow or another network.
+    # Spinning threads would keep the CPU busy during the next measured step: the flow or another network.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     options.log_severity_level = 3  # errors only: exported graphs have unused initialisers
     content = path.read_bytes()
