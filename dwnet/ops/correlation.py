@@ -7,8 +7,8 @@ from torch import Tensor
 from dwnet.core.errors import DWNetError
 
 BLOCK = 24
-"""Maximum number of columns of a product. A product of b columns computes (b + 2 radius) / (2 radius + 1) times what
-is kept. 16 to 32 columns are equally fast on a CPU at radius 10."""
+"""Maximum number of columns of a product. A product of b columns computes (b + 2 radius) / (2 radius + 1) times as many
+values as are kept. 16 to 32 columns are equally fast on a CPU at radius 10."""
 
 
 def correlation(first: Tensor, second: Tensor, *, radius: int = 10, stride: int = 2) -> Tensor:
@@ -40,7 +40,7 @@ def correlation(first: Tensor, second: Tensor, *, radius: int = 10, stride: int 
         )
     batch, channels, height, width = first.shape
     steps = 2 * radius + 1
-    rows, columns = -(-height // stride), -(-width // stride)  # of a sub-grid
+    rows, columns = -(-height // stride), -(-width // stride)  # size of a sub-grid
     blocks = -(-columns // BLOCK)
     block = -(-columns // blocks)
     bottom, right = rows * stride - height, blocks * block * stride - width

@@ -16,7 +16,7 @@ def replace_modules(network: Network, replacement: Callable[[nn.Module], nn.Modu
     from a plain list.
 
     Args:
-        network: it is not replaced itself.
+        network: the network; the module itself is not replaced.
         replacement: returns the new module for a module without children, with the old one's parameters; None keeps
             the module.
 
@@ -43,7 +43,7 @@ def replace_modules(network: Network, replacement: Callable[[nn.Module], nn.Modu
 
 
 def _updated(value: Any, replaced: dict[nn.Module, nn.Module]) -> Any:
-    """Returns `value` with its modules replaced; containers without any are returned as they are."""
+    """Returns `value` with its modules replaced; containers without replaced modules are returned unchanged."""
     if isinstance(value, nn.Module):
         return replaced.get(value, value)
     if isinstance(value, dict) and any(_is_replaced(item, replaced) for item in value.values()):

@@ -1,4 +1,4 @@
-"""ImageNet normalisation of images of 0..1, a part of each network."""
+"""ImageNet normalisation of images of 0..1, as a module inside the networks."""
 
 import torch
 from torch import Tensor, nn
@@ -8,7 +8,7 @@ IMAGENET_STD = (0.229, 0.224, 0.225)
 
 
 class ImageNetNormalise(nn.Module):
-    """(x - mean) / std of ImageNet for (B, 3, H, W) RGB 0..1. It has no state dict entry."""
+    """Computes (x - mean) / std of ImageNet for (B, 3, H, W) RGB 0..1. It adds nothing to the state dict."""
 
     mean: Tensor
     std: Tensor

@@ -1,4 +1,4 @@
-"""Eq. 1: warping a map along the flow. No other module samples along a flow."""
+"""Eq. 1: warping a map along the flow. All other modules sample maps by `sample`."""
 
 import torch
 import torch.nn.functional as F
@@ -81,7 +81,7 @@ def warp(source: Tensor, flow_px: Tensor) -> tuple[Tensor, Tensor]:
 
     Args:
         source: (B, C, H, W) float, the neighbour's map F_{t+k}.
-        flow_px: (B, 2, H, W) float, from t to t+k, in pixels of this map (`resize_flow` brings it there).
+        flow_px: (B, 2, H, W) float, from t to t+k, in pixels of this map; `resize_flow` converts a flow to it.
 
     Returns:
         The warped map (B, C, H, W), and its validity mask (B, 1, H, W) bool, False where the flow leaves the map. The

@@ -17,7 +17,7 @@ def read_weights(path: str | Path, *, what: str, names: str) -> dict[str, Tensor
         path: .safetensors, or a PyTorch file that is a state dict or holds one as "state_dict", as NVIDIA's FlowNet2
             checkpoint does. No code in it is executed (`weights_only`).
         what: the kind of weights, for the error message.
-        names: words allowed in place of a file, for the error message.
+        names: values allowed in place of a file, for the error message.
 
     Raises:
         DWNetError: if the file is missing, unreadable, or holds no state dict.
@@ -42,12 +42,12 @@ def read_weights(path: str | Path, *, what: str, names: str) -> dict[str, Tensor
 def state_dict_mismatch(
     own: Mapping[str, Tensor], found: Mapping[str, Tensor], *, allowed: Collection[str] = ()
 ) -> str:
-    """Returns why a state dict cannot be loaded, in words; empty if it can.
+    """Returns the reasons why a state dict cannot be loaded, as text; empty if it can be loaded.
 
     Args:
         own: the network's state dict.
         found: the state dict to load.
-        allowed: additional names that it may have.
+        allowed: names that `found` may have in addition.
     """
     kinds = {
         "missing": [key for key in own if key not in found],
