@@ -1,4 +1,4 @@
-"""Per-frame segmentation networks, split into features and classifier where DWNet needs it."""
+"""Per-frame segmentation networks, split into features and classifier."""
 
 from dwnet.segmentation.backbone import BACKBONES, Backbone
 from dwnet.segmentation.danet import DANet

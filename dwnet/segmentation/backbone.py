@@ -61,7 +61,7 @@ class Backbone(nn.Module):
         self.strides: tuple[int, ...] = tuple(self.network.feature_info.reduction())
 
     def forward(self, image: Tensor) -> list[Tensor]:
-        """Returns a map per stage for (B, 3, H, W) RGB 0..1; H and W are multiples of the last stride."""
+        """Returns one map per stage for (B, 3, H, W) RGB 0..1; H and W are multiples of the last stride."""
         return self.network(self.normalise(image))
 
 
@@ -73,7 +73,7 @@ class ConstantSameConv2d(nn.Conv2d):
 
     @classmethod
     def from_timm(cls, convolution: Conv2dSame) -> "ConstantSameConv2d":
-        """Returns the same convolution, with timm's parameters themselves."""
+        """Returns the same convolution. It shares the parameters of timm's."""
         with torch.device("meta"):  # draws no random numbers
             constant = cls(
                 convolution.in_channels,

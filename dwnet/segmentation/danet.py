@@ -13,7 +13,7 @@ QUERY_REDUCTION = 8
 
 
 class DANet(DilatedSegmenter):
-    """Backbone, and two branches of 3x3, attention and 3x3, whose sum is F_t.
+    """A backbone and two branches, each a 3x3 convolution, an attention and a 3x3 convolution. Their sum is F_t.
 
     The paper has three outputs: a classifier on the sum and a classifier on each branch. The latter two are auxiliary
     heads here. `features_and_auxiliary` returns the logits of PSPNet's auxiliary head, of the position branch and of
@@ -25,8 +25,9 @@ class DANet(DilatedSegmenter):
     Args:
         backbone: its last map enters both branches, the map before it the auxiliary head.
         num_classes: K.
-        channels: of both branches, and so C of F_t; None is the authors' quarter of the backbone's: 512 on a ResNet.
-        dropout: in front of the classifiers, as in `PSPNet`.
+        channels: C of both branches and of F_t. None is a quarter of the backbone's channels, as in the authors' code:
+            512 on a ResNet.
+        dropout: rate in front of the classifiers; see `PSPNet`.
         auxiliary: adds the three auxiliary heads (training only).
 
     Raises:
@@ -75,13 +76,13 @@ def _branch(in_channels: int, attention: "PositionAttention | ChannelAttention")
 
 
 class PositionAttention(nn.Module):
-    """Every position adds a weighted sum over all positions: y = gamma V softmax(Q'K)' + x (section 3.2 of the paper).
+    """Adds a weighted sum over all positions to each one: y = gamma V softmax(Q'K)' + x (section 3.2 of DANet's paper).
 
-    Q and K have C / 8 channels, V has C; there is no factor in front of Q'K, and gamma starts at 0.
+    Q and K have C / 8 channels, V has C. Q'K is not scaled, and gamma starts at 0.
 
-    Memory on the CPU and in ONNX: N x N weights for N = H W positions, 4 GiB per image in float32 for 1024x2048 pixels
-    at stride 8. CUDA's memory-efficient kernel computes them in blocks and needs O(N C); PyTorch chooses it if C / 8 is
-    a multiple of 8.
+    On the CPU and in ONNX, memory holds N x N weights for N = H W positions: 4 GiB per image in float32 for 1024x2048
+    pixels at stride 8. CUDA's memory-efficient kernel computes them in blocks and needs O(N C) memory. PyTorch chooses
+    it if C / 8 is a multiple of 8.
 
     Args:
         channels: C, a multiple of 8.
@@ -106,11 +107,12 @@ class PositionAttention(nn.Module):
 
 
 class ChannelAttention(nn.Module):
-    """Every channel adds a weighted sum over all channels: y = gamma softmax(-X X') X + x (section 3.3 of the paper).
+    """Adds a weighted sum over all channels to each one: y = gamma softmax(-X X') X + x (section 3.3 of DANet's paper).
 
-    Deviation: the paper's Eq. 3 has softmax(X X'). The authors' code, which produced the published figures, subtracts
-    X X' from each row's maximum; a softmax is invariant to the maximum. Each channel then attends to the channels least
-    like it. With the paper's sign, sums over N positions make each channel attend almost only to itself.
+    Deviation: Eq. 3 of DANet's paper has softmax(X X'). The authors' code, which produced the published figures,
+    subtracts X X' from each row's maximum; a softmax is invariant to the maximum. Each channel then attends most to the
+    channels that differ most from it. With the paper's sign, each channel attends almost only to itself, because the
+    products are sums over N positions.
 
     Args:
         channels: C.

@@ -19,8 +19,8 @@ class Decoder(nn.Module):
 
     Args:
         backbone: its map of stride 4 is the low-level map.
-        in_channels: of the context map.
-        out_channels: of the result, F_t.
+        in_channels: channels of the context map.
+        out_channels: channels of the result, F_t.
 
     Raises:
         DWNetError: if the backbone has no map of stride 4.
@@ -30,7 +30,7 @@ class Decoder(nn.Module):
         super().__init__()
         if LOW_LEVEL_STRIDE not in backbone.strides:
             raise DWNetError(
-                f"the backbone's maps have strides {backbone.strides}, a decoder needs one of {LOW_LEVEL_STRIDE}"
+                f"the backbone's maps have strides {backbone.strides}, a decoder needs stride {LOW_LEVEL_STRIDE}"
             )
         self.low_level_stage = backbone.strides.index(LOW_LEVEL_STRIDE)
         self.low_level = conv_bn_relu(backbone.channels[self.low_level_stage], LOW_LEVEL_CHANNELS, 1)

@@ -19,8 +19,8 @@ class DeepLabV3Plus(DilatedSegmenter):
     Args:
         backbone: its last map enters ASPP, its map of stride 4 the decoder, the map before the last the auxiliary head.
         num_classes: K.
-        channels: of ASPP, of the decoder, and so C of F_t; None is the paper's 256.
-        dropout: in front of the classifiers, as in `PSPNet`.
+        channels: C of ASPP, of the decoder and of F_t; None is the paper's 256.
+        dropout: rate in front of the classifiers; see `PSPNet`.
         auxiliary: adds PSPNet's auxiliary head (training only), which the paper of DeepLabV3+ does not have.
 
     Raises:
@@ -52,8 +52,8 @@ class ASPP(nn.Module):
     """Atrous spatial pyramid pooling: 1x1 and dilated 3x3 convolutions and the image's mean, concatenated, then 1x1.
 
     Args:
-        in_channels: of the input.
-        out_channels: of each branch and of the output.
+        in_channels: channels of the input.
+        out_channels: channels of each branch and of the output.
         rates: dilations of the 3x3 branches, in pixels of the map.
     """
 
@@ -71,7 +71,7 @@ class ASPP(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Returns (B, out_channels, H, W) for (B, in_channels, H, W)."""
-        # A mean, not an adaptive pooling, which exports to ONNX for one size only.
+        # `mean` replaces adaptive pooling, which exports to ONNX for one size only.
         mean = self.image_pooling(x.mean(dim=(-2, -1), keepdim=True))
         whole = mean.expand(-1, -1, x.shape[-2], x.shape[-1])
         return self.project(torch.cat([*(branch(x) for branch in self.branches), whole], dim=1))

@@ -53,7 +53,10 @@ class DilatedSegmenter(Segmenter):
 
 
 def auxiliary_head(in_channels: int, num_classes: int, dropout: float) -> nn.Sequential:
-    """The auxiliary head of the PSPNet paper: a 3x3 convolution to a quarter of the channels, and a 1x1 classifier."""
+    """Returns PSPNet's auxiliary head: a 3x3 convolution and a 1x1 classifier.
+
+    The convolution has a quarter of the input's channels, as in the PSPNet paper, but at least 64.
+    """
     channels = max(in_channels // 4, 64)  # a quarter is 256 for a ResNet, but only 24 for MobileNetV2
     return nn.Sequential(
         conv_bn_relu(in_channels, channels, 3), nn.Dropout2d(dropout), nn.Conv2d(channels, num_classes, 1)
@@ -63,7 +66,7 @@ def auxiliary_head(in_channels: int, num_classes: int, dropout: float) -> nn.Seq
 def conv_bn_relu(
     in_channels: int, out_channels: int, kernel_size: int, *, dilation: int = 1, groups: int = 1
 ) -> nn.Sequential:
-    """A stride-1 convolution that keeps the size, batch norm, ReLU."""
+    """Returns a stride-1 convolution that keeps the size, followed by batch norm and ReLU."""
     return nn.Sequential(
         nn.Conv2d(
             in_channels,
@@ -80,7 +83,7 @@ def conv_bn_relu(
 
 
 def separable_conv_bn_relu(in_channels: int, out_channels: int, *, dilation: int = 1) -> nn.Sequential:
-    """An atrous separable convolution: 3x3 per channel, then 1x1, each with batch norm and ReLU."""
+    """Returns an atrous separable convolution: 3x3 per channel, then 1x1, each with batch norm and ReLU."""
     return nn.Sequential(
         conv_bn_relu(in_channels, in_channels, 3, dilation=dilation, groups=in_channels),
         conv_bn_relu(in_channels, out_channels, 1),

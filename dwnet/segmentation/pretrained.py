@@ -76,12 +76,15 @@ def _load(network: nn.Module, timm_name: str, state: dict[str, Tensor], source: 
 
 
 def _plain(key: str) -> str:
-    """A key without dots: timm's feature networks may flatten `stages.0.` to `stages_0.`."""
+    """Returns a key with underscores for dots: timm's feature networks may flatten `stages.0.` to `stages_0.`."""
     return key.replace(".", "_")
 
 
 def _lite_to_timm(key: str) -> str:
-    """timm's key for one of `efficientnet-lite-pytorch`, which numbers blocks across stages; timm within."""
+    """Returns timm's key for a key of `efficientnet-lite-pytorch`.
+
+    That package numbers the blocks of all stages in one sequence. timm numbers them within each stage.
+    """
     block = re.fullmatch(r"_blocks\.(\d+)\.(.+)", key)
     if block is None:
         part, _, leaf = key.partition(".")
@@ -91,7 +94,7 @@ def _lite_to_timm(key: str) -> str:
     while index >= _LITE0_STAGES[stage]:
         index -= _LITE0_STAGES[stage]
         stage += 1
-    first = stage == 0  # without expansion: timm calls its depthwise norm bn1, in other stages bn2
+    first = stage == 0  # it has no expansion: timm calls its depthwise norm bn1, and bn2 in other stages
     norms = {"_bn1": "bn1", "_bn2": "bn2"} if first else {"_bn0": "bn1", "_bn1": "bn2", "_bn2": "bn3"}
     names = _LITE_NAMES | norms | ({"_project_conv": "conv_pw"} if first else {})
     part, _, leaf = rest.partition(".")

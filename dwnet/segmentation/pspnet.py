@@ -10,15 +10,15 @@ from dwnet.segmentation.heads import DilatedSegmenter, conv_bn_relu
 
 
 class PSPNet(DilatedSegmenter):
-    """Backbone, pyramid pooling (bins 1, 2, 3, 6), a 3x3 bottleneck to F_t, and a 1x1 classifier.
+    """A backbone, pyramid pooling (bins 1, 2, 3, 6), a 3x3 bottleneck that computes F_t, and a 1x1 classifier.
 
     Args:
         backbone: its last map enters the pyramid, the map before it the auxiliary head.
         num_classes: K.
-        channels: C of F_t, and of the pyramid's four pooled maps together. None is the paper's: 512 for F_t, and a
-            quarter of the backbone's channels for each pooled map.
-        dropout: rate in front of the classifiers, after F_t. PSPNet's paper uses 0.1. The default is 0, because P_t and
-            P^_t would draw different masks, and Eq. 6 would measure their difference.
+        channels: C of F_t, and the channels of the pyramid's four pooled maps together. None is the paper's choice: 512
+            for F_t, and a quarter of the backbone's channels for each pooled map.
+        dropout: rate in front of the classifiers, after F_t. PSPNet's paper uses 0.1. The default is 0: otherwise P_t
+            and P^_t would draw different masks, and Eq. 6 would measure their difference.
         auxiliary: adds the auxiliary head of the PSPNet paper (training only).
 
     Raises:
@@ -48,7 +48,10 @@ class PSPNet(DilatedSegmenter):
 
 
 class PyramidPooling(nn.Module):
-    """Means over 1x1, 2x2, 3x3 and 6x6 bins, each through a 1x1 convolution, resized, beside the input."""
+    """Pyramid pooling: means over 1x1, 2x2, 3x3 and 6x6 bins.
+
+    Each map of means passes a 1x1 convolution and is resized. All are concatenated to the input.
+    """
 
     def __init__(self, in_channels: int, out_channels: int, bins: tuple[int, ...] = (1, 2, 3, 6)) -> None:
         super().__init__()
@@ -56,7 +59,7 @@ class PyramidPooling(nn.Module):
         self.convolutions = nn.ModuleList(conv_bn_relu(in_channels, out_channels, 1) for _ in bins)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Returns (B, C + bins * out_channels, H, W) for (B, C, H, W)."""
+        """Returns (B, C + len(bins) * out_channels, H, W) for (B, C, H, W)."""
         size = (x.shape[-2], x.shape[-1])
         pooled = [
             resize(convolution(adaptive_average_pool(x, bins)), size)
@@ -66,11 +69,11 @@ class PyramidPooling(nn.Module):
 
 
 def adaptive_average_pool(x: Tensor, bins: int) -> Tensor:
-    """`F.adaptive_avg_pool2d(x, bins)` as two small matrix products, which export to ONNX with dynamic sizes.
+    """Returns `F.adaptive_avg_pool2d(x, bins)`, as two small matrix products that export to ONNX with dynamic sizes.
 
     Args:
         x: (B, C, H, W) float.
-        bins: n; bin i covers rows floor(i H / n) to ceil((i + 1) H / n), and columns alike.
+        bins: n; bin i covers rows floor(i H / n) to ceil((i + 1) H / n) - 1, and columns accordingly.
 
     Returns:
         (B, C, n, n).
@@ -84,7 +87,7 @@ def adaptive_average_pool(x: Tensor, bins: int) -> Tensor:
 
 
 def _bin_means(length: int, bins: int, like: Tensor) -> Tensor:
-    """(bins, length): row i averages the positions of bin i."""
+    """Returns weights (bins, length): row i averages the positions of bin i."""
     positions = torch.arange(length, device=like.device)
     index = torch.arange(bins, device=like.device)[:, None]
     start = index * length // bins

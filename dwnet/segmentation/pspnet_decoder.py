@@ -10,18 +10,18 @@ from dwnet.segmentation.pspnet import PyramidPooling
 
 
 class PSPNetDecoder(DilatedSegmenter):
-    """`PSPNet` up to its bottleneck, followed by `Decoder`, which computes F_t. It is in none of the papers.
+    """`PSPNet` up to its bottleneck, followed by `Decoder`, which computes F_t. No paper has this combination.
 
-    DeepLabV3+'s ASPP has dilation rates for large crops: in a small map most of their taps fall outside. Means over
+    The dilation rates of DeepLabV3+'s ASPP are made for large crops: in a small map most taps fall outside. Means over
     bins fit any crop.
 
     Args:
         backbone: its last map enters the pyramid, its map of stride 4 the decoder, the map before the last the
             auxiliary head.
         num_classes: K.
-        channels: of the bottleneck, of the pyramid's four pooled maps together, of the decoder, and so C of F_t. None
-            is 256, DeepLabV3+'s.
-        dropout: in front of the classifiers, as in `PSPNet`.
+        channels: C of the bottleneck, of the pyramid's four pooled maps together, of the decoder and of F_t. None is
+            256, as in DeepLabV3+.
+        dropout: rate in front of the classifiers; see `PSPNet`.
         auxiliary: adds PSPNet's auxiliary head (training only).
 
     Raises:

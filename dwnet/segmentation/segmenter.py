@@ -9,11 +9,11 @@ from dwnet.ops.resize import resize
 
 
 class Segmenter(nn.Module, ABC):
-    """A per-frame segmentation network, split where DWNet needs it.
+    """A per-frame segmentation network, split into `features` and `classify`.
 
-    Subclasses set `channels` (C of the features), `stride` (image pixels per feature pixel), `multiple` (image sides
-    are multiples of it; `stride` divides it) and `num_classes` (K), and define `features` and `classify`. F_t of the
-    paper is the map that enters the last 1x1 classifier (section 3.1, Fig. 2).
+    Subclasses define both, and set `channels` (C of the features), `stride` (image pixels per feature pixel),
+    `multiple` (image sides are multiples of it; `stride` divides it) and `num_classes` (K). The features are the
+    paper's F_t, the map that enters the last 1x1 classifier (section 3.1, Fig. 2).
     """
 
     channels: int
@@ -61,7 +61,7 @@ class Segmenter(nn.Module, ABC):
 
 
 def pad_to_multiple(image: Tensor, multiple: int) -> Tensor:
-    """Pads (B, C, H, W) at the right and bottom, by repeating the edge, to multiples of `multiple`."""
+    """Returns (B, C, H, W), padded at the right and bottom to multiples of `multiple` by repeating the edge."""
     height, width = image.shape[-2:]
     right, bottom = -width % multiple, -height % multiple
     return F.pad(image, (0, right, 0, bottom), mode="replicate") if right or bottom else image

@@ -59,5 +59,5 @@ def test_a_backbone_without_a_map_of_stride_4_is_refused(kind: type[DeepLabV3Plu
     with torch.device("meta"):
         backbone = Backbone("mobilenetv2")
         backbone.strides = (2, 8, 16)
-        with pytest.raises(ValueError, match=r"maps have strides \(2, 8, 16\), a decoder needs one of 4"):
+        with pytest.raises(ValueError, match=r"maps have strides \(2, 8, 16\), a decoder needs stride 4"):
             kind(backbone, num_classes=3)
