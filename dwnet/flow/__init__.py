@@ -1,10 +1,10 @@
 """Optical flow: `dis_flow` and `flow_function` on arrays, `build_flow` and the estimators on tensors.
 
-Each name is imported when it is first used. Importing this package imports no PyTorch; neither do `dis_flow`,
-`FLOW_NAMES` and `flow_function("dis")`.
+Each name is imported when it is first used. This package, `dis_flow`, `FLOW_NAMES` and `flow_function("dis")` do not
+import PyTorch.
 """
 
 import lazy_loader
 
-# The names and their modules stand in __init__.pyi, which type checkers and editors read too.
+# __init__.pyi lists the names and their modules. Type checkers and editors read it too.
 __getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -16,7 +16,7 @@ DIS_PRESETS = {
 MIN_SIDE_PX = 24
 """Smallest image side. DIS matches 8-pixel patches in a pyramid; OpenCV fails on smaller images."""
 
-_per_thread = threading.local()  # OpenCV's estimators hold scratch memory: threads cannot share one
+_per_thread = threading.local()  # an OpenCV estimator holds scratch memory, so threads cannot share it
 
 
 def dis_flow(frame: np.ndarray, neighbour: np.ndarray, *, preset: str = "medium") -> np.ndarray:

@@ -14,6 +14,9 @@ class DISFlow(FlowEstimator):
 
     Args:
         preset: "ultrafast", "fast" or "medium", from fastest to most accurate.
+
+    Raises:
+        DWNetError: for an unknown preset.
     """
 
     def __init__(self, *, preset: str = "medium") -> None:
@@ -27,7 +30,7 @@ class DISFlow(FlowEstimator):
 
 
 def _batched_dis_flow(frame: Tensor, neighbour: Tensor, *, preset: str) -> Tensor:
-    """`dis_flow` for (B, 3, H, W) float tensors of 0..1: (B, 2, H, W) float32 on their device, without gradient."""
+    """Returns `dis_flow` of (B, 3, H, W) float tensors of 0..1: (B, 2, H, W) float32 on their device, no gradient."""
     with torch.no_grad():
         frames, neighbours = (
             (images.detach().float() * 255).round().clamp(0, 255).to("cpu", torch.uint8).permute(0, 2, 3, 1).numpy()

@@ -31,7 +31,7 @@ def read_flo(path: Path) -> NDArray[np.float32]:
 
 
 def write_flo(path: Path, flow_px: NDArray[np.float32]) -> None:
-    """Writes a flow, (2, H, W) float32 in pixels, as a .flo file, whole or not at all.
+    """Writes a flow, (2, H, W) float32 in pixels, as a .flo file, atomically.
 
     Raises:
         DWNetError: if OpenCV cannot write it.
@@ -42,7 +42,7 @@ def write_flo(path: Path, flow_px: NDArray[np.float32]) -> None:
 
 
 def _check(path: Path) -> None:
-    """Compares header and file size: OpenCV crashes on negative sizes, and reads files that are too long."""
+    """Raises DWNetError unless header and file size match. OpenCV crashes on negative sizes and reads longer files."""
     try:
         with path.open("rb") as file:
             header = file.read(_HEADER_BYTES)

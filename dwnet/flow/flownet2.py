@@ -44,7 +44,7 @@ class FlowNet2(nn.Module):
         """
         coarse = _four_times(self.flownetc(frame, neighbour) * FLOW_UNIT, mode="bilinear")
         better = self.flownets_1(_with_error(frame, neighbour, coarse)) * FLOW_UNIT
-        # Bilinear before, nearest from here on, as NVIDIA's weights were trained.
+        # The first two upsamplings are bilinear, the others nearest, as in the training of NVIDIA's weights.
         large = self.flownets_2(_with_error(frame, neighbour, _four_times(better, mode="bilinear"))) * FLOW_UNIT
         large = _four_times(large, mode="nearest")
         small = self.flownets_d(torch.cat((frame, neighbour), dim=1)) / FLOW_UNIT
@@ -59,7 +59,7 @@ class FlowNet2Flow(NetworkFlow):
 
     Args:
         weights: "none" (random), or a file: NVIDIA's FlowNet2_checkpoint.pth.tar, or a state dict with the same names
-            (.pth or .safetensors). "published" is an error that says where NVIDIA's file is.
+            (.pth or .safetensors). "published" raises an error that names the source of NVIDIA's file.
         trainable: whether it is trained jointly.
 
     Raises:
@@ -88,9 +88,9 @@ class FlowNet2Flow(NetworkFlow):
 
 
 def subtract_mean(frame: Tensor, neighbour: Tensor) -> tuple[Tensor, Tensor]:
-    """Returns FlowNet2's input: each image pair minus the mean of each channel over both frames.
+    """Returns FlowNet2's input: both frames minus the mean of each channel over both.
 
-    NVIDIA's code takes 0..255 and divides by 255 at the end; for images of 0..1 the factors cancel.
+    NVIDIA's code takes images of 0..255 and divides the result by 255. For images of 0..1 both factors cancel.
 
     Args:
         frame: (B, 3, H, W) float, RGB, 0..1.
@@ -101,7 +101,7 @@ def subtract_mean(frame: Tensor, neighbour: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def resample(source: Tensor, flow_px: Tensor) -> Tensor:
-    """NVIDIA's Resample2d: bilinear samples of `source` along the flow, with the border repeated outside.
+    """Returns bilinear samples of `source` along the flow, as NVIDIA's Resample2d; the border repeats outside.
 
     Args:
         source: (B, C, H, W) float.
@@ -118,7 +118,7 @@ def resample(source: Tensor, flow_px: Tensor) -> Tensor:
 
 
 def channel_norm(source: Tensor) -> Tensor:
-    """NVIDIA's ChannelNorm: each pixel's L2 norm, (B, C, H, W) to (B, 1, H, W); its gradient at 0 is 0."""
+    """Returns each pixel's L2 norm, (B, C, H, W) to (B, 1, H, W), as NVIDIA's ChannelNorm; its gradient at 0 is 0."""
     return torch.linalg.vector_norm(source, dim=1, keepdim=True)
 
 

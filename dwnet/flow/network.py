@@ -67,9 +67,9 @@ def load_flow_weights(network: nn.Module, path: str | Path, *, name: str, words:
 
     Args:
         network: the flow network.
-        path: of the weight file (`dwnet.ops.weights.read_weights`).
-        name: of the network, for the error message.
-        words: allowed in place of a file, for the error message.
+        path: the weight file, as `dwnet.ops.weights.read_weights` takes it.
+        name: name of the network, for the error message.
+        words: values allowed in place of a file, for the error message.
 
     Raises:
         DWNetError: if the file is missing, unreadable, or of another network.

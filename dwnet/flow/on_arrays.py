@@ -13,11 +13,11 @@ from dwnet.ops.device import device
 
 
 def on_arrays(estimator: FlowEstimator) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
-    """Returns the estimator as a function of two uint8 (H, W, 3) frames.
+    """Returns the estimator as a function of two uint8 (H, W, 3) RGB frames, which returns float32 (2, H, W) in pixels.
 
     Threads may share the function. Calls run one at a time.
     """
-    # An explicit GPU number: a new thread's current GPU is not its process's.
+    # The GPU number is explicit: the current GPU of a new thread may differ from that of its process.
     where = device(Processes.of_launcher())
     estimator = estimator.to(where).eval()
     one_at_a_time = threading.Lock()  # torchvision's RAFT keeps intermediate results in the module

@@ -26,7 +26,7 @@ NETWORK_FLOWS = tuple(name for name in FLOW_NAMES if name != "dis")
 """Names of the estimators that have weights."""
 
 FlowFunction = Callable[[np.ndarray, np.ndarray], np.ndarray]
-"""Two uint8 (H, W, 3) RGB frames -> float32 (2, H, W): the flow from the first to the second, in pixels."""
+"""Takes two uint8 (H, W, 3) RGB frames. Returns the flow from the first to the second, float32 (2, H, W), in pixels."""
 
 
 def build_flow(name: str, *, weights: str | Path = "published", trainable: bool = False) -> FlowEstimator:
@@ -34,8 +34,8 @@ def build_flow(name: str, *, weights: str | Path = "published", trainable: bool 
 
     Args:
         name: one of `FLOW_NAMES`.
-        weights: "published" (RAFT: torchvision downloads its own), "none" (random, for a checkpoint that brings them),
-            or a weight file. DIS has no weights and accepts both words.
+        weights: "published" (torchvision downloads RAFT's; FlowNet2's cannot be downloaded), "none" (random weights, if
+            a checkpoint is loaded afterwards), or a weight file. DIS has no weights and accepts "published" and "none".
         trainable: True trains it jointly; False freezes it: no gradient, and evaluation mode even under `train()`.
 
     Raises:
@@ -58,7 +58,7 @@ def flow_function(name: str, *, weights: str | Path = "published") -> FlowFuncti
         weights: as for `build_flow`.
 
     Raises:
-        DWNetError: as `build_flow`.
+        DWNetError: under the same conditions as `build_flow`.
     """
     if name == "dis" and str(weights) in ("published", "none"):
         from dwnet.flow.dis import dis_flow
@@ -71,7 +71,7 @@ def flow_function(name: str, *, weights: str | Path = "published") -> FlowFuncti
 
 def _dis(weights: str | Path, trainable: bool) -> FlowEstimator:
     if trainable or str(weights) not in ("published", "none"):
-        asked = "to be trained" if trainable else f"with weights {str(weights)!r}"
+        asked = "cannot be trained" if trainable else f"cannot load weights {str(weights)!r}"
         raise DWNetError(
             f"flow 'dis' {asked}: it has no parameters; flows with parameters are {', '.join(NETWORK_FLOWS)}"
         )
@@ -104,4 +104,4 @@ FLOWS: Mapping[FlowName, Callable[[str | Path, bool], FlowEstimator]] = {
     "raft_large": _raft_large,
     "flownet2": _flownet2,
 }
-"""Builder of each flow estimator, a function of weights and trainable, by name."""
+"""Builder of each flow estimator, by name. Its arguments are weights and trainable."""

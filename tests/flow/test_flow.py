@@ -198,10 +198,10 @@ def test_dis_takes_no_weights_and_is_not_trained() -> None:
     for build in (build_flow, flow_function):
         with pytest.raises(
             ValueError,
-            match=r"flow 'dis' with weights 'raft.pth': it has no parameters; flows with parameters are raft",
+            match=r"flow 'dis' cannot load weights 'raft.pth': it has no parameters; flows with parameters are raft",
         ):
             build("dis", weights="raft.pth")
-    with pytest.raises(ValueError, match="flow 'dis' to be trained: it has no parameters"):
+    with pytest.raises(ValueError, match="flow 'dis' cannot be trained: it has no parameters"):
         build_flow("dis", trainable=True)
 
 

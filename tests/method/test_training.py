@@ -406,9 +406,9 @@ def test_a_flow_that_nothing_would_train_is_refused() -> None:
         method_spec("baseline", flow="raft_small", train_flow=True)
     with pytest.raises(ValueError, match="train_flow: feature_weight and prediction_weight are 0"):
         DWNetSpec(flow="raft_small", train_flow=True, feature_weight=0, prediction_weight=0)
-    with pytest.raises(ValueError, match="flow 'dis' to be trained: it has no parameters"):
+    with pytest.raises(ValueError, match="flow 'dis' cannot be trained: it has no parameters"):
         DWNetSpec(train_flow=True).build(TinySegmenter())
-    with pytest.raises(ValueError, match=r"flow 'dis' with weights 'dis\.pth': it has no parameters"):
+    with pytest.raises(ValueError, match=r"flow 'dis' cannot load weights 'dis\.pth': it has no parameters"):
         DWNetSpec(flow_weights="dis.pth").build(TinySegmenter())
 
 
