@@ -1,5 +1,6 @@
-"""Networks of other packages, seen as segmenters: their own answer, their own weights under their own names, and DWNet
-trains them. Each against the package itself; where one is not installed, its tests skip.
+"""Adapters give the same logits as the adapted networks and keep the names of their weights. DWNet trains the networks.
+
+Each adapter is compared with the package itself. The tests of a package that is not installed are skipped.
 """
 
 import copy
@@ -22,7 +23,7 @@ from dwnet.deploy.export import export_segmenter
 from dwnet.deploy.runtime import OnnxSegmenter, load
 from dwnet.method.specs import method_spec
 
-MEAN, STD = (0.2, 0.4, 0.7), (0.5, 0.25, 0.3)  # not ImageNet's, so that a test sees whose are used
+MEAN, STD = (0.2, 0.4, 0.7), (0.5, 0.25, 0.3)  # not ImageNet's, so that a test detects which values are used
 K = 5
 
 
@@ -56,7 +57,7 @@ def smp(name: str, encoder: str = "tu-test_resnet", **changes: Any) -> nn.Module
 
 
 def fcn() -> nn.Module:
-    """torchvision's FCN, on a backbone smaller than those it has builders for."""
+    """torchvision's FCN on a small backbone."""
     backbone = torchvision.models.resnet18()
     stages = IntermediateLayerGetter(backbone, {"layer4": "out", "layer3": "aux"})
     return torchvision.models.segmentation.FCN(stages, FCNHead(512, K), FCNHead(256, K))
@@ -67,7 +68,7 @@ def torchvision_model(name: str, **changes: Any) -> nn.Module:
     return build(weights=None, weights_backbone=None, num_classes=K, **changes)
 
 
-# Each model, and its (stride, multiple, channels, auxiliary heads).
+# Each model with its (stride, multiple, channels, number of auxiliary heads).
 MODELS: dict[str, tuple[Callable[[], nn.Module], tuple[int, int, int, int]]] = {
     "fcn": (fcn, (32, 32, 128, 1)),
     "deeplabv3": (lambda: torchvision_model("deeplabv3_mobilenet_v3_large", aux_loss=True), (16, 16, 256, 1)),
@@ -105,11 +106,11 @@ def resized(logits: Tensor, frame: Tensor) -> Tensor:
 
 
 def their_own_answer(model: nn.Module, frame: Tensor) -> Tensor:
-    """What the package's own forward gives for an image that was normalised for it, at the image's size."""
+    """Returns the logits of the package's own forward pass for a normalised image, resized to the image."""
     answer = model(normalised(frame))
-    if isinstance(answer, dict):  # torchvision's; and transformers' outputs are dicts too
+    if isinstance(answer, dict):  # torchvision and transformers
         answer = answer["out"] if "out" in answer else answer["logits"]
-    if isinstance(answer, tuple):  # smp's with a classification head
+    if isinstance(answer, tuple):  # smp with a classification head
         answer = answer[0]
     return resized(answer, frame)
 
@@ -127,7 +128,7 @@ def test_the_answer_and_the_weights_are_the_models_own(name: str) -> None:
     assert list(adapter.state_dict()) == [f"model.{key}" for key in keys]
     assert [p.data_ptr() for p in adapter.parameters()] == [p.data_ptr() for p in model.parameters()]
 
-    # Odd numbers of `multiple`: sides that are multiples of nothing larger. PAN pools a 16th of the image thrice.
+    # The sides are odd multiples of `multiple`, and large enough for PAN, which pools 1/16 of the image three times.
     height, width = (multiple * (-(-128 // multiple) | 1), multiple * (-(-160 // multiple) | 1))
     frame = image(height, width, batch=2)
     with torch.no_grad():
@@ -141,7 +142,7 @@ def test_the_answer_and_the_weights_are_the_models_own(name: str) -> None:
     assert [logits.shape[:2] for logits in auxiliary] == [(2, K)] * auxiliary_heads
     assert found.shape == (2, K, height, width)
     assert torch.allclose(found, expected, atol=1e-5 * float(expected.abs().max()), rtol=0)
-    assert float(expected.std()) > 1e-4  # it does say something
+    assert float(expected.std()) > 1e-4  # the logits are not constant
 
 
 @pytest.mark.parametrize("name", ["fcn", "deeplabv3"])
@@ -162,12 +163,12 @@ def test_transformers_auxiliary_logits_are_kept() -> None:
     with torch.no_grad():
         (auxiliary,) = adapter.features_and_auxiliary(frame)[1]
         both = F.cross_entropy(adapter(frame), labels) + 0.4 * F.cross_entropy(resized(auxiliary, frame), labels)
-        # Their own loss, whose weight of the auxiliary head is 0.4 as well.
+        # transformers' loss also has a weight of 0.4 for the auxiliary head.
         expected = model(normalised(frame), labels=labels).loss
     assert torch.allclose(both, expected, atol=1e-5)
 
 
-# What differs in kind: where the classifier is, what lies behind it, and at which stride.
+# Models that differ in the position of the classifier, in the layers after it, and in the stride.
 TRAINED = ["deeplabv3", "lraspp", "smp_unet", "smp_fpn", "hf_segformer", "hf_upernet_of_convnext"]
 
 
@@ -194,7 +195,7 @@ def test_dwnet_trains_the_model_itself(name: str) -> None:
     after = model.state_dict()
     assert list(after) == keys
     assert sum(not torch.equal(before[key], after[key]) for key in keys) > len(keys) / 3
-    # A second network of the package, loaded with what was trained, answers as the adapter does.
+    # A second network of the package with the trained weights gives the logits of the adapter.
     again = MODELS[name][0]()
     again.load_state_dict(after)
     frame = image(64, 96)
@@ -222,7 +223,7 @@ def test_saved_by_transformers_and_loaded_again(tmp_path: Any) -> None:
 
 
 class Plain(nn.Module):
-    """A network without a package: two strided convolutions and a head that resizes its answer."""
+    """A network of no package: a strided convolution and a head whose logits are resized to the image."""
 
     def __init__(self, classes: int = K, stride: int = 4) -> None:
         super().__init__()
@@ -399,7 +400,7 @@ def test_what_is_no_segmenter_is_refused(changes: dict[str, Any], message: str) 
 
 def test_a_model_of_unusual_sides_says_so_and_takes_a_multiple() -> None:
     class Patches(Plain):
-        """Refuses what is no multiple of its patch, as plain vision transformers do."""
+        """Raises for sides that are not multiples of its patch size, as plain vision transformers do."""
 
         def forward(self, x: Tensor) -> Tensor:
             if x.shape[-1] % 14 or x.shape[-2] % 14:
@@ -417,7 +418,7 @@ def test_a_model_of_unusual_sides_says_so_and_takes_a_multiple() -> None:
 
 
 class Pooled(nn.Module):
-    """Somebody's network with PyTorch's adaptive pooling in it, which does not export with dynamic sizes."""
+    """A network with PyTorch's adaptive pooling, which does not export with dynamic sizes."""
 
     def __init__(self) -> None:
         super().__init__()
