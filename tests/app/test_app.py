@@ -1,5 +1,5 @@
-"""The app without a browser: what the callbacks yield on real clips, what the pictures of the page contain, and the
-server's one endpoint for scripts.
+"""The app without a browser: the updates that callbacks yield on clips, the pictures of the page, and the endpoint for
+scripts.
 """
 
 import base64
@@ -47,7 +47,7 @@ def callbacks(models: Path, tmp_path: Path) -> Callbacks:
 
 
 def pictures(html: str) -> dict[str, np.ndarray]:
-    """The decoded pictures of the panels, uint8 (H, W, 3) RGB, by panel."""
+    """Returns the decoded pictures by panel, (H, W, 3) uint8 RGB."""
     found = {}
     for key, body in re.findall(r'data-panel="(\w+)"(.*?)</figure>', html, flags=re.DOTALL):
         if picture := re.search(r'src="data:image/jpeg;base64,([^"]+)"', body):
@@ -57,7 +57,7 @@ def pictures(html: str) -> dict[str, np.ndarray]:
 
 
 def collect(run: Iterable[Update], updates: list[Update]) -> None:
-    """Append what a run yields, also if it ends in an error."""
+    """Appends the updates of a run to a list, which keeps them if the run ends in an error."""
     for update in run:
         updates.append(update)  # noqa: PERF402
 
@@ -69,7 +69,7 @@ def test_a_run_paints_the_page_and_ends_with_files(callbacks: Callbacks, clip: P
     for update in run:
         updates.append(update)
         if isinstance(update.json_file, str):
-            # Gradio copies the files while the generator waits here; afterwards they are gone.
+            # Gradio copies the files while the generator waits here. Afterwards they are removed.
             report = json.loads(Path(update.json_file).read_text())
             assert Path(update.video).stat().st_size > 0
             assert len(Path(update.csv_file).read_text().splitlines()) == 1 + 6
@@ -80,7 +80,7 @@ def test_a_run_paints_the_page_and_ends_with_files(callbacks: Callbacks, clip: P
     assert set(painted[0]) == {*METHODS, "input"}  # no flow at the first frame
     assert set(painted[-1]) == {*METHODS, "input", "coarse", "refined"}
     assert painted[-1]["input"].shape == (64, 128, 3)
-    # The tiny DWNet answers class 0 everywhere: its panel is the input under 60 % of that colour.
+    # The tiny DWNet predicts class 0 everywhere: its panel is 40 % of the input and 60 % of the colour of class 0.
     expected = 0.4 * painted[-1]["input"].mean((0, 1)) + 0.6 * np.array(PALETTE[0])
     np.testing.assert_allclose(painted[-1]["dwnet"].mean((0, 1)), expected, atol=3)
 
@@ -90,7 +90,7 @@ def test_a_run_paints_the_page_and_ends_with_files(callbacks: Callbacks, clip: P
     assert last.curve.count("<polyline") == 3
     flips = report["methods"]["baseline"]["flips_percent"]
     assert f"{flips:.2f} %" in last.table
-    assert "12.5 %" in last.table  # the mIoU that the files state
+    assert "12.5 %" in last.table  # the mIoU in the metadata of the network files
 
 
 def test_a_press_swaps_the_buttons_and_stop_ends_the_run(callbacks: Callbacks, clip: Path) -> None:
@@ -108,7 +108,7 @@ def test_a_press_swaps_the_buttons_and_stop_ends_the_run(callbacks: Callbacks, c
 
 
 def test_stop_while_waiting_in_the_queue(callbacks: Callbacks, clip: Path) -> None:
-    """The page says what it waits for; Stop puts it at rest at once, and when its turn comes nothing is compared."""
+    """The page reports that it waits. Stop resets the page at once, and the queued run compares nothing."""
     other = SimpleNamespace(session_hash="other")
     callbacks.press(other)
     running = callbacks.run(str(clip), 128, 1, 0, 0.6, other)
@@ -117,7 +117,7 @@ def test_stop_while_waiting_in_the_queue(callbacks: Callbacks, clip: Path) -> No
     start, stop, status = callbacks.stop(PAGE)
     assert (start["interactive"], stop["interactive"]) == (True, False)
     assert "Stopped before it began" in status
-    callbacks.press(PAGE)  # once more: the second is compared, the first is not
+    callbacks.press(PAGE)  # pressed again: only the second run compares
     assert "6 frames compared." in list(running)[-1].status
     assert list(callbacks.run(str(clip), 128, 1, 0, 0.6, PAGE)) == []
     assert "6 frames compared." in list(callbacks.run(str(clip), 128, 1, 0, 0.6, PAGE))[-1].status
@@ -150,7 +150,7 @@ def test_a_slow_line_gets_the_end_but_no_more_pictures(callbacks: Callbacks, cli
 def test_a_script_that_has_gone_stops_its_comparison(
     callbacks: Callbacks, clip: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Gradio closes its generator where it yields; the next one in the queue must not wait for the whole clip."""
+    """Gradio closes the generator at a yield. The next run in the queue must not wait for the whole clip."""
     monkeypatch.setattr("app.callbacks.SCRIPT_CHECKS_PER_SECOND", 1e9)
     script = callbacks.compare_clip(str(clip), 128, 1, 0, 0.6)
     next(script)
@@ -194,12 +194,12 @@ def test_what_goes_wrong_is_one_clear_message(callbacks: Callbacks, tmp_path: Pa
         last = updates[-1]
         assert (last.start["interactive"], last.stop["interactive"]) == (True, False)
         assert re.search(message, caught.value.message)
-        assert str(tmp_path) not in caught.value.message  # where the server keeps uploads is nobody's business
+        assert str(tmp_path) not in caught.value.message  # the server's upload folder is not shown
         assert list(callbacks.workspace.iterdir()) == []
 
 
 def test_a_damaged_clip_says_what_is_missing(callbacks: Callbacks, tmp_path: Path) -> None:
-    """The good frames are compared; page and report say that the rest was left out, without the server's path."""
+    """The readable frames are compared. Page and report say that the rest was left out, without the server's path."""
     damaged = tmp_path / "damaged.mp4"
     noise = np.random.default_rng(0)
     with VideoWriter(damaged, fps=10, size=(128, 64)) as writer:
@@ -229,7 +229,7 @@ def test_choosing_a_clip_describes_it(callbacks: Callbacks, clip: Path, tmp_path
     assert "dw-bad" in note
     assert "empty.mp4" in note
     assert str(tmp_path) not in note
-    assert "folder" not in note  # which a page cannot take
+    assert "folder" not in note  # a page does not accept folders
 
 
 def test_another_clip_clears_what_the_last_one_left_unless_a_comparison_runs(callbacks: Callbacks, clip: Path) -> None:
@@ -252,7 +252,7 @@ def test_curve_averages_neighbours_instead_of_growing() -> None:
     points = curve.flips_percent["baseline"]
     assert len(points) == len(curve.seconds) < MAX_POINTS
     assert curve.frames_per_point == 8
-    # Each point is the mean of the eight frames it stands for, at the time of the first.
+    # Each point is the mean of eight frames, at the time of the first of them.
     np.testing.assert_allclose(points, np.arange(count)[: 8 * len(points)].reshape(-1, 8).mean(1))
     np.testing.assert_allclose(curve.seconds, np.arange(len(points)) * 8 / 25)
 
@@ -311,19 +311,20 @@ def test_table_states_differences_from_the_baseline() -> None:
     html = table_html(CLASSES, METHODS, found)
     rows = table_rows(html)
     assert rows[1] == ["Flips", "per", "frame", "4.00", "%", "3.00", "%", "-25", "%", "–"]
-    # Frame by frame the static warp takes longer, however the times of all frames overlap; dwnet now more, now less.
+    # The static warp is slower in each frame, although the quartiles of the times overlap. The ratios of dwnet are on
+    # both sides of 1.
     times = ["50.0", "ms", "45–55", "52.0", "ms", "47–57", "+4", "%", "75.0", "ms", "68–82", "same"]
     assert rows[2] == ["Time", "per", "frame", *times]
     assert rows[3] == ["Flow,", "where", "needed", "–", "20.0", "ms", "–"]
     assert rows[5] == ["Red", "60.0", "%", "1.00", "%", "2.00", "%", "+100", "%", "1.00", "%", "+0", "%"]
     assert rows[6][-4:] == ["–", "–", "1.00", "%"]
-    assert rows[7][-6:] == ["8.00", "%", "4.00", "%", "8.00", "%"]  # one pixel in 2000: no difference is shown
+    assert rows[7][-6:] == ["8.00", "%", "4.00", "%", "8.00", "%"]  # a class with one pixel in 2000 shows no difference
     assert "mIoU" not in html
     assert "on average" not in html
 
 
 def test_a_key_frame_network_is_shown_with_its_mean_time() -> None:
-    """Its median leaves the key frames out: 4 of 5 frames take 10 ms, one 60."""
+    """The median does not show the cost of key frames: 4 of 5 frames take 10 ms, one takes 60 ms."""
     classes = (1.0, None, 8.0)
     found = {
         "baseline": summary(4.0, 50.0, 0.0, classes),
@@ -365,7 +366,7 @@ def test_the_page_names_no_other_host() -> None:
 def test_the_endpoint_for_scripts(
     callbacks: Callbacks, clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A real server and Gradio's own client: the report and the three files come back; a wrong clip is one message."""
+    """A server and Gradio's client: the report and three files are returned; a wrong clip gives one message."""
     monkeypatch.setattr("app.callbacks.SCRIPT_CHECKS_PER_SECOND", 1e9)
     from gradio_client import Client, handle_file
     from gradio_client.exceptions import AppError
@@ -414,6 +415,6 @@ def test_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Non
 
 
 def test_the_page_needs_no_pytorch():
-    """What runs exported networks does without it: it starts in half the time, and in half the memory."""
+    """Exported networks run without PyTorch. Without its import, start time and memory are halved."""
     code = "import sys; sys.modules['torch'] = None; import app.__main__"
     subprocess.run([sys.executable, "-c", code], cwd=Path(__file__).parents[2], check=True, timeout=240)

@@ -1,7 +1,7 @@
-"""The whole program in headless Chromium: `python -m app` as a process, its page pressed, watched and read.
+"""`python -m app` as a process, with its page operated in headless Chromium.
 
-It uses the bundled networks and the bundled clip. Without Chromium it is skipped; with DWNET_REQUIRE_BROWSER=1 a
-missing browser, network or clip is a failure. DWNET_CHROMIUM names the browser, where it is not `chromium` on the path.
+The tests use the bundled networks and clip. They are skipped without Chromium. With DWNET_REQUIRE_BROWSER=1, a missing
+browser, network or clip is a failure. DWNET_CHROMIUM names the browser if it is not `chromium` on the path.
 """
 
 import csv
@@ -62,7 +62,7 @@ def browser() -> Iterator[object]:
 
 @pytest.fixture(scope="module")
 def url(browser: object, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A running server; without the bundled networks or clip it gets tiny ones, unless they are required."""
+    """The address of a running server. It uses tiny networks or a tiny clip where bundled ones are missing."""
     folder = tmp_path_factory.mktemp("server")
     arguments = []
     bundled = [assets_folder() / "models" / f"{name}.onnx" for name in (*METHODS, "flow_refinement")]
@@ -108,7 +108,7 @@ def url(browser: object, tmp_path_factory: pytest.TempPathFactory) -> Iterator[s
 
 @pytest.fixture
 def page(browser, url: str) -> Iterator[object]:
-    """The open page at 1280x800. It may talk to its own server only, and must not raise errors."""
+    """The open page at 1280x800. The page must request only its own server and must not raise errors."""
     context = browser.new_context(viewport={"width": 1280, "height": 800}, accept_downloads=True)
     page = context.new_page()
     page.set_default_timeout(STEP_MS)
@@ -126,31 +126,31 @@ def page(browser, url: str) -> Iterator[object]:
 
 
 def picture(page, panel: str) -> str:
-    """The source of a panel's picture; empty while there is none."""
+    """Returns the source of a panel's picture, or an empty string if there is none."""
     return page.evaluate("panel => document.querySelector(`[data-panel=${panel}] .dw-picture img`)?.src ?? ''", panel)
 
 
 def table_row(page, label: str) -> list[str]:
-    """The cells of a row of the table, by its first cell."""
+    """Returns the cells of the table row with this first cell."""
     rows = page.evaluate("[...document.querySelectorAll('.dw-table tr')].map(r => [...r.cells].map(c => c.innerText))")
     return next(cells[1:] for cells in rows if cells[0] == label)
 
 
 def upload(page, path: Path, note: str) -> None:
-    """Choose another clip, and wait for what the page says about it."""
+    """Chooses another clip and waits until the page's note about it contains `note`."""
     page.click("#clip button[aria-label=Clear]")
     page.set_input_files("#clip input[type=file]", str(path))
     page.wait_for_function("note => document.querySelector('#clip-note').innerText.includes(note)", arg=note)
 
 
 def test_sample_runs_live_and_stops(page) -> None:
-    """No choice is made: sample and networks are there. Pictures move, curve and table fill, Stop keeps them."""
+    """The sample clip runs without a choice by the user. Pictures, curve and table are updated, and Stop keeps them."""
     assert picture(page, "input").startswith("data:image/jpeg")  # the clip's first frame, before anything is pressed
     page.click("#compare")
     pressed = time.monotonic()
     page.wait_for_selector("[data-panel=dwnet] img")
     waited = time.monotonic() - pressed
-    # The promise holds for a machine that is not busy with something else.
+    # The limit of 10 s holds for a machine that is not busy.
     assert waited < 10 or os.getloadavg()[0] > 2 * available_cpus()
     assert page.is_disabled("#compare")
     seen: dict[str, set[str]] = {panel: set() for panel in (*METHODS, "input", "coarse", "refined")}
@@ -183,7 +183,7 @@ def test_sample_runs_live_and_stops(page) -> None:
 
 
 def test_uploaded_clip_to_the_end(page, tmp_path: Path) -> None:
-    """The video plays here, in the browser, and the files are what they say."""
+    """The video plays in the browser, and the downloaded files have the expected content."""
     clip = write_clip(tmp_path / "mine.mp4", [textured_frame(index, (96, 160), shift_px=1) for index in range(12)])
     upload(page, clip, "160×96 px, 12 frames")
     page.click("#compare")
@@ -238,7 +238,7 @@ def test_a_text_file_named_mp4_is_one_clear_message(page, tmp_path: Path) -> Non
 
 
 def test_fits_the_desktop_and_a_phone(page) -> None:
-    """At 1280x800 the six pictures stand in two rows of three without scrolling; on a phone they stack."""
+    """At 1280x800 the six pictures are in two rows of three, without scrolling. On a phone they are in one column."""
 
     def boxes() -> list[dict[str, float]]:
         return page.evaluate(
