@@ -1,9 +1,9 @@
-"""What the feature consistency loss (Eq. 4-5) costs beside the map of N x N similarities that the paper writes down.
+"""Cost of the feature consistency loss (Eq. 4-5), compared with the paper's map of N x N similarities.
 
     python tests/benchmarks/feature_consistency.py
 
-Forward and backward at N = 96 x 96 = 9216 pixels and 512 channels, and the error against float64 where the two maps
-differ by a thousandth. --quick takes seconds, at a fraction of the size.
+Forward and backward at N = 96 x 96 = 9216 pixels and 512 channels, and the error against float64 for maps that differ
+by a tenth and by a thousandth. --quick uses small maps and takes seconds.
 """
 
 from collections.abc import Callable
@@ -23,7 +23,7 @@ def direct(features: Tensor, warped: Tensor) -> Tensor:
 
 
 def maps(channels: int, size: tuple[int, int], difference: float, device: torch.device) -> tuple[Tensor, Tensor]:
-    """Two maps of features after a ReLU, (1, C, H, W), that differ by `difference` of their spread."""
+    """Two maps of features after a ReLU, (1, C, H, W). They differ by noise of standard deviation `difference`."""
     generator = torch.Generator().manual_seed(0)
     first = torch.randn(1, channels, *size, generator=generator)
     second = first + difference * torch.randn(1, channels, *size, generator=generator)
@@ -66,8 +66,8 @@ def main(quick: bool = False, rounds: int = 5) -> None:
     """Prints a table and the errors.
 
     Args:
-        quick: small maps, to see that all of it runs.
-        rounds: of each measurement.
+        quick: use small maps, to check that the benchmark runs.
+        rounds: number of rounds of each measurement.
     """
     channels, size = (16, (12, 12)) if quick else (512, (96, 96))
     for device in devices():

@@ -1,8 +1,8 @@
-"""What FG-Conv (Eq. 2-3) costs beside torchvision's deformable convolution, which computes the same.
+"""Cost of FG-Conv (Eq. 2-3), compared with torchvision's deformable convolution, which computes the same.
 
     python tests/benchmarks/fgconv.py
 
-Forward and backward, 512 channels, a flow for each tap. --quick takes seconds, at a fraction of the size.
+Forward and backward, 512 channels, a flow for each tap. --quick uses small maps and takes seconds.
 """
 
 from collections.abc import Callable
@@ -17,7 +17,7 @@ from tests.benchmarks.measure import described, devices, markdown, side_by_side
 
 
 def compare(channels: int, size: tuple[int, int], s: int, device: torch.device, rounds: int, *, compiled: bool) -> str:
-    """One table: deformable convolution, FG-Conv, and FG-Conv under `torch.compile`; and how far they are apart."""
+    """Returns a table of deformable convolution, FG-Conv and compiled FG-Conv, and the difference of their outputs."""
     generator = torch.Generator().manual_seed(0)
     features = torch.randn(1, channels, *size, generator=generator).to(device).requires_grad_()
     flow = (3 * torch.randn(1, 2 * s * s, *size, generator=generator)).to(device).requires_grad_()
@@ -26,7 +26,7 @@ def compare(channels: int, size: tuple[int, int], s: int, device: torch.device, 
     torch.nn.init.normal_(fg_conv.weight, std=(channels * s * s) ** -0.5)
 
     def deformable() -> Tensor:
-        """Its offsets are (dy, dx) for each tap."""
+        """The offsets of deform_conv2d are (dy, dx) for each tap."""
         offsets = flow.unflatten(1, (s * s, 2)).flip(2).flatten(1, 2)
         return deform_conv2d(features, offsets, fg_conv.weight, padding=s // 2)
 
@@ -55,9 +55,9 @@ def main(quick: bool = False, rounds: int = 7, compiled: bool = True) -> None:
     """Prints Markdown tables.
 
     Args:
-        quick: small maps, to see that all of it runs.
-        rounds: of each measurement.
-        compiled: measure `torch.compile` too; it compiles for a minute.
+        quick: use small maps, to check that the benchmark runs.
+        rounds: number of rounds of each measurement.
+        compiled: measure `torch.compile` too, which compiles for a minute.
     """
     for device in devices():
         print(f"{described(device)}\n", flush=True)

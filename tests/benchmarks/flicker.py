@@ -1,10 +1,10 @@
-"""How fast `dwnet flicker` is from files to reports, and how much memory it takes: a short and a long clip.
+"""Speed and memory of `dwnet flicker`, from files to reports.
 
     python tests/benchmarks/flicker.py
 
-Speed: 480 x 360, H.264, two sets of label PNGs, the whole command in a process of its own, on two CPUs. Wall time needs
-a quiet machine; processor time a frame says what two free CPUs could do at best. Memory: peak of the process with 1,000
-and with 10,000 small frames.
+Speed: 480 x 360, H.264, two sets of label PNGs, the whole command in a separate process. Wall time needs an idle
+machine. Processor time per frame gives the best speed of two idle CPUs. Memory: peak of the process with 1,000 and with
+10,000 small frames.
 """
 
 import os
@@ -23,7 +23,7 @@ COMMAND = "import tyro; from dwnet.cli.flicker import flicker; tyro.cli(flicker)
 
 
 def make_clip(path: Path, frames: int, width: int, height: int) -> None:
-    """A texture that moves by 2 px a frame, there and back."""
+    """Writes a clip of a texture that moves back and forth by 2 px per frame."""
     rng = np.random.default_rng(0)
     texture = cv2.resize(rng.integers(0, 256, (height // 6, width // 4, 3)).astype(np.uint8), (width + 400, height))
     with VideoWriter(path, fps=25, size=(width, height)) as writer:
@@ -33,7 +33,7 @@ def make_clip(path: Path, frames: int, width: int, height: int) -> None:
 
 
 def make_labels(frames: int, width: int, height: int, seed: int) -> np.ndarray:
-    """(frames, H, W) uint8: nineteen classes in patches, and some that change from frame to frame."""
+    """(frames, H, W) uint8: nineteen classes in patches. Some patches change from frame to frame."""
     rng = np.random.default_rng(seed)
     patches = rng.integers(0, 19, (height // 24, width // 24))
     out = np.empty((frames, height, width), np.uint8)
@@ -44,7 +44,7 @@ def make_labels(frames: int, width: int, height: int, seed: int) -> np.ndarray:
 
 
 def write_labels(folder: Path, labels: np.ndarray) -> Path:
-    """A PNG a frame."""
+    """Writes one PNG for each frame; returns the folder."""
     folder.mkdir()
     for index, ids in enumerate(labels):
         cv2.imwrite(str(folder / f"{index:06d}.png"), ids)
@@ -52,7 +52,7 @@ def write_labels(folder: Path, labels: np.ndarray) -> Path:
 
 
 def run(*arguments: object) -> tuple[float, float, float]:
-    """The command in a process of its own: wall seconds, processor seconds, peak memory in MB."""
+    """Runs the command in a separate process; returns wall seconds, processor seconds and peak memory in MB."""
     start = time.perf_counter()
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
     process = subprocess.Popen(
@@ -65,7 +65,7 @@ def run(*arguments: object) -> tuple[float, float, float]:
 
 
 def speed(folder: Path, frames: int) -> None:
-    """Print frames a second of both DIS presets."""
+    """Prints the frames per second of both DIS presets."""
     make_clip(folder / "clip.mp4", frames, 480, 360)
     for name in ("a", "b"):
         write_labels(folder / name, make_labels(frames, 480, 360, ord(name)))
@@ -83,11 +83,11 @@ def speed(folder: Path, frames: int) -> None:
 
 
 def memory(folder: Path) -> None:
-    """Print the peak of 1,000 and 10,000 frames."""
+    """Prints the peak memory for 1,000 and 10,000 frames."""
     print("\n| frames of 160 x 120 | peak MB | frames/s |\n|---|---|---|")
     for frames in (1_000, 10_000):
         make_clip(folder / f"{frames}.mp4", frames, 160, 120)
-        # Files, not one array: pages of a file that is mapped into memory count as the process's own.
+        # PNG files instead of one array: pages of a memory-mapped file count as memory of the process.
         sets = [write_labels(folder / f"{frames}_{seed}", make_labels(frames, 160, 120, seed)) for seed in (0, 1)]
         wall, _, peak = run(folder / f"{frames}.mp4", *sets, "--flow", "dis_fast", "--output", folder / f"out {frames}")
         print(f"| {frames:,} | {peak:.0f} | {frames / wall:.0f} |", flush=True)

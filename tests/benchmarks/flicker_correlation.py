@@ -1,12 +1,12 @@
-"""Does the flip rate, which needs no labels, rank predictions as the true flicker error does? On CamVid's 15 Hz run.
+"""Rank correlation of the flip rate, which needs no labels, with the true flicker error, on CamVid's 15 Hz sequence.
 
     python tests/benchmarks/flicker_correlation.py CAMVID/val [--models assets/models]
 
-CamVid's val split is one drive with every second raw frame labelled, so both frames of each pair have their truth.
-Twelve sets of predictions are made, all by the procedure written here, none chosen by its result: the three exported
-models; the baseline, and DWNet once, on frames with noise, blur or fewer pixels; and the baseline's or DWNet's labels
-smoothed along the flow, held, delayed or with random blocks. Printed: mIoU, flip rate and flicker error of each, and
-the rank correlations over the sets.
+CamVid's val split is one drive with every second raw frame labelled, so both frames of each pair have true labels.
+Twelve sets of predictions are compared. None was selected by its result. They are the three exported models; the
+baseline (and once DWNet) on frames with noise, blur or fewer pixels; and the labels of the baseline or of DWNet,
+smoothed along the flow, held, delayed or with random blocks. The script prints mIoU, flip rate and flicker error of
+each set, and the rank correlations over the sets.
 """
 
 import argparse
@@ -30,7 +30,7 @@ Image = np.ndarray
 
 
 def noise(sigma: float) -> Callable[[Image, int], Image]:
-    """Gaussian noise of `sigma` grey levels, new in each frame."""
+    """Returns a function that adds Gaussian noise of `sigma` grey levels, different in each frame."""
 
     def degrade(image: Image, index: int) -> Image:
         drawn = np.random.default_rng(index).normal(0, sigma, image.shape)
@@ -45,18 +45,18 @@ def blur(image: Image, index: int) -> Image:
 
 
 def half(image: Image, index: int) -> Image:
-    """Half the pixels in each direction, enlarged again."""
+    """The frame reduced to half its size and enlarged again."""
     small = cv2.resize(image, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA)
     return cv2.resize(small, (image.shape[1], image.shape[0]), interpolation=cv2.INTER_LINEAR)
 
 
 def clean(image: Image, index: int) -> Image:
-    """The frame as it is."""
+    """The unchanged frame."""
     return image
 
 
 def scores(model: Path, frames: list[Image], degrade: Callable[[Image, int], Image]) -> Iterator[np.ndarray]:
-    """A network's logits, frame by frame."""
+    """Yields the logits of a network for each frame."""
     network = load(model)
     for index, frame in enumerate(frames):
         image = degrade(frame, index)
@@ -65,7 +65,7 @@ def scores(model: Path, frames: list[Image], degrade: Callable[[Image, int], Ima
 
 
 def smoothed(logits: Iterator[np.ndarray], frames: list[Image]) -> Iterator[np.ndarray]:
-    """Class probabilities averaged half and half with those of the frames before, moved along the DIS flow."""
+    """Yields labels of class probabilities averaged with the previous average, which is warped along DIS flow."""
     average: np.ndarray | None = None
     for index, one in enumerate(logits):
         exponential = np.exp(one - one.max(axis=0))
@@ -83,7 +83,7 @@ def smoothed(logits: Iterator[np.ndarray], frames: list[Image]) -> Iterator[np.n
 
 
 def random_blocks(labels: np.ndarray, share: float) -> np.ndarray:
-    """In each frame `share` of the 24 x 24 blocks take one random class each."""
+    """Returns labels in which a `share` of the 24 x 24 blocks of each frame has one random class."""
     rng = np.random.default_rng(7)
     out = labels.copy()
     for ids in out:
@@ -95,7 +95,7 @@ def random_blocks(labels: np.ndarray, share: float) -> np.ndarray:
 
 
 def prediction_sets(models: Path, frames: list[Image]) -> dict[str, np.ndarray]:
-    """(T, H, W) ids by name."""
+    """Returns the sets of predictions by name, (T, H, W) class ids."""
     inputs = {
         "baseline": ("baseline", clean),
         "static warp": ("static_warp", clean),
@@ -120,23 +120,23 @@ def prediction_sets(models: Path, frames: list[Image]) -> dict[str, np.ndarray]:
 
 
 def ranks(values: np.ndarray) -> np.ndarray:
-    """1 for the smallest; equal values share their mean rank."""
+    """Returns ranks, 1 for the smallest value. Equal values get their mean rank."""
     return np.array([(values < value).sum() + ((values == value).sum() + 1) / 2 for value in values])
 
 
 def spearman(a: np.ndarray, b: np.ndarray) -> float:
-    """Rank correlation, -1..1."""
+    """Returns Spearman's rank correlation, -1..1."""
     return float(np.corrcoef(ranks(a), ranks(b))[0, 1])
 
 
 def kendall(a: np.ndarray, b: np.ndarray) -> float:
-    """Kendall's tau: pairs in the same order less pairs in the other, of all pairs."""
+    """Returns Kendall's tau: (pairs in the same order - pairs in the opposite order) / all pairs."""
     first, second = np.triu_indices(len(a), 1)
     return float((np.sign(a[first] - a[second]) * np.sign(b[first] - b[second])).mean())
 
 
 def main() -> None:
-    """Make the sets, measure them along DIS medium and fast, print."""
+    """Computes the sets, measures them along both DIS presets, and prints the results."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("split", type=Path, help="folder with images/ and labels/")
     parser.add_argument("--models", type=Path, default=Path("assets/models"))

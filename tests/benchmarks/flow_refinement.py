@@ -1,10 +1,10 @@
-"""What makes the refined flow (section 3.2) a better flow: variants of the FRM and of what trains it, against truth.
+"""Error of the refined flow (section 3.2) against the exact flow, for variants of the FRM and of its losses.
 
     OMP_NUM_THREADS=1 python tests/benchmarks/flow_refinement.py
 
-A small segmenter is trained on rendered streets and frozen. Then each variant trains its FRM and FG-Conv, with the
-trainer's optimiser, on the same pairs, and its flow is judged as `dwnet evaluate --flow` judges, on streets that it has
-not seen, beside DIS. --quick takes seconds, at a fraction of the size; its numbers mean nothing.
+A small segmenter is trained on rendered streets and frozen. Then each variant trains its FRM and FG-Conv on the same
+pairs, with the trainer's optimiser. Its flow and DIS flow are measured on other streets, as by `dwnet judge-flow`.
+--quick uses little data and takes seconds; its numbers are meaningless.
 """
 
 import statistics
@@ -37,16 +37,16 @@ from tests.benchmarks.measure import described
 CROP = (192, 224)
 BATCH = 4
 KEYS = ("frame", "neighbour", "labels", "flow", "visible")
-BASE = DWNetSpec(prediction_space="softmax", prediction_weight=1.0)  # as the recipes have it
-WARPING, SMOOTHNESS, EXACT = 0.03, 0.003, 0.003  # for a rate of 0.01: ten times as much throws the flow far off
+BASE = DWNetSpec(prediction_space="softmax", prediction_weight=1.0)  # as in the recipes
+WARPING, SMOOTHNESS, EXACT = 0.03, 0.003, 0.003  # for a rate of 0.01; with ten times these weights the flow diverges
 ALONE: dict[str, Any] = {"feature_weight": 0.0, "prediction_weight": 0.0}
 """No consistency losses."""
 
 
 class AlignedRefinement(FlowRefinement):
-    """Sees the neighbour warped by the coarse flow, as FlowNet 2.0 stacks its networks (Ilg et al., CVPR 2017).
+    """The FRM with the neighbour warped by the coarse flow, as in the stacked networks of FlowNet 2.0 (CVPR 2017).
 
-    The difference of the frames then shows where that flow fails. Where it leaves the image, the difference is 0.
+    The difference of the frames then shows the errors of that flow. Where the flow leaves the image, it is 0.
     """
 
     def forward(self, frame: Tensor, neighbour: Tensor, flow_px: Tensor) -> Tensor:
@@ -69,11 +69,11 @@ VARIANTS: dict[str, tuple[dict[str, Any], type[FlowRefinement]]] = {
     "residual, exact flow alone": ({"flow_supervision_weight": EXACT, **ALONE}, FlowRefinement),
     "residual, aligned, exact flow alone": ({"flow_supervision_weight": EXACT, **ALONE}, AlignedRefinement),
 }
-"""What differs from `BASE`, and the FRM."""
+"""Variants by name: differences from `BASE`, and the class of the FRM."""
 
 
 def batches(pairs: Sequence[Any], steps: int, seed: int) -> Iterator[dict[str, Tensor]]:
-    """Random crops of random pairs, the same for every variant."""
+    """Yields batches of random crops of random pairs. They are the same for every variant."""
     rng = np.random.default_rng(seed)
     for _ in range(steps):
         samples = []
@@ -86,7 +86,7 @@ def batches(pairs: Sequence[Any], steps: int, seed: int) -> Iterator[dict[str, T
 
 
 def train(method: Method, parameters: Sequence[nn.Parameter], pairs: Sequence[Any], steps: int, seed: int) -> None:
-    """SGD with momentum and the poly policy, as `train/` has them (section 4.1.3)."""
+    """Trains with SGD, momentum and the poly policy, as in `train/` (section 4.1.3)."""
     rate = 0.01
     optimiser = torch.optim.SGD(parameters, lr=rate, momentum=0.9, weight_decay=1e-4)
     for step, batch in enumerate(batches(pairs, steps, seed)):
@@ -97,7 +97,7 @@ def train(method: Method, parameters: Sequence[nn.Parameter], pairs: Sequence[An
 
 
 def frozen_segmenter(pairs: Sequence[Any], steps: int) -> Segmenter:
-    """A small PSPNet that has seen the streets for a while."""
+    """Returns a small PSPNet, trained on the pairs for `steps` steps and frozen."""
     torch.manual_seed(0)
     network = NetworkSpec(backbone="mobilenetv2", channels=64, auxiliary=False).build(11)
     train(method_spec("baseline").build(network).train(), list(network.parameters()), pairs, steps, seed=0)
@@ -105,7 +105,7 @@ def frozen_segmenter(pairs: Sequence[Any], steps: int) -> Segmenter:
 
 
 def trained_refinement(name: str, segmenter: Segmenter, pairs: Sequence[Any], steps: int, seed: int) -> FlowRefinement:
-    """The FRM that a variant trains around the frozen segmenter."""
+    """Returns the FRM of a variant, trained with the frozen segmenter."""
     torch.manual_seed(seed)
     changes, kind = VARIANTS[name]
     spec = replace(BASE, **changes)
@@ -121,7 +121,7 @@ def trained_refinement(name: str, segmenter: Segmenter, pairs: Sequence[Any], st
 
 
 def flow_of(refinement: FlowRefinement) -> FlowOf:
-    """DIS, refined; at the frames' size."""
+    """Returns a function that gives the refined DIS flow at the frames' size."""
 
     def tensor(image: np.ndarray) -> Tensor:
         return torch.from_numpy(image).permute(2, 0, 1)[None].float() / 255
@@ -136,7 +136,7 @@ def flow_of(refinement: FlowRefinement) -> FlowOf:
 
 
 def median(errors: Sequence[FlowError]) -> FlowError:
-    """Field by field."""
+    """Returns the median of each field."""
     values = {field.name: [getattr(error, field.name) for error in errors] for field in fields(FlowError)}
     return FlowError(**{name: None if None in found else statistics.median(found) for name, found in values.items()})
 
@@ -145,10 +145,10 @@ def main(quick: bool = False, steps: int = 120, seeds: int = 1, only: str = "") 
     """Prints a Markdown table.
 
     Args:
-        quick: small frames, two streets and two steps, to see that all of it runs.
-        steps: of the segmenter, and of each variant.
-        seeds: trainings of each variant; the table has the medians of their errors.
-        only: train the variants alone whose name holds this.
+        quick: use small frames, two streets and two steps, to check that the benchmark runs.
+        steps: number of training steps of the segmenter and of each variant.
+        seeds: number of trainings of each variant. The table shows the medians of their errors.
+        only: train only the variants whose names contain this text.
     """
     cv2.setNumThreads(1)
     streets, frames, size, judged = 24, 8, (360, 480), 8

@@ -1,8 +1,8 @@
-"""Side-by-side measurement in one process: variants take turns, so that what slows the machine slows them all.
+"""Side-by-side measurement in one process. Variants take turns, so that other load on the machine affects all of them.
 
-Time is wall-clock, with the GPU synchronised before and after. Memory is the most that PyTorch's allocator held above
-the start: on a GPU `torch.cuda.max_memory_allocated`, on a CPU the allocations that PyTorch's profiler reports. Scratch
-memory that libraries take by themselves (MKL, cuDNN's outside the allocator, OpenCV) is in neither.
+Time is wall-clock time, with the GPU synchronised before and after. Memory is the peak of PyTorch's allocator above the
+start: on a GPU `torch.cuda.max_memory_allocated`, on a CPU the allocations that PyTorch's profiler reports. Memory that
+libraries allocate themselves (MKL, cuDNN outside the allocator, OpenCV) is not included.
 """
 
 import json
@@ -21,23 +21,23 @@ Run = Callable[[], object]
 
 @dataclass(frozen=True)
 class Measured:
-    """One variant beside the others."""
+    """Measurements of one variant."""
 
     name: str
     median_ms: float
     ratio: float
-    """To the first variant: median over the rounds of this round's ratio."""
+    """Time relative to the first variant: median of the ratios of all rounds."""
     peak_mib: float
-    """Most memory above the start, in MiB."""
+    """Peak memory above the start, in MiB."""
 
 
 def side_by_side(variants: Mapping[str, Run], *, rounds: int, device: torch.device) -> list[Measured]:
-    """Measures variants in turns; the first is what the others are compared with.
+    """Measures variants in turns. The first one is the reference of the ratios.
 
     Args:
-        variants: by name. Each is run once for its memory, which also warms it up, and then once in every round.
-        rounds: how often.
-        device: what they run on.
+        variants: by name. Each is run once to measure memory and to warm up, and then once in every round.
+        rounds: number of rounds.
+        device: device that the variants run on.
     """
     if not variants or rounds < 1:
         raise ValueError(f"measuring needs a variant and a round, found {len(variants)} and {rounds}")
@@ -59,7 +59,7 @@ def side_by_side(variants: Mapping[str, Run], *, rounds: int, device: torch.devi
 
 
 def peak_bytes(run: Run, device: torch.device) -> int:
-    """The most memory, above what was held before, that PyTorch held on the device while `run` ran."""
+    """Returns the peak memory that PyTorch allocated on the device during `run`, above the memory before it."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
         before = torch.cuda.memory_allocated(device)
@@ -83,19 +83,19 @@ def peak_bytes(run: Run, device: torch.device) -> int:
 
 
 def markdown(title: str, measured: list[Measured]) -> str:
-    """A table of what `side_by_side` gives."""
+    """Returns a Markdown table of the results of `side_by_side`."""
     lines = [f"| {title} | median ms | ratio | peak MiB |", "|---|---|---|---|"]
     lines += [f"| {m.name} | {m.median_ms:.1f} | {m.ratio:.3f} | {m.peak_mib:.0f} |" for m in measured]
     return "\n".join(lines)
 
 
 def devices() -> list[torch.device]:
-    """What there is to measure on: the CPU, and the GPU where there is one."""
+    """Returns the devices to measure on: the CPU, and the GPU if there is one."""
     return [torch.device("cpu")] + ([torch.device("cuda")] if torch.cuda.is_available() else [])
 
 
 def described(device: torch.device) -> str:
-    """The device and PyTorch, in words."""
+    """Returns the name of the device and the version of PyTorch."""
     if device.type == "cuda":
         return f"{torch.cuda.get_device_name(device)}, torch {torch.__version__}"
     names = [

@@ -1,10 +1,10 @@
-"""What it is worth that a training process keeps the memory that PyTorch frees: steps with and without, by turns.
+"""Time of training steps with and without keeping the memory that PyTorch frees (`train.engine.build`).
 
     python tests/benchmarks/memory.py
 
-Each round trains a few steps of DWNet on rendered noise in a process of its own (what glibc is told cannot be untold):
-PSPNet (256 channels) on EfficientNet-Lite0, 288 x 288, pairs in batches of 8. Printed: seconds a step and the pages
-that the kernel had to give, and the ratio of the rounds.
+Each round trains a few steps of DWNet on random images in a separate process, because the glibc setting cannot be
+reset: PSPNet (256 channels) on EfficientNet-Lite0, 288 x 288, pairs in batches of 8. The script prints seconds and page
+faults per step, and the ratio of the times of each round.
 """
 
 import json
@@ -23,7 +23,7 @@ from train.engine.build import _keep_freed_memory
 
 
 def steps(kept: bool, count: int, batch_size: int, side: int) -> dict[str, float]:
-    """Seconds and page faults of a step: the mean of `count`, after one that warms up."""
+    """Returns the mean seconds and page faults of `count` steps, after one warm-up step."""
     if kept:
         _keep_freed_memory()
     torch.manual_seed(0)
@@ -48,14 +48,14 @@ def steps(kept: bool, count: int, batch_size: int, side: int) -> dict[str, float
 
 
 def main(rounds: int = 3, count: int = 4, batch_size: int = 8, side: int = 288, only: str = "") -> None:
-    """Prints what was measured.
+    """Prints the measurements.
 
     Args:
-        rounds: of each of the two.
+        rounds: number of rounds with and without kept memory.
         count: steps in a round.
         batch_size: pairs in a step.
-        side: of a crop, in pixels.
-        only: "given_back" or "kept": one round of one of them, as JSON; for the processes that this one starts.
+        side: side of a crop, in pixels.
+        only: "given_back" or "kept": runs one round of this kind and prints JSON; used for the subprocesses.
     """
     if only:
         print(json.dumps(steps(only == "kept", count, batch_size, side)))

@@ -1,10 +1,10 @@
-"""What a DWNet training step on a pair costs beside two single-frame steps of the same network, and where it goes.
+"""Cost of a DWNet training step on a pair, compared with two single-frame steps of the same network, and of its parts.
 
     python tests/benchmarks/pair_step.py
 
-PSPNet-50 at output stride 8, 768 x 768 crops, batch 1 on a CPU and 4 on a GPU, forward and backward; the flow is given.
-Batch norm uses its running statistics: a single image has none in the pyramid's 1 x 1 bin. --quick takes seconds, at a
-fraction of the size.
+PSPNet-50 at output stride 8, 768 x 768 crops, batch 1 on a CPU and 4 on a GPU, forward and backward, with a given flow.
+Batch norm uses its running statistics, because a single image has no batch statistics in the pyramid's 1 x 1 bin.
+--quick uses small crops and takes seconds.
 """
 
 from collections.abc import Callable
@@ -24,7 +24,7 @@ from tests.benchmarks.measure import described, devices, markdown, side_by_side
 
 
 class GivenFlow(FlowEstimator):
-    """Returns the flow it was made with: what a flow costs is measured in flow.py."""
+    """Returns a given flow. The cost of flow estimators is measured in flow.py."""
 
     def __init__(self, flow_px: Tensor) -> None:
         super().__init__()
@@ -55,7 +55,7 @@ def backward(module: nn.Module, loss: Callable[[], Tensor]) -> None:
 
 
 def steps(network: NetworkSpec, crop: int, batch: int, device: torch.device, rounds: int) -> str:
-    """The table of the steps, then that of DWNet's parts."""
+    """Returns the table of the steps and the table of DWNet's parts."""
     classes = 19
     data = batch_of(batch, crop, classes, device)
     generator = torch.Generator().manual_seed(1)
@@ -90,7 +90,7 @@ def steps(network: NetworkSpec, crop: int, batch: int, device: torch.device, rou
 
 
 def parts(method: DWNetMethod, data: dict[str, Any], flow: Tensor, classes: int) -> dict[str, Callable[[], object]]:
-    """What a pair step does beyond two single-frame steps, each part forward and backward."""
+    """Returns the parts that a pair step has in addition to two single-frame steps, each forward and backward."""
     refinement, fg_conv = method.network.refinement, method.network.fg_conv
     assert refinement is not None
     assert fg_conv is not None
@@ -131,9 +131,9 @@ def main(quick: bool = False, rounds: int = 5, backbone: str = "resnet50") -> No
     """Prints two Markdown tables for each device.
 
     Args:
-        quick: MobileNetV2 on small crops, to see that all of it runs.
-        rounds: of each measurement.
-        backbone: of the PSPNet.
+        quick: use MobileNetV2 on small crops, to check that the benchmark runs.
+        rounds: number of rounds of each measurement.
+        backbone: backbone of the PSPNet.
     """
     for device in devices():
         print(f"{described(device)}\n", flush=True)

@@ -1,7 +1,8 @@
-"""The plain loop that training is measured beside, written the way the published trainer of ETC (Liu et al., 2020) is.
+"""The plain training loop that the trainer is compared with, in the style of the published trainer of ETC (2020).
 
-OpenCV in the data set, a sample after another, scaled as a whole and then cropped; the two frames through the network
-one after the other; float32, NCHW; the flow in the training process; and Eq. 5 as the N x N maps that it says.
+The data set uses OpenCV, one sample after another: it scales whole frames and then crops them. The two frames pass the
+network one after the other, in float32 and NCHW. The flow is computed in the training process, and Eq. 5 with N x N
+maps.
 """
 
 from collections.abc import Iterator
@@ -22,7 +23,7 @@ from dwnet.ops.resize import resize, resize_flow
 
 
 class PlainPairs(Dataset[dict[str, Tensor]]):
-    """Per-sample OpenCV: read, scale the whole frames by 0.5 to 2, flip, crop."""
+    """Pairs read with OpenCV: the whole frames are scaled by 0.5 to 2, flipped and cropped."""
 
     def __init__(self, root: Path, crop: int) -> None:
         self.images = sorted((root / "train/images").iterdir())
@@ -59,7 +60,7 @@ class PlainPairs(Dataset[dict[str, Tensor]]):
 
 
 def plain_loss(method: DWNetMethod, batch: dict[str, Tensor]) -> Tensor:
-    """Eq. 8 as the paper writes it."""
+    """The loss of Eq. 8, computed directly from the equations."""
     spec, network, segmenter = method.spec, method.network, method.segmenter
     frame, neighbour, labels = batch["frame"], batch["neighbour"], batch["labels"]
     size = (frame.shape[-2], frame.shape[-1])
@@ -89,14 +90,14 @@ def _direct(features: Tensor, warped: Tensor, valid: Tensor) -> Tensor:
 
 
 class Plain:
-    """The loop itself, a step at a time.
+    """The training loop, step by step.
 
     Args:
-        root: of frames in CamVid's layout, split train.
+        root: folder in CamVid's layout, with a split train.
         crop: side of the crops, in pixels.
         batch_size: pairs in a step.
-        method: what is trained.
-        device: where.
+        method: method to train.
+        device: device of the training.
         workers: loader processes.
     """
 
@@ -122,10 +123,10 @@ class Plain:
             yield from self.loader
 
     def step(self) -> None:
-        """One of its iterations."""
+        """Runs one iteration."""
         batch = {name: value.to(self.device, non_blocking=True) for name, value in next(self.batches).items()}
         cv2.setNumThreads(self.opencv_threads)
         self.optimiser.zero_grad()
         plain_loss(self.method, batch).backward()
         self.optimiser.step()
-        cv2.setNumThreads(1)  # as our trainer has it
+        cv2.setNumThreads(1)  # as in the trainer

@@ -1,11 +1,11 @@
-"""How fast the street is rendered: RGB, labels and the flow to the frame before, one frame after another, on one core;
-and what the data set's cache makes of it, epoch by epoch.
+"""Speed of rendering the street on one core (RGB, labels and the flow to the previous frame), and of the data set with
+its cache, epoch by epoch.
 
     taskset -c 0 python tests/benchmarks/street.py
 
-Process CPU time beside wall-clock time; the smallest decile is nearest to what a quiet machine needs. A pair for
-training takes two frames and one flow, and shares nothing with the pair before it. A sample of the data set is such a
-pair, augmented; the cache is asked three times for it: frame, neighbour, flow. --quick takes seconds.
+The tables have CPU time of the process and wall-clock time. The lowest decile is closest to that of an idle machine.
+A pair for training takes two frames and one flow, and shares nothing with other pairs. A sample of the data set is an
+augmented pair; it makes three requests to the cache: frame, neighbour and flow. --quick takes seconds.
 """
 
 import os
@@ -23,7 +23,7 @@ from dwnet.street.cache import ArrayCache
 
 
 def timed(run: Callable[[int], object], frames: range) -> tuple[list[float], list[float]]:
-    """(CPU, wall-clock) milliseconds of each frame."""
+    """Returns the (CPU, wall-clock) milliseconds of each frame."""
     cpu, wall = [], []
     for t in frames:
         began, began_cpu = time.perf_counter(), time.process_time()
@@ -34,13 +34,13 @@ def timed(run: Callable[[int], object], frames: range) -> tuple[list[float], lis
 
 
 def row(name: str, cpu: list[float], wall: list[float]) -> str:
-    """One line of the table."""
+    """Returns one line of the table."""
     values = [np.quantile(cpu, 0.1), np.median(cpu), np.median(wall)]
     return f"| {name} | {' | '.join(f'{value:.1f}' for value in values)} |"
 
 
 def cached_epochs(size: tuple[int, int], frames: int, epochs: int) -> None:
-    """Print a row for each epoch of a street, without and with a cache that starts empty."""
+    """Prints a row for each epoch of a street, without a cache and with a cache that is empty at the start."""
     crop = (min(224, size[1]), min(224, size[0]))
     print(
         "\n| epoch | samples/s of CPU time, no cache | samples/s, cache | found in it % | its size MB |\n"
@@ -74,15 +74,15 @@ def main(
     epochs: int = 6,
     quick: bool = False,
 ) -> None:
-    """Print the tables.
+    """Prints the tables.
 
     Args:
         size: width and height, in pixels.
-        frames: how many are timed of each.
-        looks: of which looks.
-        cached_size: width and height of the data set's frames; these are `street_quick`'s.
-        epochs: how many the data set goes through.
-        quick: three small frames.
+        frames: number of frames to time for each look.
+        looks: looks of the street.
+        cached_size: width and height of the data set's frames.
+        epochs: number of epochs of the data set.
+        quick: use three small frames.
     """
     cv2.setNumThreads(1)
     if quick:

@@ -1,4 +1,4 @@
-"""The measurements of the benchmarks: known amounts of memory are found, and times keep their order and their ratio."""
+"""The measuring functions of the benchmarks find known amounts of memory, and the order and ratio of known times."""
 
 import time
 

@@ -1,4 +1,4 @@
-"""The benchmark of training runs as a whole, at a fraction of its size: both loops have the same loss."""
+"""The benchmark of training runs with small sizes, and both of its loops have the same loss."""
 
 import re
 import subprocess

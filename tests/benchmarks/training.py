@@ -1,13 +1,13 @@
-"""Training with its loader: our step beside a plain loop, how long a step waits for data, and how busy the GPU is.
+"""Training with its loader: our step compared with a plain loop, the time spent waiting for data, and GPU utilisation.
 
     python tests/benchmarks/training.py
 
-The plain loop is `plain_loop.py`, written the way the published trainer of ETC (Liu et al., 2020) is. Network, flow
-estimator, files, batch and loader processes are the same, and so is the loss of a batch, which is checked; where the
-flow is estimated is not: in ours by the loader's workers. On a CPU both compute in float32, at a laptop's size, and the
-wait for data is also measured at 768 x 768 crops of 2048 x 1024 frames, with Table 5's quickest network, which waits
-the soonest; on a GPU ours is bf16, all at the paper's size: PSPNet-101 at output stride 8, 768 x 768, batch 8. --quick
-takes seconds, at a fraction of the size.
+The plain loop is `plain_loop.py`, in the style of the published trainer of ETC (Liu et al., 2020). Network, flow
+estimator, files, batch size and number of loader processes are the same. The loss of a batch is also the same, which is
+checked. In our trainer the loader's workers estimate the flow. On a CPU both loops compute in float32 at small sizes.
+The wait for data is also measured at 768 x 768 crops of 2048 x 1024 frames, with the fastest network of Table 5. On a
+GPU our loop uses bf16, and all sizes are the paper's: PSPNet-101 at output stride 8, 768 x 768, batch 8. --quick uses
+small sizes and takes seconds.
 """
 
 import os
@@ -36,12 +36,12 @@ from train.engine.loop import Trainer
 from train.monitoring.progress import Clock
 
 PEAK_TFLOPS = {"H100": 989.0, "H200": 989.0, "A100": 312.0, "L40S": 362.0, "A10G": 70.0}
-"""Dense bf16 by the makers' data sheets."""
+"""Peak of dense bf16 in TFLOP/s, from the manufacturers' data sheets."""
 
 
 @dataclass(frozen=True)
 class Size:
-    """What is measured: sides in pixels, (height, width) of a frame."""
+    """Sizes of a measurement: sides in pixels, (height, width) of a frame."""
 
     network: NetworkSpec
     frame: tuple[int, int]
@@ -49,7 +49,7 @@ class Size:
     batch: int
     frames: int
     steps: int
-    """In a round."""
+    """Number of steps in a round."""
     precision: str
 
 
@@ -60,7 +60,7 @@ PAPER = Size(NetworkSpec(backbone="resnet101", output_stride=8), (1024, 2048), 7
 
 
 def write_frames(root: Path, size: Size) -> Path:
-    """Two splits in CamVid's layout: one sequence of textured frames, each labelled, consecutive numbers."""
+    """Writes two splits in CamVid's layout: a sequence of textured, labelled frames with consecutive numbers."""
     rng = np.random.default_rng(0)
     height, width = size.frame
     for split, count in (("train", size.frames), ("val", 2)):
@@ -88,7 +88,7 @@ class Ours:
             yield from self.trainer.loader
 
     def step(self) -> None:
-        """One of its iterations."""
+        """Runs one iteration."""
         self.clock.start()
         batch = next(self.batches)
         self.clock.batch_came()
@@ -100,7 +100,7 @@ class Ours:
 
 
 def recipe_of(root: Path, size: Size, workers: int) -> Recipe:
-    """What is trained, by both."""
+    """Returns the recipe that both loops train."""
     data = DataSpec(neighbours="labelled", crop=(size.crop, size.crop), workers=workers)
     recipe = Recipe(name="benchmark", root=root, data=data, network=size.network, method=method_spec("dwnet"))
     return replace(
@@ -109,7 +109,7 @@ def recipe_of(root: Path, size: Size, workers: int) -> Recipe:
 
 
 def loops(root: Path, size: Size, device: torch.device, workers: int, rounds: int) -> str:
-    """Images per second of both, side by side, and the share of ours that waits for data."""
+    """Returns the images per second of both loops, and the share of time in which our loop waits for data."""
     ours = Ours(recipe_of(root, size, workers))
     method = method_spec("dwnet").build(size.network.build(11))
     assert isinstance(method, DWNetMethod)
@@ -137,8 +137,8 @@ def loops(root: Path, size: Size, device: torch.device, workers: int, rounds: in
 
 
 def wait_share(ours: Ours, size: Size, workers: int, rounds: int) -> str:
-    """How long our loop waits for data, without another one beside it; ends its loader."""
-    for _ in range(2 * workers):  # what was fetched before
+    """Returns the share of time in which our loop, running alone, waits for data. Ends its loader."""
+    for _ in range(2 * workers):  # consume the prefetched batches
         ours.step()
     ours.clock.read(0)
     for _ in range(rounds * size.steps):
@@ -152,12 +152,13 @@ def wait_share(ours: Ours, size: Size, workers: int, rounds: int) -> str:
 
 
 def loss_difference(trainer: Trainer, plain: Plain) -> float:
-    """Relative difference of the two losses of one batch, with the same weights: no straw man.
+    """Returns the relative difference of the losses of both loops, for one batch and the same weights.
 
-    The weights are such that each term counts: fresh ones refine no flow, and have logits near 0.
+    The weights are changed so that each term of the loss matters: initial weights do not refine the flow, and their
+    logits are near 0.
 
     Raises:
-        AssertionError: if they are not the same loss.
+        AssertionError: if the losses differ.
     """
     method = unwrapped(trainer.method, trainer.accelerator)
     assert isinstance(method, DWNetMethod)
@@ -171,7 +172,7 @@ def loss_difference(trainer: Trainer, plain: Plain) -> float:
     batch = {name: value.to(plain.device) for name, value in next(plain.batches).items()}
     for one in (method, plain.method):
         one.load_state_dict(lively)
-        one.eval()  # two passes of one frame, or one of two, have other batch statistics
+        one.eval()  # batch statistics differ between two passes of one frame and one pass of two
     with torch.no_grad():
         expected, found = plain_loss(plain.method, batch).item(), method(batch)["total"].item()
     for one in (method, plain.method):
@@ -183,7 +184,7 @@ def loss_difference(trainer: Trainer, plain: Plain) -> float:
 
 
 def loader_alone(root: Path, size: Size, workers: int) -> str:
-    """Images per second that the loader could give, were the network free."""
+    """Returns the images per second of the loader without a network."""
     data = recipe_of(root, size, workers)
     trainer = Trainer(data, Accelerator(mixed_precision=data.precision))
     prefetched, counted = 4 * workers, 8 * workers
@@ -205,7 +206,7 @@ def loader_alone(root: Path, size: Size, workers: int) -> str:
 
 
 def utilisation(size: Size, device: torch.device, peak_tflops: float | None) -> str:
-    """Model FLOP utilisation of plain training (cross-entropy, one frame) of the network, in bf16 on a GPU."""
+    """Returns the model FLOP utilisation of single-frame training with cross-entropy, in bf16 on a GPU."""
     cuda = device.type == "cuda"
     method = method_spec("baseline").build(size.network.build(19)).to(device, memory_format=torch.channels_last)
     optimiser = torch.optim.SGD(method.train().parameters(), lr=1e-4, momentum=0.9)
@@ -236,13 +237,13 @@ def utilisation(size: Size, device: torch.device, peak_tflops: float | None) -> 
 
 
 def main(quick: bool = False, rounds: int = 3, workers: int | None = None, peak_tflops: float | None = None) -> None:
-    """Prints what was measured, on the GPU where there is one.
+    """Prints the measurements, on the GPU if there is one.
 
     Args:
-        quick: a tiny network on small crops, to see that all of it runs.
-        rounds: of each measurement.
-        workers: loader processes; by default one for each core, but two at least.
-        peak_tflops: of the device, dense bf16 on a GPU and float32 on a CPU, where this file does not know it.
+        quick: use a tiny network on small crops, to check that the benchmark runs.
+        rounds: number of rounds of each measurement.
+        workers: loader processes; default one for each core, at least two.
+        peak_tflops: peak of the device, dense bf16 on a GPU and float32 on a CPU; default from `PEAK_TFLOPS`.
     """
     device = devices()[-1]
     size = QUICK if quick else PAPER if device.type == "cuda" else LAPTOP
