@@ -1,4 +1,4 @@
-"""`dwnet compare`: the page's comparison without the page."""
+"""`dwnet compare` runs the comparison of the page on the command line."""
 
 import csv
 import json

@@ -1,5 +1,5 @@
-"""The light install: without the packages of the extra `train`, the commands that need none of them run, and the others
-name the command that installs them."""
+"""The light install: without the packages of the extra `train`, commands that do not need them run. Other commands name
+the command that installs the extra."""
 
 import subprocess
 import sys
