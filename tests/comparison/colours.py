@@ -1,4 +1,4 @@
-"""Clips whose labels are known: the tiny baseline labels a pixel by its strongest colour."""
+"""Clips with known labels: the tiny baseline labels each pixel by its strongest colour."""
 
 from pathlib import Path
 
@@ -14,7 +14,7 @@ FRAMES = 6
 
 
 def coloured(frame: np.ndarray, colour: int) -> np.ndarray:
-    """The frame with one channel raised everywhere: the tiny baseline labels every pixel `colour`."""
+    """Returns the frame with one channel raised, so that the tiny baseline labels every pixel `colour`."""
     tinted = frame.copy()
     tinted[..., colour] += 20
     return tinted

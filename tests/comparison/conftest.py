@@ -1,4 +1,4 @@
-"""The tiny networks, and a clip that flips once."""
+"""The tiny networks, and a clip in which every pixel flips once."""
 
 from pathlib import Path
 
@@ -22,6 +22,6 @@ def networks(models: Path) -> Networks:
 
 @pytest.fixture(scope="module")
 def blinking(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A still texture that turns from red to green after three frames: every pixel flips exactly once, at frame 3."""
+    """A still texture that changes from red to green after three frames. Every pixel flips once, at frame 3."""
     path = tmp_path_factory.mktemp("clips") / "blink.mp4"
     return write_clip(path, [coloured(textured_frame(), 0 if index < 3 else 1) for index in range(FRAMES)])

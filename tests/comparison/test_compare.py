@@ -1,4 +1,4 @@
-"""The streaming comparison: it yields the answers of the networks; flips and times are those of the definitions.
+"""The streaming comparison yields the labels of the networks. Flips and times follow their definitions.
 
 The networks are the tiny ones of `tests/exported.py`, whose labels are known from the frames alone.
 """
@@ -42,11 +42,11 @@ def test_flips_are_the_ones_that_were_made(blinking: Path, networks: Networks, t
     assert [frame.methods["dwnet"].flips_percent for frame in frames] == [None, 0.0, 0.0, 0.0, 0.0, 0.0]
     assert np.unique(frames[0].methods["baseline"].labels) == [0]
     assert np.unique(frames[3].methods["baseline"].labels) == [1]
-    # 3 x the previous frame's features outweigh the new colour for one frame: it follows later, at frame 4.
+    # Three times the previous features outweigh the new colour at frame 3, so static warp changes at frame 4.
     assert [frame.methods["static_warp"].flips_percent for frame in frames] == [None, 0.0, 0.0, 0.0, 100.0, 0.0]
 
     last = frames[-1].summaries["baseline"]
-    # The rate over the clip counts pixels: every pair weighs as much as it has comparable ones.
+    # The rate over the clip counts pixels: the weight of a pair is its number of comparable pixels.
     counted = [frame.comparable_percent or 0.0 for frame in frames]
     assert min(counted[1:]) > 90
     assert last.flips_percent == pytest.approx(100 * counted[3] / sum(counted))
@@ -57,7 +57,7 @@ def test_flips_are_the_ones_that_were_made(blinking: Path, networks: Networks, t
 
 
 def test_flow_points_to_the_previous_compared_frame(networks: Networks, tmp_path: Path) -> None:
-    """The texture moves right by 3 px per frame, so with every 2nd frame the flow back is 6 px to the left."""
+    """The texture moves right by 3 px per frame. With every second frame the flow back is 6 px to the left."""
     clip = write_clip(tmp_path / "moving.mp4", [textured_frame(index, shift_px=3) for index in range(5)])
     frames = run(clip, networks, tmp_path / "out", every=2)
     assert [frame.index for frame in frames] == [0, 2, 4]
@@ -106,7 +106,7 @@ def test_static_warp_pays_for_its_flow_and_the_others_do_not(
 def test_key_frames_cost_no_flow_and_the_others_the_one_to_their_key_frame(
     blinking: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The clip turns green at frame 3. With key frames 0, 2, 4 the labels turn with frame 4."""
+    """The clip turns green at frame 3. With key frames 0, 2 and 4 the labels change at frame 4."""
     folder = write_models(tmp_path / "models")
     write_keyframe(folder / "keyframe.onnx", key_interval=2)
     asked: list[tuple[int, int]] = []
@@ -127,8 +127,8 @@ def test_key_frames_cost_no_flow_and_the_others_the_one_to_their_key_frame(
         for frame in frames:
             key = frame.methods["keyframe"]
             assert key.flow_ms == 0 or 20 <= key.flow_ms <= key.latency_ms
-        # The flow to the previous frame is computed once for all; one to a key frame before that, apart (frames 2 and 5
-        # at an interval of 3). Warming up takes one; the occlusion check one for each pair.
+        # The flow to the previous frame is computed once for all methods. The flow to an earlier key frame is computed
+        # separately (frames 2 and 5 at an interval of 3). The warm-up takes one flow, the occlusion check one per pair.
         assert len(asked) == 1 + 2 * 5 + (2 if interval == 3 else 0)
         pairs = {(id(frames[i].image), id(frames[i - 2].image)) for i in (2, 5)}
         assert pairs <= set(asked) if interval == 3 else not pairs & set(asked)
@@ -163,7 +163,7 @@ def test_nothing_is_compared_across_a_scene_cut(networks: Networks, tmp_path: Pa
     frames = run(clip, networks, tmp_path / "out")
     assert [frame.scene_cut for frame in frames] == [False, False, True, False]
     assert [frame.methods["baseline"].flips_percent for frame in frames] == [None, 0.0, None, 0.0]
-    # The static warp starts anew there: it does not drag the red of the other scene along.
+    # The static warp is reset at the cut: it does not use the red features of the other scene.
     assert np.unique(frames[2].methods["static_warp"].labels) == [1]
     assert frames[2].coarse_flow_px is None
     found = json.loads(ComparisonFiles.beside(tmp_path / "out", clip).json.read_text())
@@ -208,13 +208,13 @@ def test_files_hold_what_was_yielded(blinking: Path, networks: Networks, tmp_pat
         shown = list(reader)
         assert reader.info.fps == pytest.approx(10)
     assert len(shown) == FRAMES
-    # Two columns: input and baseline above, static warp and DWNet below, each 128 x 64 under its caption.
+    # Two columns: input and baseline above, static warp and DWNet below, each 128 x 64 below its caption.
     height, width = shown[0].image.shape[:2]
     assert width >= 2 * 128
     assert height >= 2 * 64
     overlay = shown[1].image[height // 4, width * 3 // 4].astype(float)
     expected = frames[1].methods["baseline"].overlay[20:40, 54:74].mean((0, 1))
-    assert np.abs(overlay - expected).max() < 45  # the texture varies; red is far from green's or blue's overlay
+    assert np.abs(overlay - expected).max() < 45  # the texture varies by less than the colours of overlays differ
 
 
 def test_every_and_limit_choose_frames(blinking: Path, networks: Networks, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""A folder of networks."""
+"""Loading a folder of networks."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""The figures and the files of a comparison."""
+"""Statistics and files of a comparison."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""How a comparison ends, and what it leaves: threads, stopping, failures, memory."""
+"""Threads, stopping, failures and memory of a comparison, and the files that remain."""
 
 import gc
 import json
@@ -26,7 +26,7 @@ from tests.exported import (
 
 
 def test_the_generator_may_change_threads(blinking: Path, networks: Networks, tmp_path: Path) -> None:
-    """A page's steps run in whatever worker thread is free; OpenCV's and decord's objects mind."""
+    """The steps of a page run in any worker thread, and objects of OpenCV and decord depend on threads."""
     frames = compare(blinking, networks, output_dir=tmp_path)
     seen: list[ComparedFrame] = []
 
@@ -45,7 +45,7 @@ def test_the_generator_may_change_threads(blinking: Path, networks: Networks, tm
 
 
 def test_two_comparisons_at_a_time_do_not_mix(blinking: Path, networks: Networks, tmp_path: Path) -> None:
-    """They share the sessions, not static warp's memory of the frame before."""
+    """Comparisons share the sessions of networks, but not static warp's features of the previous frame."""
     alone = [frame.methods["static_warp"].labels for frame in run(blinking, networks, tmp_path / "alone")]
     first = compare(blinking, networks, output_dir=tmp_path / "a")
     second = compare(blinking, networks, output_dir=tmp_path / "b")
@@ -135,10 +135,11 @@ def test_a_file_that_is_no_video(networks: Networks, tmp_path: Path) -> None:
 def test_memory_does_not_grow_with_the_clip(
     networks: Networks, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What Python and NumPy hold after 20 and after 80 frame differs by less than two frames' pixels: a
-    thirtieth of a frame kept for each frame would show.
+    """Memory of Python and NumPy after 20 and after 80 frames differs by less than two frames.
+
+    The test detects a leak of 1/30 of a frame per frame.
     """
-    # How many frames wait in the queue differs from moment to moment; with one place it differs by one at most.
+    # The number of frames in the queue varies. With a queue of one frame it varies by at most one.
     monkeypatch.setattr(stream, "PREFETCHED_FRAMES", 1)
     clip = write_clip(tmp_path / "long.mp4", [textured_frame(index, shift_px=1) for index in range(90)])
     held, frame_bytes = [], 0
@@ -147,7 +148,7 @@ def test_memory_does_not_grow_with_the_clip(
         for frame in compare(clip, networks, output_dir=tmp_path / "out"):
             frame_bytes = frame.image.nbytes
             if frame.compared in (20, 25, 30, 80, 85, 90):
-                gc.collect()  # cycles that wait for the collector are no growth
+                gc.collect()  # uncollected reference cycles do not count
                 held.append(tracemalloc.get_traced_memory()[0])
     finally:
         tracemalloc.stop()
