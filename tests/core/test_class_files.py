@@ -1,4 +1,4 @@
-"""Classes files: the three forms of JSON and text, and one clear error for each that is wrong."""
+"""Classes files: the forms of JSON and text, and one clear error for each wrong file."""
 
 import json
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Class sets: CamVid's eleven as its usual version orders and colours them, and one clear error for each bad set."""
+"""Class sets: CamVid's eleven classes have the usual order and colours; each bad set gives one clear error."""
 
 import json
 import os

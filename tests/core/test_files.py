@@ -1,4 +1,4 @@
-"""Files are written whole or not at all, whatever interrupts the writing."""
+"""Files are written completely or not at all, even if writing is interrupted."""
 
 import os
 import subprocess
@@ -14,7 +14,7 @@ def test_a_new_file_appears_with_its_folder_and_ordinary_permissions(tmp_path: P
     target = tmp_path / "a" / "b" / "numbers.json"
     with atomic_write(target) as temporary:
         assert temporary.parent == target.parent  # os.replace needs one file system
-        assert temporary.suffix == ".json"  # writers choose their format by it
+        assert temporary.suffix == ".json"  # writers choose their format by the suffix
         temporary.write_text("1")
         assert not target.exists()
     assert target.read_text() == "1"
