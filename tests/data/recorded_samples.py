@@ -1,6 +1,6 @@
-"""Small copies of every data set, and what their samples are, as numbers. Run as a script it prints the numbers.
+"""Small copies of every data set, and digests and means of their samples. As a script it prints these numbers.
 
-`recorded_samples.json` holds those of commit 98c967f: `python -m tests.data.recorded_samples > FILE`.
+`recorded_samples.json` holds the numbers of commit 98c967f: `python -m tests.data.recorded_samples > FILE`.
 """
 
 import hashlib
@@ -25,14 +25,14 @@ CASES: dict[str, tuple[str, bool]] = {
     for kind in ("camvid", "cityscapes", "own", "street")
     for neighbours in ("none", "camera_motion", "labelled", "video", "previous", "mixed")
     for augmented in (False, True)
-    # Rendering is slow: of the street only the cases that differ.
+    # Rendering is slow, so the street has only the cases that differ.
     if kind != "street" or (augmented and neighbours != "none") or neighbours in ("none", "mixed")
 }
-"""Name, which begins with the data set's kind, to (neighbours, augmented)."""
+"""Cases by name: (neighbours, augmented). A name starts with the kind of the data set."""
 
 
 def picture(number: int) -> np.ndarray:
-    """(48, 64, 3) uint8: a smooth picture of its own for each number."""
+    """(48, 64, 3) uint8: a different picture for each number."""
     noise = np.random.default_rng(number).integers(0, 256, (6, 8, 3), dtype=np.uint8)
     return np.kron(noise, np.ones((8, 8, 1), np.uint8))
 
@@ -43,7 +43,7 @@ def write(path: Path, image: np.ndarray) -> None:
 
 
 def write_data(root: Path) -> None:
-    """Three labelled frames of one drive and the raw frames around them, as CamVid, as Cityscapes and as own data."""
+    """Writes three labelled frames and the raw frames around them, as CamVid, as Cityscapes and as own data."""
     classes = [{"name": f"class {number}", "id": number} for number in range(11)]
     (root / "own").mkdir(parents=True)
     (root / "own/classes.json").write_text(json.dumps({"name": "own", "classes": classes, "ignore": [11]}))
@@ -55,7 +55,7 @@ def write_data(root: Path) -> None:
         write(root / "camvid/train/images" / f"0016E5_{number:05d}.png", picture(number))
         write(root / "camvid/train/labels" / f"0016E5_{number:05d}.png", ids)
         write(root / "own/train/labels/drive" / f"{number:06d}.png", ids)
-        # A snippet of its own for each: Cityscapes labels one frame of a snippet.
+        # Cityscapes has one labelled frame per snippet.
         snippet = f"aachen_{number % 2:06d}"
         write(root / "cityscapes/gtFine/train/aachen" / f"{snippet}_{number:06d}_gtFine_labelIds.png", ids * 3)
         for raw in range(number - 2, number + 3):
@@ -64,7 +64,7 @@ def write_data(root: Path) -> None:
 
 
 def record(root: Path, case: str) -> list[dict[str, Any]]:
-    """The first and last sample of a case in two epochs, each as numbers."""
+    """Returns the first and last sample of a case in two epochs, as numbers."""
     neighbours, augmented = CASES[case]
     data = open_data(
         case.partition(" ")[0],  # type: ignore[arg-type]
@@ -84,7 +84,7 @@ def record(root: Path, case: str) -> list[dict[str, Any]]:
 
 
 def numbers(sample: Any) -> Iterator[tuple[str, Any]]:
-    """Of a tensor: type and shape, digest, mean; anything else as it is."""
+    """Yields the items of a sample. A tensor becomes [type and shape, digest, mean]."""
     for key, value in sample.items():
         if not hasattr(value, "numpy"):
             yield key, value

@@ -1,8 +1,8 @@
-"""Augment-then-warp is warp-then-augment, for every geometric augmentation (scale, crop, flip, padding): of labels,
-flow and visibility masks. For smooth images `test_data_transforms.py` has it.
+"""Geometric augmentation (scale, crop, flip, padding) and warping commute, for labels, flow and visibility masks.
+`test_transforms.py` tests the same for smooth images.
 
-Whole-pixel motion and whole-number scales leave nothing to interpolation, and equality is exact; other scales and
-affine motion are held to what interpolation allows.
+With motion by whole pixels and integer scales there is no interpolation, and equality is exact. Other scales and affine
+motion have tolerances for interpolation.
 """
 
 from dataclasses import replace
@@ -28,7 +28,7 @@ def drawn(seed: int, scale: float, crop: tuple[int, int], *, flip: bool) -> Geom
 
 
 def content(params: GeometricParams) -> NDArray[np.bool_]:
-    """Where the crop shows the frame; elsewhere is padding."""
+    """Returns the pixels of the crop that show the frame. The others are padding."""
     rows = params.top + np.arange(params.crop_size[0])
     columns = params.left + np.arange(params.crop_size[1])
     columns = columns[::-1] if params.flip else columns
@@ -38,14 +38,14 @@ def content(params: GeometricParams) -> NDArray[np.bool_]:
 
 
 def ends_in(area: NDArray[np.bool_], flow_px: NDArray[np.float32]) -> NDArray[np.bool_]:
-    """Which pixels a flow leads into the rectangle that is true in `area`."""
+    """Returns the pixels whose flow ends inside the rectangle that is true in `area`."""
     rows, columns = np.flatnonzero(area.any(axis=1)), np.flatnonzero(area.any(axis=0))
     y, x = np.mgrid[: area.shape[0], : area.shape[1]] + flow_px[::-1].astype(float)
     return (y >= rows[0]) & (y <= rows[-1]) & (x >= columns[0]) & (x <= columns[-1])
 
 
 def two_motions(seed: int) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-    """A whole-pixel flow of a thing and the ground behind it, and where it is known: not between the two."""
+    """Returns a whole-pixel flow of an object and its background, and a mask that excludes the edge between them."""
     rng = np.random.default_rng(seed)
     flow = np.empty((2, HEIGHT, WIDTH), np.float32)
     flow[:] = rng.integers(-4, 5, (2, 1, 1))
@@ -60,7 +60,7 @@ def two_motions(seed: int) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
 
 
 def affine(seed: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """The matrices (2, 3) of x -> x + flow(x) and of its inverse: a zoom, a turn and a shift."""
+    """Returns the matrices (2, 3) of x -> x + flow(x), which zooms, turns and shifts, and of its inverse."""
     rng = np.random.default_rng(seed)
     forward = np.eye(3)
     forward[:2, :2] += rng.uniform(-0.06, 0.06, (2, 2))
@@ -84,7 +84,7 @@ anything = {
 @settings(max_examples=60, deadline=None)
 @given(scale=st.sampled_from([1, 2, 3]), **anything)
 def test_labels_exactly(seed: int, scale: int, crop: tuple[int, int], flip: bool) -> None:
-    """Noise, so that a misplacement by one pixel would show everywhere."""
+    """The labels are noise, so that a misplacement by one pixel would be detected everywhere."""
     flow, visible = two_motions(seed)
     neighbour = np.random.default_rng(seed).integers(0, 200, (HEIGHT, WIDTH), dtype=np.uint8)
     warped, _ = warp_labels(neighbour, flow)
@@ -117,7 +117,7 @@ def test_the_property_is_not_empty_and_would_be_broken_by_a_wrong_flow() -> None
 @settings(max_examples=60, deadline=None)
 @given(scale=st.floats(0.5, 2.5), **anything)
 def test_labels_away_from_their_edges_at_any_scale(seed: int, scale: float, crop: tuple[int, int], flip: bool) -> None:
-    """Regions of some pixels under an affine motion; nearest neighbours may differ by one, so edges are left out."""
+    """Regions under an affine motion. Nearest neighbours may differ by one pixel, so edges are left out."""
     flow = flow_of(affine(seed)[0])
     coarse = np.random.default_rng(seed).integers(0, 5, (3, 4), dtype=np.uint8)
     neighbour = cv2.resize(coarse, (WIDTH, HEIGHT), interpolation=cv2.INTER_NEAREST)
@@ -126,7 +126,7 @@ def test_labels_away_from_their_edges_at_any_scale(seed: int, scale: float, crop
     moved, seen = transform_flow(flow, visible, params)
     found, _ = warp_labels(transform_labels(neighbour, params), moved)
     expected = transform_labels(warped, params)
-    # Rounding moves each of them by half a pixel of the source and half one of the crop. An edge may lie outside that.
+    # Rounding moves each by half a pixel of the source and half a pixel of the crop. Edges must be farther away.
     unmixed = ~near_edge(warped, distance_px=2 + int(np.ceil(1 / scale)))
     compared = seen & (transform_labels(unmixed.astype(np.uint8), params) == 1)
     assert np.array_equal(found[compared], expected[compared])
@@ -135,13 +135,13 @@ def test_labels_away_from_their_edges_at_any_scale(seed: int, scale: float, crop
 @settings(max_examples=60, deadline=None)
 @given(scale=st.floats(0.5, 2.5), **anything)
 def test_flow_there_and_back(seed: int, scale: float, crop: tuple[int, int], flip: bool) -> None:
-    """The flow back, warped by the flow there, undoes it: before and after an augmentation, in pixels of either."""
+    """Forward flow and warped backward flow cancel, before and after an augmentation."""
     forward, backward = (flow_of(matrix) for matrix in affine(seed))
     params = drawn(seed, scale, crop, flip=flip)
     everywhere = np.ones((HEIGHT, WIDTH), bool)
     there, _ = transform_flow(forward, everywhere, params)
     back, _ = transform_flow(backward, everywhere, params)
-    # Resizing repeats the border, where the flow is no longer affine: within a source pixel of it both are left out.
+    # Resizing repeats the border, where the flow is then not affine. Pixels within a source pixel of it are left out.
     margin = int(np.ceil(scale)) + 1
     inner = cv2.erode(
         np.pad(content(params).astype(np.uint8), margin), np.ones((2 * margin + 1, 2 * margin + 1), np.uint8)
@@ -151,7 +151,7 @@ def test_flow_there_and_back(seed: int, scale: float, crop: tuple[int, int], fli
     compared = inner & ends_in(inner, there)
     y, x = (np.mgrid[: crop[0], : crop[1]] + there[::-1]).astype(np.float32)
     returned = np.stack([cv2.remap(channel, x, y, cv2.INTER_LINEAR) for channel in back])
-    # Older OpenCVs sample at 1/32 px of a flow that changes by 0.12 px a pixel at most.
+    # Older versions of OpenCV sample at 1/32 px. The flow changes by at most 0.12 px per pixel.
     assert np.abs(there + returned)[:, compared].max(initial=0) < 0.02
     assert occlusion_mask(there, back)[compared].all()
 
@@ -159,20 +159,20 @@ def test_flow_there_and_back(seed: int, scale: float, crop: tuple[int, int], fli
 @settings(max_examples=80, deadline=None)
 @given(scale=st.floats(0.5, 2.5) | st.sampled_from([1.0, 2.0, 3.0]), **anything)
 def test_visibility(seed: int, scale: float, crop: tuple[int, int], flip: bool) -> None:
-    """A mask goes through the same geometry as labels, and what leads into the padding is no longer visible.
+    """A mask has the same geometry as labels, and pixels whose flow ends in the padding are not visible.
 
-    Interpolation reads up to a source pixel further than the nearest neighbour does: the mask lies between the nearest
-    one and that of the source mask, eroded by that; at scale 1 they are one and the same.
+    Interpolation reads up to one source pixel further than the nearest neighbour. Therefore the mask is between the
+    nearest-neighbour results of the source mask and of the eroded source mask. At scale 1 both are equal.
     """
     flow, visible = two_motions(seed)
     params = drawn(seed, scale, crop, flip=flip)
     moved, seen = transform_flow(flow, visible, params)
-    # At the frame's border interpolation repeats the outermost pixels, and so does the erosion's own border.
+    # Interpolation and erosion both repeat the outermost pixels at the frame's border.
     reach = np.ones((3, 3), np.uint8)
     sure = visible if params.scaled_size == params.source_size else cv2.erode(visible.astype(np.uint8), reach) > 0
     at_most, at_least = (transform_labels(mask.astype(np.uint8), params) == 1 for mask in (visible, sure))
     inside = ends_in(content(params), moved) & content(params)
-    if scale >= 1:  # smaller, one pixel of the crop stands for several, of which it is interpolated from two by two
+    if scale >= 1:  # below 1, a pixel of the crop covers several pixels, and only 2 x 2 of them are interpolated
         assert not (seen & ~(at_most & inside)).any()
     assert not (seen & ~inside).any()
     assert not (at_least & inside & ~seen).any()
@@ -181,7 +181,7 @@ def test_visibility(seed: int, scale: float, crop: tuple[int, int], flip: bool) 
 @settings(max_examples=40, deadline=None)
 @given(**anything)
 def test_a_sample_keeps_frame_neighbour_flow_and_labels_together(seed: int, crop: tuple[int, int], flip: bool) -> None:
-    """What a data set hands out, at scale 1: the neighbour warped is the frame to the last bit, colours changed too."""
+    """At scale 1 the warped neighbour of a sample is equal to the frame, also with changed colours."""
     flow, visible = two_motions(seed)
     rng = np.random.default_rng(seed)
     neighbour = rng.integers(0, 256, (HEIGHT, WIDTH, 3), dtype=np.uint8)
@@ -206,6 +206,6 @@ def test_a_sample_keeps_frame_neighbour_flow_and_labels_together(seed: int, crop
     assert torch.equal(read, sample["frame"][:, seen])
     known = sample["labels"][seen]
     assert (known != IGNORE_LABEL).all()
-    # The label is half the red of the frame before its colour changed, so it rises with the red there is.
+    # The label is half of the original red value, so red must not decrease with the label.
     order = known.argsort()
     assert (sample["frame"][0, seen][order].diff()[known[order].diff() > 0] >= 0).all()

@@ -1,4 +1,5 @@
-"""Made neighbours: the flow is exact (closed form, and the still comes back), sized and signed like a drive's."""
+"""Synthetic neighbours: the flow is exact (closed form, and warping restores the still), with the size and sign of a
+drive."""
 
 import cv2
 import numpy as np
@@ -12,7 +13,7 @@ PLAIN = CameraMotion(appearance=None)
 
 
 def waves(height: int, width: int) -> NDArray[np.uint8]:
-    """A smooth still whose grey values tell where a pixel came from: up to 20 levels a pixel."""
+    """A smooth still whose grey values change by up to 20 levels per pixel, so that displacements are detected."""
     y, x = np.mgrid[:height, :width].astype(float)
     planes = [np.sin(2 * np.pi * x / 40), np.sin(2 * np.pi * y / 40), np.cos(2 * np.pi * (x + y) / 56)]
     return np.rint(127.5 + 120 * np.stack(planes, axis=2)).astype(np.uint8)
@@ -48,8 +49,8 @@ def test_inversion_of_an_affine_map_is_its_closed_form() -> None:
     flow, change = _invert(coarse.astype(np.float32), fine.astype(np.float32), grid)
     expected = (grid - b) @ np.linalg.inv(np.eye(2) + a).T - grid
     end = grid + expected
-    inner = ((end > 0) & (end < (width - 1, height - 1))).all(2)  # elsewhere the map is not the affine one
-    inner[:6] = inner[-6:] = inner[:, :6] = inner[:, -6:] = False  # the coarse start stops half a coarse pixel short
+    inner = ((end > 0) & (end < (width - 1, height - 1))).all(2)  # elsewhere the map is clamped
+    inner[:6] = inner[-6:] = inner[:, :6] = inner[:, -6:] = False  # the coarse grid ends before the border
     assert inner.mean() > 0.5
     error = np.linalg.norm(flow - expected, axis=2)
     assert error[inner].max() < 0.02  # positions may be rounded to 1/32 px, times a slope of 0.15
@@ -60,7 +61,7 @@ def test_warping_the_neighbour_gives_the_still_where_visible() -> None:
     still = waves(HEIGHT, WIDTH)
     for made in draws(60):
         error = np.abs(warped(made.image, made.flow_px) - still)[made.visible]
-        # Rounding, cubic rendering and bilinear warp; 0.2 px of wrong flow would be 4 levels.
+        # The error comes from rounding, cubic rendering and bilinear warping. A flow error of 0.2 px is 4 levels.
         assert error.mean() < 0.8
         assert np.percentile(error, 99.9) < 4
         unmoved = np.abs(made.image.astype(float) - still)[made.visible]
@@ -92,7 +93,7 @@ def test_border_shows_reflected_content_never_black() -> None:
 def test_magnitudes_are_those_asked_for_and_grow_with_the_offset() -> None:
     made = draws(240)
     per_frame = np.array([np.hypot(*one.flow_px).mean() / abs(one.offset) for one in made]) * 480 / WIDTH
-    assert 2.1 < per_frame.mean() < 2.9  # 2.5 px a raw frame at 480 pixels of width
+    assert 2.1 < per_frame.mean() < 2.9  # 2.5 px per raw frame at a width of 480 pixels
     assert np.percentile(per_frame, 5) > 0.6
     assert np.percentile(per_frame, 95) < 6.5
     by_distance = [
@@ -161,7 +162,7 @@ def test_appearance_off_is_almost_nothing_and_its_noise_has_the_deviation_asked_
     grey = np.full((HEIGHT, WIDTH, 3), 128, np.uint8)
     noisy = Appearance(gain=0, white_balance=0, gamma=0, noise=8, sharpness=0, jpeg_quality=(100, 100))
     deviations = [noisy.change(np.random.default_rng(i), grey).astype(float).mean(axis=2).std() for i in range(40)]
-    # Drawn from 0..8 and independent per channel: the mean of three channels has at most 8 / sqrt(3).
+    # The deviation is drawn from 0..8, independently per channel. The mean of three channels has at most 8 / sqrt(3).
     assert max(deviations) < 5.2
     assert max(deviations) > 3.5
     brighter = Appearance(gain=0.2, white_balance=0, gamma=0, noise=0, sharpness=0)

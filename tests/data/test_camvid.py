@@ -1,5 +1,5 @@
-"""CamVid on disk: every layout gives the same samples, pairs are the right frames, and a sample depends on nothing but
-(seed, epoch, index)."""
+"""CamVid on disk: every layout gives the same samples, pairs have the right frames, and a sample depends only on (seed,
+epoch, index)."""
 
 import os
 from collections.abc import Callable, Mapping
@@ -25,7 +25,7 @@ AUGMENT = Augmentation(crop=(32, 40), brightness=0.2)
 
 
 def picture(name: str) -> np.ndarray:
-    """A smooth picture of its own for each name."""
+    """Returns a smooth picture, different for each name."""
     rng = np.random.default_rng(list(name.encode()))
     return cv2.resize(rng.integers(0, 256, (6, 8, 3), dtype=np.uint8), SIZE[::-1], interpolation=cv2.INTER_CUBIC)
 
@@ -86,7 +86,7 @@ def test_every_layout_gives_the_same_samples(tmp_path: Path, writer: Callable[..
 def test_jpeg_images_are_found_too(tmp_path: Path) -> None:
     write_480(tmp_path)
     for path in (tmp_path / "train" / "images").iterdir():
-        path.rename(path.with_suffix(".jpg"))  # what is inside decides how it is read
+        path.rename(path.with_suffix(".jpg"))  # the content determines the decoder
     assert len(open_data("camvid", tmp_path, "train")) == 4
 
 
@@ -155,7 +155,7 @@ def test_workers_change_nothing_and_learn_of_the_epoch(tmp_path: Path) -> None:
         data.set_epoch(epoch)
         loaded = list(loader)
         fresh = open_data("camvid", tmp_path, "train", neighbours="camera_motion", augment=AUGMENT, seed=3)
-        fresh.set_epoch(epoch)  # a run resumed here
+        fresh.set_epoch(epoch)  # as in a run resumed at this epoch
         assert all(same(sample, fresh[index]) for index, sample in enumerate(loaded))
 
 
@@ -181,7 +181,7 @@ def test_frames_are_the_same_with_and_without_neighbours(tmp_path: Path, neighbo
 
 
 def test_the_nearest_labelled_frame_is_the_neighbour(tmp_path: Path) -> None:
-    """Frames 7959, 7961, 7964 of one sequence and one of another: distances 2, 2, 3, and none."""
+    """Frames 7959, 7961 and 7964 of one sequence have distances 2, 2 and 3. The frame of another has no neighbour."""
     data = open_data("camvid", write_480(tmp_path), "train", neighbours="labelled")
     assert data.names == NAMES[:3]
     found = {sample["name"]: sample for sample in (data[index] for index in range(3))}
@@ -254,7 +254,7 @@ def test_frame_names_keep_their_form(name: str, sequence: str, number: int, foll
         FrameName.parse("holiday")
 
 
-# What can be wrong on disk
+# Wrong files
 
 
 def test_no_layout_names_what_was_found_and_what_is_allowed(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""CamVid's original colour labels: each of the 32 classes lands in its group, and nothing unknown slips through."""
+"""CamVid's original colour labels: each of the 32 classes gets the id of its group; unknown colours are errors."""
 
 from pathlib import Path
 
@@ -28,7 +28,7 @@ def test_the_groups_divide_the_32_classes() -> None:
 
 
 def test_every_colour_is_its_groups_id(tmp_path: Path) -> None:
-    """Hand-written ids of the usual grouping, one pixel per class."""
+    """Ids of the usual grouping, written by hand, one pixel per class."""
     expected = {
         "Sky": 0, "Building": 1, "Archway": 1, "Bridge": 1, "Tunnel": 1, "Wall": 1, "Column_Pole": 2, "TrafficCone": 2,
         "Road": 3, "LaneMkgsDriv": 3, "LaneMkgsNonDriv": 3, "Sidewalk": 4, "ParkingBlock": 4, "RoadShoulder": 4,

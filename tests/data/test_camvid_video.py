@@ -1,4 +1,4 @@
-"""Frames out of a raw video: the right ones, by a synthetic video whose every frame shows its own number."""
+"""Extraction of frames from a raw video, tested with a synthetic video in which each frame shows its number."""
 
 from pathlib import Path
 
@@ -16,7 +16,7 @@ HEIGHT, WIDTH = 48, 64
 
 
 def numbered(position: int, height: int = HEIGHT, width: int = WIDTH) -> np.ndarray:
-    """A frame whose eight columns of black and white are the bits of its position, over an unchanging lower half."""
+    """Returns a frame whose upper half shows the bits of its position as eight black or white columns."""
     bits = np.array([[255 * (position >> bit & 1) for bit in range(8)], [90] * 8], np.uint8)
     return cv2.cvtColor(cv2.resize(bits, (width, height), interpolation=cv2.INTER_NEAREST), cv2.COLOR_GRAY2RGB)
 
@@ -55,7 +55,7 @@ def extracted(root: Path) -> dict[str, int]:
 
 
 def test_neighbours_are_the_frames_around_each_label(tmp_path: Path, video: Path) -> None:
-    """In 0016E5 label n is decoded frame n + 1: around label 20, numbers 18..22, the video shows 19..23."""
+    """In 0016E5 label n is decoded frame n + 1. Around label 20, for numbers 18..22, the video shows 19..23."""
     write_stills(tmp_path, ("0016E5_00020",))
     write_stills(tmp_path, ("0016E5_00022",), split="val")
     report = extract_neighbours(video, tmp_path, max_offset=2)
@@ -104,7 +104,7 @@ def test_the_sequence_may_be_told(tmp_path: Path, video: Path) -> None:
 
 
 def test_ends_of_the_video_are_left_out(tmp_path: Path, video: Path) -> None:
-    """No number lies before label 0. Label 57 is 58 of 0..59: only one frame lies after it."""
+    """Label 0 has no frames before it. Label 57 is frame 58 of 0..59, so it has one frame after it."""
     write_stills(tmp_path, ("0016E5_00000", "0016E5_00057"))
     report = extract_neighbours(video, tmp_path, max_offset=3)
     assert sorted(extracted(tmp_path).values()) == [2, 3, 4, 55, 56, 57, 59]

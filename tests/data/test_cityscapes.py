@@ -1,5 +1,5 @@
-"""Cityscapes in its published layout: files find each other, label ids become train ids, neighbours are the frames of
-the snippet, and every missing file is named. The files are generated; the release itself was not at hand.
+"""Cityscapes in its published layout: images and labels are matched, label ids become train ids, neighbours are frames
+of the snippet, and every missing file is named. The files are generated. The release itself was not used.
 """
 
 from pathlib import Path
@@ -22,7 +22,7 @@ def write(path: Path, array: np.ndarray) -> None:
 
 
 def picture(name: str, number: int) -> np.ndarray:
-    """A grey that tells the frames apart."""
+    """Returns a grey picture with a different level for each frame."""
     return np.full((32, 64, 3), (number * 7 + len(name) + ord(name[0])) % 256, np.uint8)
 
 
@@ -54,7 +54,7 @@ def test_frames_labels_and_train_ids(tmp_path: Path) -> None:
 
 
 def test_train_ids_are_those_of_the_published_table() -> None:
-    """By hand, from the label definitions: some classes of each group."""
+    """Some classes of each group, by hand from the label definitions."""
     by_name = dict(zip(CITYSCAPES_19.classes, range(19), strict=True))
     table = {7: "road", 8: "sidewalk", 11: "building", 17: "pole", 19: "traffic light", 21: "vegetation", 23: "sky"}
     table |= {24: "person", 25: "rider", 26: "car", 28: "bus", 31: "train", 32: "motorcycle", 33: "bicycle"}
@@ -84,7 +84,7 @@ def test_neighbours_are_the_frames_of_the_snippet(tmp_path: Path) -> None:
 
 
 def test_the_frames_before_a_labelled_one(tmp_path: Path) -> None:
-    """Whatever the neighbours, where the snippets are there; as many as are asked for, and are there without a gap."""
+    """The previous frames of the snippet, up to the requested number or the first gap, for any kind of neighbours."""
     write_release(tmp_path)
     for neighbours in ("none", "previous"):
         data = open_data("cityscapes", tmp_path, "train", neighbours=neighbours)  # type: ignore[arg-type]
@@ -113,7 +113,7 @@ def test_mixed_neighbours_are_real_ones_and_synthetic_ones(tmp_path: Path) -> No
         assert "flow" not in sample
         values = set((sample["neighbour"] * 255).round().unique().tolist())  # type: ignore[typeddict-item]
         found.append(len(values) == 1 and values <= real)
-    assert 5 <= sum(found) <= 25  # binomial, n = 30, p = 1/2: outside with a chance of 3e-5
+    assert 5 <= sum(found) <= 25  # binomial, n = 30, p = 1/2: fails with a probability of 3e-5
 
 
 def test_every_missing_file_is_named(tmp_path: Path) -> None:
@@ -128,7 +128,7 @@ def test_every_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"000017_leftImg8bit\.png: missing; -2 frames .* \(2 of 30 neighbours\)") as e:
         open_data("cityscapes", tmp_path, "train", neighbours="video")
     assert [problem.partition(":")[0] for problem in e.value.problems] == [str(path) for path in gone]
-    open_data("cityscapes", tmp_path, "train", neighbours="video", max_offset=1)  # those that are asked for are there
+    open_data("cityscapes", tmp_path, "train", neighbours="video", max_offset=1)  # no requested frame is missing
     (tmp_path / "leftImg8bit/train/aachen" / f"{NAMES[0]}_leftImg8bit.png").unlink()
     with pytest.raises(DataError, match=r"aachen_000000_000019_leftImg8bit\.png: missing; .* \(1 of 3 label files\)"):
         open_data("cityscapes", tmp_path, "train")

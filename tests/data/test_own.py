@@ -1,4 +1,4 @@
-"""A user's own data: clips of frames, clips of video and single images, with classes of their own; `dwnet data check`
+"""A user's own data: clips of frames, clips of video and single images, with the user's classes. `dwnet data check`
 names every file that is missing or wrong.
 """
 
@@ -59,7 +59,7 @@ def test_a_clip_of_frames(tmp_path: Path) -> None:
     write_frames(tmp_path)
     data = open_data("own", tmp_path, "train", neighbours="video", max_offset=3)
     assert data.names == ("walk/000002", "walk/000006")
-    assert sorted(data.frames[0].video) == [-2, -1, 1, 2, 3]  # frame 2 has two before it
+    assert sorted(data.frames[0].video) == [-2, -1, 1, 2, 3]  # two frames come before frame 2
     assert sorted(data.frames[1].video) == [-3, -2, -1, 1, 2]
     for epoch in range(8):
         data.set_epoch(epoch)
@@ -72,7 +72,7 @@ def test_a_clip_of_frames(tmp_path: Path) -> None:
 
 
 def test_the_frame_before(tmp_path: Path) -> None:
-    """A frame without one before it is left out of those that have to have one; an evaluation starts afresh there."""
+    """Frames without a previous frame are left out with `previous`. An evaluation resets the network at such frames."""
     write_frames(tmp_path, labelled=(0, 6))
     data = open_data("own", tmp_path, "train", neighbours="previous")
     assert data.names == ("walk/000006",)
@@ -97,7 +97,7 @@ def test_a_clip_of_video_is_extracted_once_and_its_frames_are_the_ones_numbered(
     assert sorted(data.frames[0].video) == [-2, -1, 1, 2]
     shown = (data[0]["frame"].permute(1, 2, 0).numpy() * 255).round()
     errors = [np.abs(shown - frame).mean() for frame in frames]
-    assert int(np.argmin(errors)) == 7  # compressed twice, but the right one
+    assert int(np.argmin(errors)) == 7  # compressed twice, but frame 7 is the most similar
 
 
 def test_a_video_that_ends_before_a_label(tmp_path: Path) -> None:
@@ -186,13 +186,13 @@ def test_check_names_every_wrong_file(tmp_path: Path) -> None:
 
 
 def test_check_says_that_all_is_void(tmp_path: Path) -> None:
-    """One frame without a class is nothing wrong; a split of them is."""
+    """A single frame without labelled pixels is allowed. A split without labelled pixels is not."""
     write_frames(tmp_path)
     write(tmp_path / "train/labels/walk/2.png", np.full((48, 64), 255, np.uint8))
     assert check(lambda: open_data("own", tmp_path, "train")).problems == ()
     write(tmp_path / "train/labels/walk/6.png", np.zeros((48, 64), np.uint8))
     problems = check(lambda: open_data("own", tmp_path, "train")).problems
-    assert problems == ("no pixel of its 2 labelled frames has a class: all of them are void",)
+    assert problems == ("no pixel of the 2 labelled frames has a class: all pixels are void",)
 
 
 def test_check_finds_gaps_and_cut_files_among_neighbours(tmp_path: Path) -> None:
@@ -205,9 +205,9 @@ def test_check_finds_gaps_and_cut_files_among_neighbours(tmp_path: Path) -> None
     assert len(result.problems) == 2
     assert result.problems[0] == f"{folder}: no frame 3, between f0002.png and f0004.png"
     assert result.problems[1] == f"{cut}: not a whole image (its end is missing)"
-    # Training can do without the one, and meets the other only if it is drawn.
+    # Training is possible without the missing frame, and reads the cut file only if it is drawn.
     assert len(open_data("own", tmp_path, "train", neighbours="video")) == result.frames
-    # A folder that counts in twos has no gaps.
+    # A folder with every second number has no gaps.
     for number in (1, 5, 7):
         (folder / f"f{number:04d}.png").unlink()
     assert check(lambda: open_data("own", tmp_path, "train", neighbours="video")).problems == ()
@@ -235,7 +235,7 @@ def test_files_of_the_other_layout_are_not_passed_over(tmp_path: Path, single: b
         write_frames(tmp_path)
         stray = "train/labels/stray_000013.png"
         (tmp_path / stray).write_bytes(b"")
-    with pytest.raises(DataError, match=f"{stray}: belongs to no part of .*which .*train has"):
+    with pytest.raises(DataError, match=f"{stray}: is not part of .*, the layout of .*train"):
         open_data("own", tmp_path, "train")
 
 
@@ -244,10 +244,10 @@ def test_labels_with_a_palette_are_their_indices(tmp_path: Path) -> None:
     path = min((tmp_path / "train/labels").iterdir())
     plain = open_data("own", tmp_path, "train")[0]["labels"]
     indices = Image.fromarray(cv2.imread(str(path), cv2.IMREAD_UNCHANGED))
-    indices.putpalette([255 - index // 3 for index in range(768)])  # makes it one of mode P
+    indices.putpalette([255 - index // 3 for index in range(768)])  # sets mode P
     assert indices.mode == "P"
     indices.save(path)
-    assert cv2.imread(str(path), cv2.IMREAD_UNCHANGED).ndim == 3  # OpenCV would give colours
+    assert cv2.imread(str(path), cv2.IMREAD_UNCHANGED).ndim == 3  # OpenCV returns colours
     assert torch.equal(open_data("own", tmp_path, "train")[0]["labels"], plain)
 
 
@@ -255,4 +255,4 @@ def test_check_names_every_missing_file(tmp_path: Path) -> None:
     write_frames(tmp_path, labelled=(2, 11, 12))
     result = check(lambda: open_data("own", tmp_path, "train"))
     assert [line.partition(":")[0].rpartition("/")[2] for line in result.problems] == ["11.png", "12.png"]
-    assert result.frames == 1  # the other one was looked at
+    assert result.frames == 1  # the other frame was checked

@@ -1,4 +1,4 @@
-"""Samples: what is in them, how they batch, and where their randomness comes from."""
+"""Samples: their content, their batches, and their random numbers."""
 
 from pathlib import Path
 
@@ -63,7 +63,7 @@ def test_pairs_batch_with_default_collate(known: bool) -> None:
 
 
 def test_neighbour_and_frame_go_through_the_same_geometry_and_colour() -> None:
-    """A neighbour equal to its frame stays equal, whatever is drawn."""
+    """A neighbour that is equal to its frame stays equal under any augmentation."""
     augment = Augmentation(crop=(20, 28), brightness=0.4, contrast=0.4, saturation=0.4)
     for i in range(20):
         sample = make_sample(
@@ -97,7 +97,7 @@ def test_item_generators_depend_on_all_three_numbers_and_not_on_each_other() -> 
     [
         ({"neighbour": NEIGHBOUR}, "found a neighbour with offset 0"),
         ({"offset": 2}, "found no neighbour with offset 2"),
-        ({"neighbour": NEIGHBOUR, "offset": 1, "flow_px": FLOW}, "flow and visibility come both or neither"),
+        ({"neighbour": NEIGHBOUR, "offset": 1, "flow_px": FLOW}, "flow and visibility are allowed together only"),
         ({"flow_px": FLOW, "visible": VISIBLE}, "only with a neighbour"),
         ({"augment": Augmentation()}, "an augmentation needs a generator"),
     ],
@@ -140,7 +140,7 @@ def test_unreadable_images_are_one_clear_error(tmp_path: Path) -> None:
 )
 @pytest.mark.parametrize("mode", ["L", "P"])
 def test_labels_are_turned_as_images_are(tmp_path: Path, orientation: int, shown: list[list[int]], mode: str) -> None:
-    """Each value of EXIF's orientation by hand, and as OpenCV turns images."""
+    """Each value of EXIF's orientation by hand, and the same result as for images read by OpenCV."""
     image = Image.fromarray(np.array([[1, 2, 3], [4, 5, 6]], np.uint8))
     if mode == "P":
         image.putpalette([value for value in range(256) for _ in range(3)])

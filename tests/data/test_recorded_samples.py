@@ -1,4 +1,4 @@
-"""Samples are what they were at commit 98c967f: the same frames, random numbers, augmentation and neighbours."""
+"""Samples are the same as at commit 98c967f: frames, random numbers, augmentation and neighbours."""
 
 import json
 from pathlib import Path
@@ -21,7 +21,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_samples_are_the_recorded_ones(root: Path, case: str) -> None:
     neighbours, augmented = CASES[case]
     found, expected = record(root, case), RECORDED[case]
-    # Interpolation and rendering round differently on other processors; files that are only read do not.
+    # Interpolation and rendering round differently on other processors. Images that are only read are exact.
     exact = not augmented and neighbours not in ("camera_motion", "mixed") and not case.startswith("street")
     assert len(found) == len(expected) == 4
     for sample, recorded in zip(found, expected, strict=True):

@@ -1,4 +1,4 @@
-"""The rendered street as a data set: its splits share no street, and a sample depends on (seed, epoch, index) alone."""
+"""The rendered street as a data set: splits share no street, and a sample depends only on (seed, epoch, index)."""
 
 import pickle
 import warnings
@@ -32,7 +32,7 @@ OF_SOURCE = ("size", "streets", "frames_per_street", "cache")
 
 
 def street_pairs(split: str, **options: Any) -> PairDataset:
-    """A data set of the street; options are those of `StreetSource` and of `PairDataset`."""
+    """Returns a data set of the street with options of `StreetSource` and `PairDataset`."""
     source = {name: options.pop(name) for name in OF_SOURCE if name in options}
     return PairDataset(StreetSource(split, **source), **options)  # type: ignore[arg-type]
 
@@ -92,7 +92,7 @@ def test_each_frame_has_one_neighbour_before_and_one_after_and_all_offsets_occur
 
 
 def test_a_camera_motion_is_made_of_the_frame_itself() -> None:
-    """Warped by the given flow, the neighbour is the frame, but for the change of exposure and noise."""
+    """The neighbour, warped by the given flow, is the frame except for exposure and noise."""
     data = street_pairs("val", neighbours="camera_motion", size=(96, 128), streets=1, frames_per_street=1)
     sample = data[0]
     frame, neighbour = (sample[key].permute(1, 2, 0).numpy() for key in ("frame", "neighbour"))
@@ -141,7 +141,7 @@ def test_same_seed_epoch_and_index_same_sample_in_a_worker_too() -> None:
 
 
 def test_flow_still_leads_from_frame_to_neighbour_when_augmented() -> None:
-    """After scale, crop and mirror, warping the neighbour's picture gives the frame's better than no warp does."""
+    """After scaling, cropping and mirroring, the warped neighbour is closer to the frame than the unwarped one."""
     augment = Augmentation(crop=(96, 128), scale=(1.2, 1.2), flip=1.0)
     data = street_pairs("train", neighbours="video", frames_per_street=2, size=(120, 160), streets=1, augment=augment)
     sample = data[1]
@@ -214,7 +214,7 @@ def test_cached_samples_are_the_rendered_ones(tmp_path: Path, train: PairDataset
     cached = street_pairs("train", neighbours="video", frames_per_street=3, cache=cache, **SMALL)
     first = cached[2]
     assert cache.size_bytes() > 0
-    cached.source.scene = None  # from here on nothing can be rendered
+    cached.source.scene = None  # prevents rendering
     again, rendered = cached[2], train[2]
     assert (cache.hits, cache.misses) == (3, 3)  # frame, neighbour, flow
     for key in ("frame", "neighbour", "labels", "flow", "visible"):
@@ -234,7 +234,7 @@ def test_a_few_epochs_fill_the_cache_and_then_nothing_is_rendered(tmp_path: Path
             data[index]
         misses.append(cache.misses - before)
     assert misses[0] == 12
-    assert max(misses[1:]) <= 8  # the frame itself is there
+    assert max(misses[1:]) <= 8  # the frame itself is in the cache
     assert sum(misses) <= 4 * 5  # a frame, two neighbours, two flows
     assert misses[-1] == 0
 
@@ -260,7 +260,7 @@ def test_packed_frames_and_motions_come_back_as_they_were() -> None:
 
 
 def test_two_workers_and_a_resumed_run_get_the_same_from_one_cache(tmp_path: Path, train: PairDataset) -> None:
-    """Two processes that fill one folder at once, and a data set that starts at a later epoch on what they left."""
+    """Two processes fill one folder at the same time. A data set that starts at a later epoch uses their files."""
     cached = street_pairs(
         "train", neighbours="video", frames_per_street=3, cache=ArrayCache(tmp_path, limit_bytes=10**8), **SMALL
     )
@@ -279,7 +279,7 @@ def test_two_workers_and_a_resumed_run_get_the_same_from_one_cache(tmp_path: Pat
 
 
 def test_training_leaves_room_for_val(tmp_path: Path) -> None:
-    """The splits' parts of the cache are apart, and together no larger than asked."""
+    """Each split has its own part of the cache. Together they are not larger than requested."""
     caches = [
         open_data("street", tmp_path, split, street_cache_gb=0.01, street_size=(48, 64)).source.cache
         for split in ("train", "val", "test")
@@ -340,7 +340,7 @@ def test_a_broken_file_is_made_again(tmp_path: Path) -> None:
 
 
 def test_any_damaged_byte_is_noticed(tmp_path: Path) -> None:
-    """Each eighth byte of a file inverted in turn: what is read is what was written, or made again."""
+    """Every eighth byte of a file is inverted in turn. The arrays are as written, or they are made again."""
     cache, numbers = ArrayCache(tmp_path, limit_bytes=10**6), np.arange(40)
     cache.fetch("key", lambda: {"a": numbers})
     path = next(cache.folder.iterdir())

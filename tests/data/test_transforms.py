@@ -1,6 +1,6 @@
-"""Augmentation: exact against loops in float64, flow against hand-computed values, and the same scene before and after.
+"""Augmentation against loops in float64 and hand-computed flow.
 
-The property that matters for training: warping the augmented neighbour by the augmented flow gives the augmented frame.
+For training one property is essential: warping the augmented neighbour by the augmented flow gives the augmented frame.
 """
 
 from dataclasses import replace
@@ -126,7 +126,7 @@ def test_a_mirror_turns_dx_and_a_resize_scales_both() -> None:
     moved, seen = transform_flow(flow, visible, params)
     assert np.all(moved[0] == -6)
     assert np.all(moved[1] == -3)
-    # Mirrored, what lay 6 px from the right edge of the map lies 6 px from its left edge and leaves it there.
+    # After mirroring, the flow of the 6 leftmost columns leaves the map at its left edge.
     assert not seen[:, :6].any()
     assert not seen[:3].any()
     assert seen[3:, 6:].all()
@@ -177,7 +177,7 @@ def test_augment_then_warp_is_warp_then_augment(seed: int, scale: float, crop: t
         for channel in range(3)
     ]
     assert errors, "the property is empty: nothing is visible"
-    # 8-bit rounding and two interpolations; half a pixel of misplacement would show as 0.05 and more.
+    # Limits for 8-bit rounding and two interpolations. A misplacement of half a pixel gives errors of 0.05 and more.
     assert max(errors) < 0.03
     assert np.mean(errors) < 0.008
 

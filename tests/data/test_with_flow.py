@@ -1,4 +1,4 @@
-"""The flow that a loader's worker estimates is, bit for bit, what the method would have found."""
+"""The flow that a loader's worker estimates is equal, bit for bit, to the flow that the method estimates."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -55,12 +55,12 @@ def test_losses_are_the_same_with_it(camvid: Path, tmp_path: Path, name: str) ->
     coarse = batch.pop("coarse_flow")
     without = method(batch)
     assert {key: value.item() for key, value in with_it.items()} == {k: v.item() for k, v in without.items()}
-    # It is not there for nothing: with another flow the losses are others.
+    # The given flow is used: another flow gives other losses.
     assert method(batch | {"coarse_flow": coarse + 3})["total"] != without["total"]
 
 
 def test_workers_find_the_same(camvid: Path, tmp_path: Path) -> None:
-    # Forked after this process has used OpenCV's threads.
+    # The workers are forked after this process has used OpenCV's threads.
     data = training_data(tiny_recipe(camvid, tmp_path, "dwnet"))
     data.set_epoch(3)
     alone = default_collate([data[index] for index in range(4)])
@@ -69,7 +69,7 @@ def test_workers_find_the_same(camvid: Path, tmp_path: Path) -> None:
 
 
 def test_workers_live_where_opencv_had_threads() -> None:
-    """Each with one thread. A worker that set their number itself would wait for ever for the parent's."""
+    """Each worker uses one thread. A worker that set the number itself would wait forever for the parent's threads."""
     frame = np.random.default_rng(0).integers(0, 256, (256, 256, 3), dtype=np.uint8)
     cv2.setNumThreads(4)
     dis_flow(frame, frame)  # starts them
