@@ -1,4 +1,4 @@
-"""Checkpoints come back as they were, are written whole or not at all, and say what is wrong with any other file."""
+"""Checkpoints are read as they were written, are written atomically, and errors say what is wrong with other files."""
 
 import os
 from dataclasses import replace
@@ -82,7 +82,7 @@ def test_a_checkpoint_from_before_an_option_existed_loads_with_its_default(saved
 def test_a_checkpoint_that_holds_the_fields_of_all_methods_loads(
     saved: Checkpoint, tmp_path: Path, name: MethodName
 ) -> None:
-    """As the code before `dwnet.method.specs` wrote it: a baseline of a recipe kept the settings of its dwnet."""
+    """Code before `dwnet.method.specs` wrote such files: the baseline of a recipe kept the settings of dwnet."""
     old = content(replace(saved, weights={}), tmp_path / "old.pt")
     old["method"] = {**FORMAT_1, "name": name, "prediction_space": "softmax", "prediction_weight": 1.0}
     torch.save(old, tmp_path / "old.pt")

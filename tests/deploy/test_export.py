@@ -1,6 +1,6 @@
-"""Exported files compute what PyTorch computes, at other batches and sizes too, say what they are, and of a DWNet hold
-nothing but the baseline's graph. Four exports of a real network, shared by the whole file; the fusions and key frames
-are exported around a tiny one.
+"""Exported files give PyTorch's results, also at other batch and image sizes. Their metadata describes them. The file of
+a DWNet has the baseline's graph. All tests share four exports of a real network; fusions and key frames are exported
+with a tiny one.
 """
 
 import contextlib
@@ -43,7 +43,7 @@ NETWORK = NetworkSpec(backbone="mobilenetv2", output_stride=16, channels=16)
 
 @dataclass(frozen=True)
 class Exported:
-    """A folder with `NAME.pt` and `NAME.onnx` of each method, and `refinement.onnx`."""
+    """A folder with `NAME.pt` and `NAME.onnx` of each method, and with `refinement.onnx`."""
 
     folder: Path
     printed: str
@@ -59,7 +59,7 @@ def smooth(batch: int, channels: int, height: int, width: int, seed: int) -> tor
 
 
 def frame(height: int = 50, width: int = 70, seed: int = 0) -> np.ndarray:
-    """(H, W, 3) uint8, of no multiple of the stride."""
+    """(H, W, 3) uint8; the sides are not multiples of the stride."""
     return (smooth(1, 3, height, width, seed)[0].permute(1, 2, 0).numpy() * 255).round().astype(np.uint8)
 
 
@@ -68,7 +68,7 @@ def tensor(image: np.ndarray) -> torch.Tensor:
 
 
 def trained(name: str) -> Method:
-    """A method whose numbers are all off their initial values, with batch statistics that fit: as after training."""
+    """Returns a method as after training: its parameters differ from their initial values, and batch statistics fit."""
     torch.manual_seed(0)
     method = method_spec(name).build(NETWORK.build(len(CLASSES)))
     for module in method.modules():
@@ -149,7 +149,7 @@ def test_the_commands_files_and_report(exported: Exported) -> None:
 
 
 def test_dwnets_export_is_exactly_the_baselines_graph(exported: Exported) -> None:
-    """The same segmenter weights went in: nodes, their order and attributes, and all stored numbers are the same."""
+    """With the same segmenter weights, nodes, their order, their attributes and all stored numbers are equal."""
     baseline, dwnet = (onnx.load(exported.folder / f"{name}.onnx").graph for name in ("baseline", "dwnet"))
     own, theirs = exported.method("baseline").segmenter.state_dict(), exported.method("dwnet").segmenter.state_dict()
     assert all(torch.equal(own[key], theirs[key]) for key in own)
@@ -171,7 +171,7 @@ def test_nothing_of_training_is_in_the_per_frame_export(exported: Exported) -> N
     assert [i.name for i in model.graph.input] == ["image"]
     segmenter = exported.method("baseline").segmenter
     needed = sum(p.numel() for name, p in segmenter.named_parameters() if not name.startswith("auxiliary"))
-    # Batch norms become a factor and a shift; pooling and resizing add a few constants.
+    # A batch norm becomes a factor and a shift. Pooling and resizing add a few constants.
     assert 0.95 * needed < parameters(model) < 1.05 * needed
 
 
@@ -185,7 +185,7 @@ def test_weights_are_stored_in_half_precision(exported: Exported) -> None:
     halves = sum(int(np.prod(t.dims)) for t in model.graph.initializer if t.data_type == onnx.TensorProto.FLOAT16)
     assert halves > 0.98 * parameters(model)
     assert (exported.folder / "baseline.onnx").stat().st_size < 2.3 * parameters(model)
-    assert str(exported.folder.parent) not in str(model)  # no path of the machine it was made on
+    assert str(exported.folder.parent) not in str(model)  # no path of this machine
 
 
 @pytest.mark.parametrize("size", [(1, 32, 48), (3, 64, 112)])
@@ -226,7 +226,7 @@ def test_static_warp_over_two_frames_is_pytorchs(exported: Exported) -> None:
         fused = resize(small, (64, 80))[0, :, :50, :70].numpy()
     assert np.abs(found[0] - plain[0]).max() < 0.02 * np.abs(plain[0]).max()
     assert np.abs(found[1] - fused).max() < 0.02 * np.abs(fused).max()
-    assert np.abs(fused - plain[1]).max() > 0.1 * np.abs(plain[1]).max()  # the flow and the features before matter
+    assert np.abs(fused - plain[1]).max() > 0.1 * np.abs(plain[1]).max()  # flow and previous features have an effect
     network.reset()
     np.testing.assert_allclose(network.logits(first), found[0], atol=1e-4)
 
@@ -241,14 +241,14 @@ class TinyCheckpoint(Checkpoint):
 
 
 def tiny_checkpoint(spec: MethodSpec) -> TinyCheckpoint:
-    """All numbers off their initial values."""
+    """Returns a checkpoint whose parameters all differ from their initial values."""
     torch.manual_seed(0)
     method = spec.build(TinySegmenter(channels=8, stride=16))
     with torch.no_grad():
         for parameter in method.parameters():
             parameter.add_(0.3 * torch.randn_like(parameter))
         body = method.segmenter.get_submodule("body").weight
-        body.sub_(body.mean(dim=(1, 2, 3), keepdim=True))  # so that an even grey is no feature, and classes differ
+        body.sub_(body.mean(dim=(1, 2, 3), keepdim=True))  # uniform grey has zero features, and all classes occur
         method.segmenter.get_submodule("classifier").bias.zero_()
     return TinyCheckpoint(NETWORK, spec, CLASSES, method.state_dict(), recipe={"method": asdict(spec)}, commit="0" * 40)
 
@@ -263,7 +263,7 @@ def tiny_checkpoint(spec: MethodSpec) -> TinyCheckpoint:
     ids=["concatenation", "per_channel", "keyframe"],
 )
 def test_networks_with_a_memory_run_a_clip_as_pytorch_does(spec: MethodSpec, tmp_path: Path) -> None:
-    """From a first frame without predecessor on, through a reset, at a size that is no multiple of the stride."""
+    """The clip starts with a frame without predecessor and has a reset. Its sides are not multiples of the stride."""
     checkpoint = tiny_checkpoint(spec)
     (report,) = export_checkpoint(checkpoint, tmp_path / "clip.onnx")
     assert report.exact_difference <= 1e-4
@@ -297,7 +297,7 @@ def test_networks_with_a_memory_run_a_clip_as_pytorch_does(spec: MethodSpec, tmp
 
 
 def test_a_flow_estimator_is_rebuilt_from_the_checkpoint_alone(tmp_path: Path) -> None:
-    """Without the weight file it was trained from, and without a download."""
+    """The estimator needs neither the weight file it was trained from nor a download."""
     torch.manual_seed(0)
     trained_spec = method_spec("dwnet", flow="raft_small", flow_weights="none", train_flow=True)
     method = trained_spec.build(NETWORK.build(len(CLASSES.classes)))
@@ -310,7 +310,7 @@ def test_a_flow_estimator_is_rebuilt_from_the_checkpoint_alone(tmp_path: Path) -
     own, theirs = built.flow.state_dict(), method.flow.state_dict()
     assert own.keys() == theirs.keys()
     assert all(torch.equal(own[name], theirs[name]) for name in own)
-    # What is exported is the segmenter: no number of the flow is in it.
+    # Only the segmenter is exported, without parameters of the flow.
     assert not any("flow" in name for name, _ in graphs.PerFrameGraph(built.segmenter).named_parameters())
 
 
@@ -328,7 +328,7 @@ def test_the_refinement_export_is_the_centre_tap_in_pixels_of_the_frame(exported
     found = network.refine(first, second, flow[0].numpy())
     assert np.abs(found - expected).max() < 0.02 * np.abs(expected).max()
     coarse = resize(resize(flow, (7, 9)), (56, 72))[0].numpy()
-    assert np.abs(found - coarse).max() > 0.1  # it is refined
+    assert np.abs(found - coarse).max() > 0.1  # the flow is refined
 
 
 @pytest.mark.parametrize(
@@ -444,7 +444,7 @@ sys.exit(main(["export", {str(tmp_path / "last.pt")!r}]))
 
 
 class MaximumPool(nn.AdaptiveAvgPool2d):
-    """A subclass that computes something else."""
+    """A subclass with another result."""
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return F.adaptive_max_pool2d(x, self.output_size)

@@ -1,6 +1,6 @@
-"""Trained networks come back from a folder and from a hub as they were saved; what does not fit is refused by name.
+"""Trained networks are loaded from a folder and from a hub as they were saved. Errors name what does not fit.
 
-The hub is a server of our own on this machine that keeps what huggingface_hub, unchanged, sends it.
+The hub is a local server that stores what the unmodified huggingface_hub sends.
 """
 
 import base64
@@ -140,7 +140,7 @@ def test_the_model_card_is_true(trained: PretrainedSegmenter, folder: Path) -> N
     for fact in ("pspnet on mobilenetv2", "`dwnet`", "| miou_percent | 57.90 |", "SignSymbol", "`tiny`, 12 iterations"):
         assert fact in card, fact
     assert "No evaluation was recorded." in str(replace(trained, metrics={}).generate_model_card(name="x"))
-    # Its example runs, beside the folder.
+    # The card's example runs in the parent of the folder.
     (code,) = card.split("```python\n")[1:]
     code = "import torch\nframe = torch.rand(1, 3, 32, 32)\n" + code.partition("```")[0]
     scope: dict[str, Any] = {}
@@ -233,7 +233,7 @@ def test_other_configurations_are_refused(folder: Path, change: dict[str, Any], 
 
 
 def test_a_folder_of_the_first_version_loads(trained: PretrainedSegmenter, folder: Path) -> None:
-    """It has the fields of all methods, unknown entries do not matter, and a metric may be unknown."""
+    """It has the fields of all methods. Unknown entries are ignored, and a metric may be unknown."""
     config = json.loads((folder / CONFIG).read_text())
     config["method"] |= {"fusion": "concatenation", "key_interval": 7}
     config |= {"newer": [1], "metrics": {"miou_percent": float("nan"), "iou_percent": [None]}}
@@ -272,7 +272,7 @@ def test_the_cache_alone(tmp_path: Path) -> None:
 
 
 class LocalHub(ThreadingHTTPServer):
-    """The part of the hub's HTTP interface that making a repository, one commit and a download need."""
+    """The part of the hub's HTTP interface that creating a repository, a commit and a download need."""
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), HubRequest)
@@ -288,7 +288,7 @@ class HubRequest(BaseHTTPRequestHandler):
     server: LocalHub
 
     def log_message(self, *_: Any) -> None:
-        """Nothing on the terminal."""
+        """Prints nothing."""
 
     def answer(self, content: Any, status: int = 200, **headers: str) -> None:
         body = content if isinstance(content, bytes) else json.dumps(content).encode()
@@ -403,7 +403,7 @@ for attempt in (
 
 
 def test_pushed_and_loaded_again(local_hub: LocalHub, folder: Path) -> None:
-    # In a process of its own: huggingface_hub reads its environment once.
+    # In a separate process, because huggingface_hub reads its environment at import.
     environment = os.environ | {
         "HF_ENDPOINT": local_hub.address,
         "HF_HOME": str(folder.parent / "home"),

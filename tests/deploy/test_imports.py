@@ -1,4 +1,4 @@
-"""The ONNX half of `dwnet.deploy` imports neither PyTorch nor onnx, and the door gives every name that it lists."""
+"""The runtime of `dwnet.deploy` imports neither PyTorch nor onnx, and the package has every name in `__all__`."""
 
 import subprocess
 import sys

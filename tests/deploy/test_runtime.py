@@ -1,6 +1,6 @@
-"""The ONNX Runtime side: metadata and interface are checked, padding leaves pixels where they are, and the static
-warp's state starts empty, carries one frame, and is forgotten on reset. Expectations come from the tiny networks'
-known answers (`tests.exported`), computed here in NumPy.
+"""Networks in ONNX Runtime: metadata and interface are checked, padding does not move pixels, and the static warp's
+state is empty at the start, holds one frame, and is cleared by reset. Expected values are computed in NumPy from the
+known results of the tiny networks (`tests.exported`).
 """
 
 from pathlib import Path
@@ -156,7 +156,7 @@ def test_keyframe_file_with_a_wrong_interval(tmp_path: Path) -> None:
 
 
 def test_refined_flow_comes_back_in_pixels_of_the_frame(models: Path) -> None:
-    """A constant flow on an odd size: the network halves nothing but the units, so the same flow must come back."""
+    """A constant flow at an odd size: the tiny network changes only the unit, so the same flow must be returned."""
     network = load(models / "flow_refinement.onnx", threads=1)
     image = random_image(33, 50)
     flow = np.broadcast_to(np.array([3.5, -2.0], np.float32)[:, None, None], (2, 33, 50))
@@ -235,7 +235,7 @@ def test_wrong_metadata(tmp_path: Path, meta: dict | str, message: str) -> None:
 
 
 def test_files_of_earlier_versions_load(tmp_path: Path) -> None:
-    """The first files had no multiple, no key interval and no commit, and null for what was unknown."""
+    """The first files had no multiple, key interval or commit, and had null for unknown values."""
     old = metadata("segmenter", "baseline", recipe=None, metrics={"iou_percent": [None, float("nan")]}, newer=[1])
     del old["commit"]
     info = load(write_segmenter(tmp_path / "old.onnx", meta=old)).info
