@@ -1,8 +1,8 @@
-"""The page docs/reference/commands.md, made from the `--help` of every command.
+"""Writes the page docs/reference/commands.md from the `--help` of every command.
 
     python -m tests.docs.command_help
 
-writes the page. `test_commands_page.py` compares the page with the real help texts.
+`test_commands_page.py` compares the page with the help texts.
 """
 
 import contextlib
@@ -16,7 +16,7 @@ from pathlib import Path
 
 PAGE = Path(__file__).parents[2] / "docs" / "reference" / "commands.md"
 COLUMNS = "100"
-"""tyro prints its boxes side by side on a wider terminal."""
+"""Width of the terminal. On a wider one tyro prints its boxes side by side."""
 
 INTRODUCTION = """\
 # Commands
@@ -41,7 +41,7 @@ class Help:
     description: list[str] = field(default_factory=list)
     """Paragraphs."""
     options: list[tuple[str, str]] = field(default_factory=list)
-    """Each argument as it is written on the command line, and its meaning."""
+    """Each argument as written on the command line, with its meaning."""
 
 
 def parse(text: str) -> Help:
@@ -65,7 +65,7 @@ def parse(text: str) -> Help:
             name, meaning = found.options[-1]
             found.options[-1] = (name, f"{meaning} {content.strip()}".strip())
             open_name = False
-        elif open_name:  # a long list of choices goes on
+        elif open_name:  # continuation of a long list of choices
             name, _ = found.options[-1]
             found.options[-1] = (name + content.strip(), "")
     found.options = [(name, meaning) for name, meaning in found.options if name != "-h, --help"]
@@ -89,7 +89,7 @@ def printed(run: Callable[[list[str]], object], arguments: Sequence[str]) -> str
 
 
 def dwnet_commands() -> Iterator[tuple[str, ...]]:
-    """Every command of `dwnet`, such as ("data", "check")."""
+    """Yields every command of `dwnet`, such as ("data", "check")."""
     from dwnet.cli.main import COMMANDS
 
     for name, command in COMMANDS.items():
@@ -100,7 +100,7 @@ def dwnet_commands() -> Iterator[tuple[str, ...]]:
 
 
 def commands() -> Iterator[tuple[str, str, Help]]:
-    """Every command: its name, a text of this page about it, and its help."""
+    """Yields the name of every command, an extra text for the page, and its help."""
     from dwnet.cli.main import main
     from train.ablate import main as ablate
     from train.main import main as train

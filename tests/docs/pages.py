@@ -1,4 +1,4 @@
-"""The texts that the tests of this folder read, and what stands in their code blocks."""
+"""The pages that the tests of this folder read, and their code blocks."""
 
 import re
 from pathlib import Path
@@ -13,16 +13,16 @@ TEXTS = {
     for name in ("README.md", "MODEL_CARD.md", "CONTRIBUTING.md", "CHANGELOG.md")
     if (ROOT / name).exists()
 } | PAGES
-"""Every page, of the root and of docs/."""
+"""Every page of the root and of docs/, by its path."""
 
 
 def blocks(text: str, language: str) -> list[str]:
-    """The content of each fenced block of a language."""
+    """Returns the content of each fenced block of a language."""
     return re.findall(rf"^```{language}\n(.*?)^```", text, flags=re.DOTALL | re.MULTILINE)
 
 
 def command_lines(*names: str) -> list[str]:
-    """The commands of the bash blocks of these pages, or of all; comments are left out."""
+    """Returns the commands in the bash blocks of these pages, or of all pages, without comments."""
     texts = [TEXTS[name] for name in names] or list(TEXTS.values())
     lines = [line for text in texts for block in blocks(text, "bash") for line in block.splitlines()]
     return [line.partition("  #")[0].strip() for line in lines if line.strip() and not line.startswith("#")]

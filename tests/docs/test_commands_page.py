@@ -1,4 +1,4 @@
-"""docs/reference/commands.md says what the commands' own `--help` says."""
+"""docs/reference/commands.md is equal to the `--help` texts of the commands."""
 
 import difflib
 

@@ -1,5 +1,5 @@
-"""The paper and the house: every equation has one place in the code, `dwnet` knows nothing of the app and of training,
-and imports where video readers and the web interface are missing.
+"""Every equation has one implementation. `dwnet` does not import the app or the trainer, and can be imported without
+video readers and the web interface.
 """
 
 import ast
@@ -18,7 +18,7 @@ HOMES = {1: "ops/warp.py", 2: "method/fgconv.py", 3: "method/fgconv.py"} | dict.
 
 
 def tags(line: str) -> set[int]:
-    """What a docstring's first line says it implements: `Eq. 4-5: ...` is {4, 5}. A mention further on is no tag."""
+    """Returns the equations that a docstring's first line starts with: {4, 5} for `Eq. 4-5: ...`."""
     match = re.match(r"Eq\. (\d+)(?:-(\d+))?: ", line)
     return set() if match is None else set(range(int(match[1]), int(match[2] or match[1]) + 1))
 
@@ -43,7 +43,7 @@ def test_every_equation_has_exactly_one_implementation(number: int) -> None:
 
 
 def imported(path: Path) -> set[str]:
-    """Every module a file imports anywhere in it, in full."""
+    """Returns the full names of all modules that a file imports."""
     names: set[str] = set()
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
@@ -94,4 +94,4 @@ def test_everything_imports_without_video_readers_web_interface_and_command_line
     )
     assert run.returncode == 0, run.stderr
     commands = [path for path in MODULES if path.stem == "__main__" or path.parent.name == "cli"]
-    assert int(run.stdout) == len(MODULES) - 1 - len(commands)  # dwnet itself is no module of dwnet
+    assert int(run.stdout) == len(MODULES) - 1 - len(commands)  # the package dwnet itself is not listed

@@ -1,4 +1,4 @@
-"""README, MODEL_CARD and docs/ are held to the project: what they name exists, and their examples run."""
+"""README, MODEL_CARD and docs/: the files, commands and names in them exist, and their examples run."""
 
 import doctest
 import hashlib
@@ -95,7 +95,7 @@ def test_tables_in_commands_exist():
 
 
 def dwnet_words(line: str) -> list[str]:
-    """What follows `dwnet` in a command: the command and its options; empty for another program."""
+    """Returns the words after `dwnet` in a command line; empty for another program."""
     match = re.search(r"^(?:accelerate launch -m )?dwnet (.*)$", line)
     return shlex.split(match[1]) if match else []
 
@@ -136,7 +136,7 @@ def test_ci_runs_the_readme_test_command():
 
 
 def examples() -> Iterator[tuple[str, str]]:
-    """Every Python block by the page it stands on and its number there."""
+    """Yields every Python block with a name of its page and its number on the page."""
     for name, text in TEXTS.items():
         for number, block in enumerate(blocks(text, "python")):
             if "transformers" not in block:  # tests/adapters/test_adapters_readme.py
@@ -148,7 +148,7 @@ EXAMPLES = dict(examples())
 
 @pytest.fixture
 def workplace(tmp_path: Path) -> Path:
-    """A folder with what the examples name: assets/, frames/ and predictions/."""
+    """A folder with the paths that the examples use: assets/, frames/ and predictions/."""
     (tmp_path / "assets").symlink_to(ROOT / "assets")
     for folder in ("frames", "predictions/before", "predictions/after"):
         (tmp_path / folder).mkdir(parents=True)
