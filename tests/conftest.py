@@ -1,6 +1,6 @@
 """Fixtures of several test rooms.
 
-Workers of pytest-xdist share the cores: each computes with one thread, and so do the programs it starts.
+Workers of pytest-xdist share the cores. Therefore each worker, and each program that it starts, uses one thread.
 """
 
 import os
@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 if "PYTEST_XDIST_WORKER" in os.environ:
-    # Before NumPy and PyTorch are imported.
+    # This must be set before NumPy and PyTorch are imported.
     for library in ("OMP", "MKL", "OPENBLAS"):
         os.environ.setdefault(f"{library}_NUM_THREADS", "1")
 

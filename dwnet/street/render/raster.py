@@ -56,7 +56,7 @@ class Raster:
     """(N, 3, 3) maps from texture point to homogeneous pixel, of the surfaces in `near_key`."""
 
     def plane_rows(self, rows: Array, step: int = 1) -> NDArray[np.float32]:
-        """(H, W) values a x + b y + c, with (a, b, c) of the pixel's surface from `rows` (R, 3); `step` skips pixels."""
+        """(H, W) values a x + b y + c, with (a, b, c) from the surface's `rows` (R, 3), at every `step`-th pixel."""
         return plane_rows(self.ids, rows, step)
 
     def depth(self) -> NDArray[np.float32]:
