@@ -1,4 +1,4 @@
-"""Data sets of labelled frames and frame pairs: `open_data` returns one split of one of them, by name."""
+"""Data sets of labelled frames and frame pairs. `open_data` returns one split of a data set by its name."""
 
 from dwnet.core.classes import CAMVID_11, CITYSCAPES_19, ClassSet
 from dwnet.data.camera_motion import Appearance, CameraMotion, SynthesizedNeighbour

@@ -21,9 +21,8 @@ REFERENCE_WIDTH = 480
 _COARSE = 4  # the displacement is drawn on a grid this many times coarser than the image
 _COARSE_STEPS = 6  # fixed-point steps on the coarse grid, where they cost a sixteenth
 _FINE_STEPS = 2  # fixed-point steps on the image's own grid
-_MAX_SLOPE = (
-    0.5  # largest change of the displacement, pixels per pixel: below 1 g is one-to-one, at 0.5 quickly inverted
-)
+# Largest change of the displacement, in pixels per pixel. Below 1, g is one-to-one; at 0.5 it is inverted fast.
+_MAX_SLOPE = 0.5
 _RING = 2  # outermost pixels of the still that mix with reflected content
 _NORMAL_QUANTILES = np.array([NormalDist().inv_cdf((step + 0.5) / 256) for step in range(256)])
 
@@ -32,7 +31,7 @@ _NORMAL_QUANTILES = np.array([NormalDist().inv_cdf((step + 0.5) / 256) for step 
 class Appearance:
     """Ranges of the differences in exposure and noise between neighbour and still, drawn uniformly.
 
-    The defaults are within the differences of two frames of one drive a sixth of a second apart.
+    The defaults stay within the differences between two frames of one drive that are a sixth of a second apart.
     """
 
     gain: float = 0.12
@@ -68,7 +67,7 @@ class Appearance:
         deviation = rng.uniform(0, self.noise)
         image = cv2.add(image, _sensor_noise(rng, image.shape, deviation), dtype=cv2.CV_8U)
         quality = int(rng.integers(*self.jpeg_quality, endpoint=True))
-        # JPEG needs the right channel order: its colour planes are coarser than luma.
+        # JPEG needs the right channel order, because its colour planes are coarser than its luma.
         written, data = cv2.imencode(
             ".jpg", cv2.cvtColor(image, cv2.COLOR_RGB2BGR), (cv2.IMWRITE_JPEG_QUALITY, quality)
         )
@@ -108,7 +107,7 @@ class CameraMotion:
     flow_spread: float = 0.45
     """Standard deviation of the logarithm of that mean from sample to sample."""
     turn: float = 0.5
-    """Weight of the image's shift (yaw, pitch, shake) against the expansion's 1."""
+    """Weight of the image's shift (yaw, pitch, shake); the expansion has the weight 1."""
     roll: float = 0.15
     """Weight of the rotation about the vanishing point."""
     unevenness: float = 0.3
@@ -193,7 +192,7 @@ class CameraMotion:
             centre = rng.uniform((0.1, 0.3), (0.9, 0.9)) * (columns, rows)
             half = rng.uniform((0.03, 0.05), (0.14, 0.22)) * (columns, rows)
             extra = rng.uniform(-1, 1, 2) * self.region_motion * mean_px
-            # The edge is so wide that its slope is at most a fifth, and g stays one-to-one.
+            # The edge is so wide that its slope is at most 1/5, so that g stays one-to-one.
             edge = max(2.0, 5 * float(np.abs(extra).max()) / _COARSE)
             inside_x = half[0] + edge / 2 - np.abs(np.arange(columns) + 0.5 - centre[0])
             inside_y = half[1] + edge / 2 - np.abs(np.arange(rows) + 0.5 - centre[1])
@@ -240,8 +239,8 @@ def _invert(
         grid: positions of the pixels, (H, W, 2).
 
     Returns:
-        The flow y - x (H,W,2) and the length of its last change (H,W), in pixels. Where d changes by less than half a
-        pixel per pixel, the flow's error is smaller than that last change.
+        The flow y - x (H,W,2) and the length of its change in the last step (H,W), in pixels. Where d changes by less
+        than half a pixel per pixel, the error of the flow is smaller than this change.
     """
     height, width = grid.shape[:2]
     to_coarse = np.array([coarse.shape[1] / width, coarse.shape[0] / height], np.float32)

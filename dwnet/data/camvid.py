@@ -47,13 +47,13 @@ def scan(root: Path, split: Split, *, neighbours: Neighbours = "none", max_offse
     Args:
         root: folder of the copy.
         split: ``train``, ``val`` or ``test``.
-        neighbours: which real neighbours are looked for: the raw frames that `camvid_video.extract_neighbours`
-            extracts.
+        neighbours: the kind of neighbours to find. Real neighbours are the raw frames that
+            `camvid_video.extract_neighbours` wrote.
         max_offset: largest distance to the neighbour, in raw frames.
 
     Raises:
-        DataError: files are missing. The message names the file.
-        DWNetError: an option that is not allowed.
+        DataError: if files are missing. The message names the file.
+        DWNetError: for an option that is not allowed.
     """
     check_options(neighbours=neighbours, max_offset=max_offset)
     layout, video = find_layout(root, split), root / VIDEO_FRAMES
@@ -71,14 +71,14 @@ def scan(root: Path, split: Split, *, neighbours: Neighbours = "none", max_offse
 
 
 def _placed(frame: LabelledFrame) -> LabelledFrame:
-    if re.fullmatch(FRAME_NAME, frame.name) is None:  # other names: each frame is a sequence of its own
+    if re.fullmatch(FRAME_NAME, frame.name) is None:  # a name of another form: the frame is a sequence by itself
         return replace(frame, sequence=frame.name)
     place = FrameName.parse(frame.name)
     return replace(frame, sequence=place.sequence, number=place.number)
 
 
 def _raw_frame(folder: Path, frame: LabelledFrame, offset: int) -> Path | None:
-    """Returns the frame's file, as `camvid_video.extract_neighbours` names it."""
+    """Returns the file of the raw frame at an offset, as `camvid_video.extract_neighbours` names it."""
     if re.fullmatch(FRAME_NAME, frame.name) is None:
         return None
     return folder / f"{FrameName.parse(frame.name).shifted(offset)}.jpg"

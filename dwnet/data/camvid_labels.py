@@ -1,4 +1,4 @@
-"""The original CamVid labels: 32 colours, and their usual grouping into eleven classes."""
+"""The original CamVid labels: 32 colours, and the usual grouping of their classes into eleven."""
 
 from pathlib import Path
 from typing import Any
@@ -91,7 +91,7 @@ class ColourLabels:
         """Returns the reader of the colours in a ``label_colors.txt``: one ``R G B name`` per line.
 
         Raises:
-            DataError: a line of another form, a class twice, a class that is none of the 32, or one that is missing.
+            DataError: for a line of another form, or a class that is unknown, missing or listed twice.
         """
         colours: dict[str, tuple[int, int, int]] = {}
         for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
@@ -113,7 +113,8 @@ class ColourLabels:
             colour = (values[0], values[1], values[2])
             if colour in colours.values():
                 raise DataError(
-                    f"{path}, line {number}: {name} has another class's colour, {colour}; allowed is one class each"
+                    f"{path}, line {number}: {name} has another class's colour, {colour}; "
+                    "allowed is one class per colour"
                 )
             colours[name] = colour
         if missing := sorted(PUBLISHED_COLOURS.keys() - colours.keys()):

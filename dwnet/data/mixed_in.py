@@ -1,4 +1,4 @@
-"""Single frames mixed into pairs: single frames train the segmenter by cross-entropy alone."""
+"""Single frames mixed into pairs. The single frames train the segmenter by cross-entropy alone."""
 
 from typing import cast
 
@@ -8,19 +8,19 @@ from dwnet.data.pairs import EpochData, FrameSample, PairSample
 
 
 class MixedIn(EpochData):
-    """A data set of pairs with single frames of another one mixed in, drawn again in each epoch.
+    """A data set of pairs, with single frames of another data set that are drawn again in each epoch.
 
-    Samples hold "paired", a bool. If it is False, "neighbour" is the frame itself, so that samples batch, and must
-    enter no loss.
+    If `pairs` has neighbours, samples hold "paired", a bool. Where it is False, "neighbour" is the frame itself: it
+    only completes the batch and must enter no loss.
 
     Args:
-        pairs: the data set of pairs.
+        pairs: the data set of pairs, or of frames without neighbours.
         singles: the data set of single frames: no neighbours, the same classes and crop size.
         ratio: number of single frames for each frame of `pairs`, above 0.
-        seed: of the draw of single frames.
+        seed: seed of the draw of single frames.
 
     Raises:
-        DWNetError: for other classes, single frames with neighbours, or a ratio that gives no frame.
+        DWNetError: for different classes, single frames with neighbours, or a ratio that gives no frame.
     """
 
     def __init__(self, pairs: PairDataset, singles: PairDataset, *, ratio: float, seed: int = 0) -> None:
@@ -40,7 +40,7 @@ class MixedIn(EpochData):
         return len(self.pairs) + self._drawn
 
     def set_epoch(self, epoch: int) -> None:
-        """Selects the random numbers of an epoch, in both data sets too."""
+        """Selects the random numbers of an epoch, here and in both data sets."""
         super().set_epoch(epoch)
         self.pairs.set_epoch(epoch)
         self.singles.set_epoch(epoch)

@@ -20,11 +20,11 @@ from dwnet.data.transforms import Augmentation
 from dwnet.street.cache import ArrayCache
 
 _CACHE_SHARES: dict[Split, float] = {"train": 0.8, "val": 0.1, "test": 0.1}
-"""Shares of the street's cache. Training leaves room for the frames that each evaluation asks for again."""
+"""Shares of the street's cache. Every evaluation reads val or test again, so train leaves room for them."""
 
 
 class FrameData(Protocol):
-    """A data set as evaluation uses it: sample `i` is of `frames[i]`."""
+    """A data set as evaluation uses it: sample `i` shows `frames[i]`."""
 
     classes: ClassSet
     layout: str
@@ -38,10 +38,10 @@ class FrameData(Protocol):
         """Selects the random numbers of an epoch."""
 
     def labels(self, index: int) -> NDArray[np.uint8]:
-        """Returns the labels of one whole frame alone, (H, W) uint8."""
+        """Returns only the labels of one whole frame, (H, W) uint8."""
 
     def warmup_frames(self, index: int, most: int) -> list[NDArray[np.uint8]]:
-        """Returns the raw frames right before one in order, (H, W, 3) uint8 RGB: up to `most`, as many as exist."""
+        """Returns the raw frames right before a frame, in order, (H, W, 3) uint8 RGB: `most`, or fewer if some lack."""
 
     def __len__(self) -> int: ...
 
@@ -64,20 +64,20 @@ def open_data(
     """Returns one split of a data set.
 
     Args:
-        kind: which data set.
+        kind: name of the data set.
         root: its folder; None is ``data/KIND``. The street's folder holds its cache.
         split: ``train``, ``val`` or ``test``.
-        neighbours: what a frame is paired with. The street renders real neighbours, and has the exact flow of all.
+        neighbours: what a frame is paired with. The street renders real neighbours and knows the exact flow to them.
         max_offset: largest distance to the neighbour, in raw frames (5 in the paper, section 3.1).
         augment: random geometry and colour; None gives whole frames.
-        seed: of all random numbers, at least 0.
-        coarse: of Cityscapes: the coarsely labelled frames of train_extra, which have no real neighbours.
+        seed: seed of all random numbers, at least 0.
+        coarse: True opens Cityscapes' coarsely labelled frames of train_extra, which have no real neighbours.
         street_size: height and width of the street's frames, in pixels.
         street_cache_gb: size of the cache of rendered frames on disk, in 10^9 bytes; 0 keeps nothing.
 
     Raises:
-        DataError: files are missing or wrong.
-        DWNetError: an option that is not allowed.
+        DataError: if files are missing or wrong.
+        DWNetError: for an option that is not allowed.
     """
     root = Path("data", kind) if root is None else Path(root)
     if kind not in get_args(DataKind):

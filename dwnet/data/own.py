@@ -1,10 +1,10 @@
-"""Your own data: clips with some of their frames labelled, or single labelled images.
+"""A user's own data: clips with some labelled frames, or single labelled images.
 
 .. code-block:: text
 
     ROOT/classes.json                   names, ids and colours of the classes (`dwnet.core.class_files`)
     ROOT/train/clips/DRIVE_1.mp4        a video, or a folder of frames, DRIVE_1/000000.jpg, 000001.jpg, ...
-    ROOT/train/labels/DRIVE_1/000012.png    ids of frame 12: of a video counted from 0, of a folder the file's number
+    ROOT/train/labels/DRIVE_1/000012.png    ids of frame 12, counted from 0 in a video; in a folder the file's number
     ROOT/train/images/YARD.jpg          single images, where there are no clips
     ROOT/train/labels/YARD.png
     ROOT/val/...                        the same
@@ -38,12 +38,12 @@ def scan(root: Path, split: Split, *, neighbours: Neighbours = "none", max_offse
     Args:
         root: the folder.
         split: ``train``, ``val`` or ``test``.
-        neighbours: which real neighbours are looked for. Single images have none.
+        neighbours: the kind of neighbours to find. Single images have no real neighbours.
         max_offset: largest distance to the neighbour, in frames of the clip.
 
     Raises:
-        DataError: files are missing, or frames of a video are not extracted; its `problems` names every one.
-        DWNetError: an option that is not allowed.
+        DataError: if files are missing or frames of a video are not extracted; the attribute `problems` lists all.
+        DWNetError: for an option that is not allowed.
     """
     check_options(neighbours=neighbours, max_offset=max_offset)
     try:
@@ -85,10 +85,10 @@ def extract_frames(
         progress: called before each video, with its path and the number of frames to write.
 
     Returns:
-        The number of frames written for each video that lacked some.
+        The number of frames written, for each video with missing frames.
 
     Raises:
-        DataError: no data, a video that cannot be decoded, or one that ends before a labelled frame.
+        DataError: if there is no data, or a video cannot be decoded or ends before a labelled frame.
     """
     done: dict[str, int] = {}
     splits = [split for split in SPLITS if (root / split).is_dir()]
@@ -163,7 +163,7 @@ def _clip_frames(folder: Path, offsets: Sequence[int]) -> tuple[LabelledFrame, .
 
 
 def _gaps(clip: _Clip) -> list[str]:
-    """Reports the numbers that a folder of frames skips, if most of its numbers rise by one."""
+    """Returns a line for each number that a folder of frames skips, if its numbers usually rise by one."""
     numbers = sorted(clip.frames)
     steps = [after - before for before, after in itertools.pairwise(numbers)]
     if not steps or Counter(steps).most_common(1)[0][0] != 1:
@@ -177,15 +177,15 @@ def _gaps(clip: _Clip) -> list[str]:
 
 
 def _refuse_unused_files(folder: Path) -> None:
-    """Passes the files of the other layout to `refuse`: nothing would read them."""
+    """Passes the files of the other layout to `refuse`, because they would not be read."""
     single = (folder / "images").is_dir()
     other = [folder / "clips"] if single and (folder / "clips").is_dir() else []
     entries = sorted((folder / "labels").iterdir()) if (folder / "labels").is_dir() else []
     other += [path for path in entries if path.is_dir() == single]
     if other:
         layout = "images/ with labels/NAME.png" if single else "clips/ with labels/CLIP/NUMBER.png"
-        problems = [f"{path}: belongs to no part of {layout}, which {folder} has" for path in other]
-        refuse(DataError(f"{problems[0]} ({len(problems)} such)", problems))
+        problems = [f"{path}: is not part of {layout}, the layout of {folder}" for path in other]
+        refuse(DataError(f"{problems[0]} ({len(problems)} such paths)", problems))
 
 
 def _clips(folder: Path) -> list[_Clip]:
@@ -211,6 +211,6 @@ def _numbered(folder: Path) -> dict[int, Path]:
         if not digits:
             raise DataError(f"{path}: found no number at the end of its name; allowed are names such as 000012.png")
         if int(digits) in numbered:
-            raise DataError(f"{path}: has the number of {numbered[int(digits)].name}; allowed is one file a number")
+            raise DataError(f"{path}: has the number of {numbered[int(digits)].name}; allowed is one file per number")
         numbered[int(digits)] = path
     return numbered

@@ -19,7 +19,8 @@ def read_labels(own: ClassFile, path: Path) -> NDArray[np.uint8]:
         path: the PNG.
 
     Raises:
-        DataError: no image, more than one channel, or an id that is neither a class's nor ignored.
+        DataError: for a file that is no image, has more than one channel, or has an id that is neither a class nor
+            ignored.
     """
     labels = read_ids(path)
     if labels.ndim != 2 or labels.dtype != np.uint8:

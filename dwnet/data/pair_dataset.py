@@ -17,16 +17,16 @@ class PairDataset(EpochData):
     """Labelled frames of a source as samples. A sample depends on (source, seed, epoch, index) only.
 
     Args:
-        source: where the frames come from.
-        neighbours: what a frame is paired with. Real neighbours must have been looked for by the source's scan.
+        source: the source of the frames.
+        neighbours: what a frame is paired with. For real neighbours, the source must have been scanned with this kind.
         max_offset: largest distance to the neighbour, in raw frames (5 in the paper, section 3.1).
         augment: random geometry and colour; None gives whole frames.
-        seed: of all random numbers, at least 0.
+        seed: seed of all random numbers, at least 0.
 
     Raises:
-        DataError: no frame has a neighbour. On reading an item: a file that is no image, wrong labels, or a neighbour
-            of another size. The message names the file.
-        DWNetError: an unknown `neighbours`, a `max_offset` below 1, or a negative `seed`.
+        DataError: if no frame has a neighbour. When an item is read: for a file that is no image, wrong labels, or a
+            neighbour of another size. The message names the file.
+        DWNetError: for an unknown `neighbours`, a `max_offset` below 1, or a negative `seed`.
     """
 
     def __init__(
@@ -55,14 +55,14 @@ class PairDataset(EpochData):
         """Returns one frame, paired and augmented.
 
         Raises:
-            DataError: as the class says.
+            DataError: for wrong files, as documented at the class.
             IndexError: for an index beyond the last.
         """
         index, augmentation_rng, neighbour_rng = self._item(index)
         frame, labels = self.source.read(self.frames[index])
         neighbour, offset = self._neighbour(index, frame, neighbour_rng)
         self.source.release(self.frames[index])
-        # Samples of a batch hold the same things: of mixed neighbours all or none have their flow.
+        # All samples of a batch need the same keys. With mixed neighbours, either all samples have a flow or none.
         known = neighbour is not None and (self.neighbours != "mixed" or self.source.exact_flow)
         return make_sample(
             name=self.names[index],
@@ -92,13 +92,13 @@ class PairDataset(EpochData):
         return self.source.neighbour(self.frames[index], offset, frame), offset
 
     def labels(self, index: int) -> NDArray[np.uint8]:
-        """Returns the labels of one whole frame, (H, W) uint8; raises DataError as the class says."""
+        """Returns the labels of one whole frame, (H, W) uint8; raises DataError for wrong files."""
         labels = self.source.labels(self.frames[index])
         self.source.release(self.frames[index])
         return labels
 
     def warmup_frames(self, index: int, most: int) -> list[NDArray[np.uint8]]:
-        """Returns the raw frames right before one in order, (H, W, 3) uint8 RGB: up to `most`, as many as exist.
+        """Returns the raw frames right before a frame, in order, (H, W, 3) uint8 RGB: `most`, or fewer if some lack.
 
         Raises:
             DataError: for a file that is no image or has another size.

@@ -1,9 +1,9 @@
 """Samples of all data sets: labelled frames, alone or paired with a neighbour, as tensors that torch batches.
 
-A data set is a `torch.utils.data.Dataset` of `FrameSample` or `PairSample`; `make_sample` makes one from arrays.
+A data set is a `torch.utils.data.Dataset` of `FrameSample` or `PairSample`. `make_sample` makes a sample from arrays.
 Randomness: `item_generators` returns two generators for each item of each epoch. Therefore a sample depends on (seed,
-epoch, index) only, for any number of workers or processes and after any resume. The augmentation has a generator of its
-own, so frames are the same with and without neighbours.
+epoch, index) only, for any number of workers or processes and after any resume. The augmentation has a separate
+generator, so frames are the same with and without neighbours.
 """
 
 from abc import ABC, abstractmethod
@@ -54,7 +54,7 @@ _collected: ContextVar[list[str] | None] = ContextVar("collected", default=None)
 
 @contextmanager
 def collecting_problems() -> Iterator[list[str]]:
-    """Yields a list that collects the problems passed to `refuse`, which then raises nothing, so checks continue."""
+    """Yields a list that collects the problems passed to `refuse`. Inside, `refuse` does not raise: checks continue."""
     problems: list[str] = []
     token = _collected.set(problems)
     try:
@@ -64,12 +64,12 @@ def collecting_problems() -> Iterator[list[str]]:
 
 
 def collecting() -> bool:
-    """Returns whether problems are collected: then also those that training tolerates are looked for."""
+    """Returns whether problems are being collected. Only then are problems reported that training tolerates."""
     return _collected.get() is not None
 
 
 def refuse(error: DataError) -> None:
-    """Raises `error` about files that a data set can do without; while problems are collected, only records it."""
+    """Raises `error`; inside `collecting_problems` it records the problems instead, and the check continues."""
     problems = _collected.get()
     if problems is None:
         raise error
@@ -92,13 +92,14 @@ class FrameSample(TypedDict):
 class PairSample(FrameSample):
     """A labelled frame I_t and a neighbour I_{t+k} (section 3.1).
 
-    `flow` and `visible` come both or neither, the same for all samples of a data set: where the motion is known.
+    `flow` and `visible` are both present or both absent, equally for all samples of a data set. They are present if the
+    exact motion is known.
     """
 
     neighbour: torch.Tensor
     """(3,H,W) float32 RGB 0..1, under the same augmentation as `frame`."""
     offset: int
-    """k in raw frames, signed, never 0."""
+    """k in raw frames, signed; 0 only where `paired` is False."""
     flow: NotRequired[torch.Tensor]
     """(2,H,W) float32 pixels from `frame` to `neighbour`, channel 0 = dx, 1 = dy."""
     visible: NotRequired[torch.Tensor]
@@ -122,7 +123,7 @@ class EpochData(Dataset[FrameSample | PairSample], ABC):
     Call it before the iteration of the epoch starts.
 
     Args:
-        seed: of all random numbers, 0 or above.
+        seed: seed of all random numbers, at least 0.
     """
 
     def __init__(self, seed: int) -> None:
@@ -175,13 +176,13 @@ def make_sample(
         rng: generator of the augmentation; needed with `augment`.
 
     Raises:
-        DWNetError: a neighbour without an offset, a flow without visibility or neighbour, or `augment` without `rng`.
+        DWNetError: for a neighbour without offset, a flow without visibility or neighbour, or `augment` without `rng`.
     """
     if (neighbour is None) != (offset == 0):
         found = "no" if neighbour is None else "a"
         raise DWNetError(f"sample {name}: found {found} neighbour with offset {offset}; allowed are both or neither")
     if (flow_px is None) != (visible is None) or (flow_px is not None and neighbour is None):
-        raise DWNetError(f"sample {name}: flow and visibility come both or neither, and only with a neighbour")
+        raise DWNetError(f"sample {name}: flow and visibility are allowed together only, and only with a neighbour")
     images = [frame] if neighbour is None else [frame, neighbour]
     if augment is None:
         tensors = [image_to_chw(image) for image in images]
@@ -212,7 +213,7 @@ def make_sample(
 
 
 def read_image(path: Path) -> NDArray[np.uint8]:
-    """Returns an image file as (H, W, 3) uint8 RGB, turned as its EXIF data says.
+    """Returns an image file as (H, W, 3) uint8 RGB, turned upright by its EXIF orientation.
 
     Raises:
         DataError: for a file that is missing or no image.
@@ -221,10 +222,10 @@ def read_image(path: Path) -> NDArray[np.uint8]:
 
 
 def read_raw(path: Path) -> NDArray:
-    """Returns an image file with its channels and depth on disk, BGR order, turned as its EXIF data says.
+    """Returns an image file with its channels and depth on disk, in BGR order, turned upright by its EXIF orientation.
 
     Raises:
-        DataError: as `read_image`.
+        DataError: for a file that is missing or no image.
     """
     image = _decode(path, cv2.IMREAD_UNCHANGED)
     with suppress(OSError, UnidentifiedImageError), Image.open(path) as header:
@@ -233,7 +234,7 @@ def read_raw(path: Path) -> NDArray:
 
 
 def read_ids(path: Path) -> NDArray:
-    """Returns a label image as `read_raw` does; of an image with a palette, as annotation tools write, the indices."""
+    """Returns a label image as `read_raw` does. For an image with a palette, it returns the indices."""
     with suppress(OSError, UnidentifiedImageError), Image.open(path) as image:
         if image.mode == "P":
             return _upright(np.array(image), exif_orientation(image))

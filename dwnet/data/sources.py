@@ -44,39 +44,39 @@ class RealNeighbour:
     flow_px: NDArray[np.float32] | None = None
     """(2, H, W) float32 in pixels from the labelled frame to this one; None where it is unknown."""
     visible: NDArray[np.bool_] | None = None
-    """(H, W), where the flow is exact and ends inside this frame; None without flow."""
+    """(H, W) bool, True where the flow is exact and ends inside this frame; None without flow."""
 
 
 class Source(ABC, Generic[FrameT]):
-    """One split of a data set: its labelled frames, and how to get their pixels.
+    """One split of a data set: its labelled frames, and functions that return their pixels.
 
-    `PairDataset` pairs and augments them.
+    `PairDataset` pairs and augments the frames.
     """
 
     classes: ClassSet
     layout: str
-    """The layout of the files in words, for reports."""
+    """Description of the layout of the files, for reports."""
     frames: tuple[FrameT, ...]
     """In order; frames of one sequence by rising number."""
     rendered: bool = False
-    """Whether frames are rendered on request, which is slow, instead of read."""
+    """Whether frames are rendered on request, which is slower than reading files."""
     exact_flow: bool = False
     """Whether real neighbours come with their flow."""
 
     @abstractmethod
     def choices(self, neighbours: Neighbours, max_offset: int) -> tuple[tuple[FrameT, ...], tuple[Sequence[int], ...]]:
-        """Returns the frames that can have such neighbours, and for each the offsets of its real neighbours.
+        """Returns the frames that can have neighbours of a kind, and for each the offsets of its real neighbours.
 
         Args:
-            neighbours: the kind.
+            neighbours: the kind of neighbours.
             max_offset: largest distance to the neighbour, in raw frames.
 
         Returns:
-            Frames, and for each the possible offsets in raw frames, rising, signed, never 0. No offsets at all for
-            neighbours that are not real.
+            Frames, and for each the possible offsets in raw frames, rising, signed, never 0. The second tuple is empty
+            for neighbours that are not real.
 
         Raises:
-            DataError: if no frame has a neighbour, or frames of a kind that needs one have none.
+            DataError: if no frame has a neighbour, or if a frame lacks one although the kind requires it.
         """
 
     @abstractmethod
@@ -85,7 +85,7 @@ class Source(ABC, Generic[FrameT]):
 
     @abstractmethod
     def labels(self, frame: FrameT) -> NDArray[np.uint8]:
-        """Returns the labels of a frame alone, (H, W) uint8."""
+        """Returns only the labels of a frame, (H, W) uint8."""
 
     @abstractmethod
     def neighbour(self, frame: FrameT, offset: int, image: NDArray[np.uint8]) -> RealNeighbour:
@@ -93,7 +93,7 @@ class Source(ABC, Generic[FrameT]):
 
     @abstractmethod
     def warmup_frames(self, frame: FrameT, most: int) -> list[NDArray[np.uint8]]:
-        """Returns the raw frames right before a frame in order, (H, W, 3) uint8 RGB: up to `most`, as many as exist."""
+        """Returns the raw frames right before a frame, in order, (H, W, 3) uint8 RGB: `most`, or fewer if some lack."""
 
     def release(self, frame: FrameT) -> None:
-        """Frees what was kept to read `frame` and its neighbours. Called after each sample."""
+        """Frees intermediate results of reading `frame` and its neighbours. Called after each sample."""

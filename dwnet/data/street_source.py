@@ -36,18 +36,18 @@ class StreetPlace:
     sequence: str
     number: int
     seed: int
-    """Of the street."""
+    """Seed of the street."""
 
     @property
     def name(self) -> str:
-        """SEQUENCE_NUMBER, the form of CamVid's names."""
+        """SEQUENCE_NUMBER, in the form of CamVid's names."""
         return f"{self.sequence}_{self.number:05d}"
 
 
 class StreetSource(Source[StreetPlace]):
     """One split of the rendered street. Splits share no street; the textures are from the same four libraries.
 
-    Each worker builds the streets it needs, a quarter to half a second each, and keeps them.
+    Each worker builds the streets that it needs and keeps the last 48. Building one takes 0.25 to 0.5 s.
 
     Training frames are spread evenly over each drive. Frames of val and test follow each other, 25 per second, so that
     flicker can be measured.
@@ -56,8 +56,8 @@ class StreetSource(Source[StreetPlace]):
         split: ``train``, ``val`` or ``test``.
         size: (height, width) of the frames in pixels.
         streets: number of streets; None: 32 for train, 4 for val, 8 for test.
-        frames_per_street: number of frames of each; None: 20 for train, 25 for val and test.
-        cache: keeps rendered frames for later epochs and runs; samples are the same without. None renders each time.
+        frames_per_street: number of frames of each street; None: 20 for train, 25 for val and test.
+        cache: keeps rendered frames for later epochs and runs. None renders every time; the samples are the same.
 
     Raises:
         DWNetError: for an option that is not allowed.
@@ -98,9 +98,9 @@ class StreetSource(Source[StreetPlace]):
     ) -> tuple[tuple[StreetPlace, ...], tuple[Sequence[int], ...]]:
         """Returns all frames, and for each the offsets of its real neighbours.
 
-        ``video`` and ``mixed``: two neighbours, one before and one after, at distances drawn uniformly within
-        `max_offset` from a generator of the frame's own, the same in each epoch and run: so few fit into a cache soon.
-        ``previous`` and ``labelled``: the frame before.
+        ``video`` and ``mixed``: two neighbours, one before and one after. Their distances are drawn uniformly within
+        `max_offset`, from the frame's seed and number. They are the same in each epoch and run, so that a cache soon
+        holds all of them. ``previous`` and ``labelled``: the frame before.
 
         Raises:
             DWNetError: for a `max_offset` that is not 1 to 5 frames (the paper's 5, section 3.1).
@@ -123,11 +123,11 @@ class StreetSource(Source[StreetPlace]):
         return RealNeighbour(neighbour, *self._flow(frame.seed, frame.number, offset))
 
     def warmup_frames(self, frame: StreetPlace, most: int) -> list[NDArray[np.uint8]]:
-        """Returns the frames right before a frame in order, (H, W, 3) uint8 RGB: up to `most`, not beyond frame 0."""
+        """Returns the frames right before a frame, in order, (H, W, 3) uint8 RGB: `most`, or fewer near frame 0."""
         return [self._frame(frame.seed, t)[0] for t in range(max(0, frame.number - most), frame.number)]
 
     def release(self, frame: StreetPlace) -> None:
-        """Frees what the scene of a frame keeps of its last frames."""
+        """Frees the rasters of the last frames that the scene of a frame keeps."""
         if frame.seed in self._scenes:
             self._scenes[frame.seed].forget()
 

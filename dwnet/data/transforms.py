@@ -1,8 +1,8 @@
 """Augmentation of a frame, its neighbour, their labels and their flow: scale, crop, flip, colour.
 
-Random numbers are drawn first (`Augmentation.draw`) and applied afterwards by functions without any randomness, so a
-neighbour always goes through exactly the geometry of its frame. Pixel (x, y) is the centre of its cell
-(`align_corners=False`): where a map of width W is resized to width W', x becomes (x + 0.5) W'/W - 0.5.
+Random numbers are drawn first (`Augmentation.draw`). Functions without randomness apply them afterwards, so a neighbour
+always gets exactly the geometry of its frame. Pixel (x, y) is the centre of its cell (`align_corners=False`): where a
+map of width W is resized to width W', x becomes (x + 0.5) W'/W - 0.5.
 """
 
 from dataclasses import dataclass
@@ -36,7 +36,7 @@ class GeometricParams:
     flip: bool
 
     def window(self) -> tuple[slice, slice, slice, slice]:
-        """Returns (rows, columns) of the resized map inside the crop, and (rows, columns) of the crop they fill."""
+        """Returns the rows and columns of the resized map inside the crop, and the rows and columns that they fill."""
         rows, crop_rows = _overlap(self.scaled_size[0], self.top, self.crop_size[0])
         columns, crop_columns = _overlap(self.scaled_size[1], self.left, self.crop_size[1])
         return rows, columns, crop_rows, crop_columns
@@ -92,7 +92,7 @@ class Augmentation:
         return GeometricParams((height, width), scaled, top, left, self.crop, bool(rng.random() < self.flip))
 
     def draw_colour(self, rng: np.random.Generator) -> ColourParams:
-        """Returns a random colour change; always draws three numbers, also if it is off."""
+        """Returns a random colour change; always draws three numbers, even if all changes are off."""
         factors = 1 + np.array([self.brightness, self.contrast, self.saturation]) * rng.uniform(-1, 1, 3)
         return ColourParams(*(float(factor) for factor in factors))
 
@@ -103,7 +103,7 @@ def image_to_chw(image: NDArray[np.uint8]) -> NDArray[np.float32]:
 
 
 def transform_image(image: NDArray[np.uint8], params: GeometricParams) -> NDArray[np.float32]:
-    """Returns an image after a geometry, interpolated bilinearly, with `MEAN_COLOUR` around it.
+    """Returns an image transformed by a geometry, interpolated bilinearly, with `MEAN_COLOUR` around it.
 
     Args:
         image: (H,W,3) uint8 RGB of `params.source_size`.
@@ -121,7 +121,7 @@ def transform_image(image: NDArray[np.uint8], params: GeometricParams) -> NDArra
 
 
 def transform_labels(labels: NDArray[np.uint8], params: GeometricParams) -> NDArray[np.uint8]:
-    """Returns a label map after a geometry, by nearest neighbour, with `IGNORE_LABEL` around it.
+    """Returns a label map transformed by a geometry, by nearest neighbour, with `IGNORE_LABEL` around it.
 
     Args:
         labels: (H,W) uint8 of `params.source_size`.
@@ -142,10 +142,10 @@ def transform_labels(labels: NDArray[np.uint8], params: GeometricParams) -> NDAr
 def transform_flow(
     flow_px: NDArray[np.float32], visible: NDArray[np.bool_], params: GeometricParams
 ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-    """Returns a flow and its visibility after a geometry: vectors scale with the map, and a mirror negates dx.
+    """Returns a flow and its visibility transformed by a geometry: vectors scale with the map, mirroring negates dx.
 
-    A pixel stays visible if all pixels that its flow is interpolated from were visible, and the flow ends on the part
-    of the neighbour inside the crop.
+    A pixel stays visible if all pixels that its flow is interpolated from were visible, and if the flow ends on the
+    part of the neighbour inside the crop.
 
     Args:
         flow_px: (2,H,W) float32, pixels of the source, H, W of `params.source_size`.
@@ -182,8 +182,8 @@ def transform_colour(image: NDArray[np.float32], params: ColourParams, *, mean_g
     Args:
         image: (3,H,W) float32 RGB 0..1.
         params: the factors; all 1 returns `image` itself.
-        mean_grey: the grey that contrast is measured from: `grey_mean` of the *frame*, for its neighbour too, so that
-            both change equally.
+        mean_grey: the grey that contrast is measured from. It is `grey_mean` of the *frame* for the neighbour too, so
+            that both change equally.
     """
     if params == ColourParams():
         return image
@@ -206,7 +206,7 @@ def _overlap(scaled: int, offset: int, crop: int) -> tuple[slice, slice]:
 
 
 def _draw_offset(rng: np.random.Generator, scaled: int, crop: int) -> int:
-    # A map larger than the crop: the crop lies anywhere inside. A smaller map lies anywhere inside the crop.
+    # If the map is larger than the crop, the crop lies anywhere inside it; otherwise the map lies inside the crop.
     spare = scaled - crop
     return int(rng.integers(min(0, spare), max(0, spare), endpoint=True))
 
@@ -222,14 +222,14 @@ def _require_size(what: str, array: NDArray, params: GeometricParams) -> None:
 def _resize(array: NDArray, params: GeometricParams) -> NDArray:
     if params.scaled_size == params.source_size:
         return array
-    # The whole map, then the crop: cv2.resize of the whole is exact and takes 0.7 ms at twice 480 x 360, no more than
-    # one cv2.warpAffine of the crop (0.65 ms), whose positions older OpenCVs round to 1/32 pixel.
+    # The whole map is resized, then cropped. cv2.resize is exact and takes 0.7 ms at twice 480 x 360. cv2.warpAffine of
+    # the crop alone takes 0.65 ms, and older versions of OpenCV round its positions to 1/32 pixel.
     height, width = params.scaled_size
     return cv2.resize(array, (width, height), interpolation=cv2.INTER_LINEAR)
 
 
 def _nearest(positions: slice, source: int, scaled: int) -> NDArray[np.int64]:
-    # Source cell of the centre of each resized pixel, in whole numbers: no rounding error.
+    # Returns the source cell of the centre of each resized pixel. Integer arithmetic has no rounding error.
     return (2 * np.arange(positions.start, positions.stop) + 1) * source // (2 * scaled)
 
 

@@ -1,4 +1,4 @@
-"""Frames of a video file by number, written as images: training reads frames at random, which a video cannot."""
+"""Writes frames of a video as image files, by number. Training reads frames in random order; videos do not allow it."""
 
 from collections.abc import Iterator, Mapping
 from itertools import islice
@@ -17,9 +17,9 @@ _ALLOWED = "a video file that FFmpeg decodes"
 
 
 def decode(video: Path, count: int) -> Iterator[DecodedFrame]:
-    """Yields the first `count` frames of a video in display order, upright as `dwnet.video` reads them.
+    """Yields the first `count` frames of a video in display order, turned upright.
 
-    Decodes from the start: counting frames is exact in every container, seeking is not.
+    The video is decoded from the start: counting frames is exact in every container, seeking is not.
 
     Raises:
         DataError: for a file that is no video, or a frame that cannot be decoded.
@@ -31,17 +31,17 @@ def decode(video: Path, count: int) -> Iterator[DecodedFrame]:
 
 
 def extract(video: Path, targets: Mapping[int, Path]) -> int:
-    """Writes frames of a video as JPEG files, each whole or not at all.
+    """Writes frames of a video as JPEG files, each atomically.
 
     Args:
         video: a video file.
         targets: the file to write for each frame number, counted from 0. The folders must exist.
 
     Returns:
-        The number of frames written. Frames beyond the end of the video are not.
+        The number of frames written. Frames beyond the end of the video are skipped.
 
     Raises:
-        DataError: as `decode`, or for a frame that cannot be encoded.
+        DataError: for a file that is no video, or a frame that cannot be decoded or encoded.
     """
     written = 0
     for frame in decode(video, max(targets, default=-1) + 1):
@@ -52,7 +52,7 @@ def extract(video: Path, targets: Mapping[int, Path]) -> int:
 
 
 def write_jpeg(path: Path, image: NDArray[np.uint8]) -> None:
-    """Writes (H, W, 3) uint8 RGB as a JPEG file, whole or not at all.
+    """Writes (H, W, 3) uint8 RGB as a JPEG file, atomically.
 
     Raises:
         DataError: if the image cannot be encoded.

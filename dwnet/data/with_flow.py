@@ -1,4 +1,4 @@
-"""Pairs with their coarse flow, estimated in the workers of the loader."""
+"""Pairs with their coarse flow, which the workers of the loader estimate."""
 
 from typing import cast
 
@@ -21,13 +21,13 @@ class WithFlow(EpochData):
         estimator: an estimator without parameters, such as `DISFlow`.
 
     Raises:
-        DWNetError: if the estimator has parameters: each worker would have its own copy of them.
+        DWNetError: if the estimator has parameters, because each worker would have a separate copy of them.
     """
 
     def __init__(self, data: PairDataset | MixedIn, estimator: FlowEstimator) -> None:
         if any(True for _ in estimator.parameters()):
             raise DWNetError(f"{type(estimator).__name__} has parameters; allowed here are flows without, such as DIS")
-        super().__init__(seed=0)  # all random numbers are those of `data`
+        super().__init__(seed=0)  # not used: `data` draws all random numbers
         self.data, self.estimator = data, estimator
         self.classes, self.layout = data.classes, data.layout
 
