@@ -1,12 +1,12 @@
-"""Trains a small network with DWNet on a folder of labelled images, evaluates it and exports it as ONNX.
+"""Checks a folder of labelled images, trains a small network with DWNet on it, and evaluates the network.
 
     python examples/train_on_your_folder.py data/own --epochs 20
     python examples/train_on_your_folder.py data/demo --make 8 --epochs 1
 
 The folder has classes.json, train/images/, train/labels/, val/images/ and val/labels/ (docs/guides/own-data.md).
 `--make N` first writes N rendered images per split into a new folder, to try the script. The neighbour of each image is
-made from the image itself. The run is in runs/NAME, with model.onnx for `dwnet compare` and `dwnet flicker`.
-It needs the extra `train`.
+made from the image itself. The run is in runs/NAME. `dwnet export runs/NAME/last.pt` then writes the network as ONNX
+for `dwnet compare` and `dwnet flicker`. The script needs a clone of the repository and the extra `train`.
 """
 
 import argparse
@@ -19,8 +19,6 @@ import cv2
 from dwnet.core.classes import CAMVID_11
 from dwnet.data.check import check, describe
 from dwnet.data.open import open_data
-from dwnet.deploy.checkpoint import load_checkpoint
-from dwnet.deploy.export import export_checkpoint
 from dwnet.street import StreetScene
 from train.main import main as train
 
@@ -45,7 +43,7 @@ def make_folder(root: Path, count: int) -> None:
 
 
 def main() -> int:
-    """Checks the folder, trains, and exports; returns the exit status of the training."""
+    """Checks the folder and trains; returns the exit status of the training."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("root", type=Path, help="the folder of images")
     parser.add_argument("--make", type=int, metavar="N", help="first write N rendered images per split into the folder")
@@ -76,12 +74,7 @@ def main() -> int:
         "pictures": 0,
     }
     arguments = [word for name, value in settings.items() for word in (f"--{name}", str(value))]
-    status = train([*arguments, "--data.crop", *map(str, options.crop)])
-    if status == 0:
-        run = options.output / options.name
-        for report in export_checkpoint(load_checkpoint(run / "last.pt"), run / "model.onnx"):
-            print(report)
-    return status
+    return train([*arguments, "--data.crop", *map(str, options.crop)])
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 import pytest
 
+from dwnet.deploy.checkpoint import load_checkpoint
 from dwnet.deploy.runtime import OnnxSegmenter, load
 from tests.docs.pages import ROOT
 
@@ -50,20 +51,22 @@ def test_each_says_how_to_run_it_and_is_short(path: Path) -> None:
 def test_steady_smp_network(tmp_path: Path) -> None:
     smp = pytest.importorskip("segmentation_models_pytorch")
     torch = pytest.importorskip("torch")
-    printed = run("steady_smp_network.py", "--steps", 2, "--size", 128, 96, "--output", "steady", folder=tmp_path)
+    network = smp.Unet("resnet18", encoder_weights=None, classes=11)
+    start = {key: value.clone() for key, value in network.state_dict().items()}
+    torch.save(start, tmp_path / "mine.pt")
+    arguments = ("--steps", 2, "--size", 128, 96, "--weights", "mine.pt", "--output", "steady")
+    printed = run("steady_smp_network.py", *arguments, folder=tmp_path)
     assert re.search(r"step 2: .*total \d", printed)
     saved = torch.load(tmp_path / "steady/network.pt", weights_only=True)
-    network = smp.Unet("resnet18", encoder_weights=None, classes=11)
     network.load_state_dict(saved)  # strictly: the keys are those of the U-Net
+    moved = {key: (value - start[key]).abs().max() for key, value in saved.items() if value.is_floating_point()}
+    weights = [distance for key, distance in moved.items() if "running" not in key]
+    # Two steps of AdamW at a rate of 1e-4 move each weight by about 2e-4 at most: training began at mine.pt.
+    assert 0 < max(weights) < 1e-3
+    assert sum(distance > 0 for distance in weights) > len(weights) / 2
     exported = load(tmp_path / "steady/network.onnx")
     assert isinstance(exported, OnnxSegmenter)
     assert exported.labels(np.zeros((96, 128, 3), np.uint8)).shape == (96, 128)
-    # The saved weights start another training.
-    run(
-        "steady_smp_network.py",
-        *("--steps", 1, "--size", 128, 96, "--weights", "steady/network.pt", "--output", "again"),
-        folder=tmp_path,
-    )
 
 
 def test_measure_png_predictions(tmp_path: Path) -> None:
@@ -97,7 +100,13 @@ def test_train_on_your_folder(tmp_path: Path) -> None:
     arguments = ("data", "--make", 2, "--epochs", 1, "--batch-size", 2, "--crop", 64, 64, "--backbone-weights", "none")
     printed = run("train_on_your_folder.py", *arguments, folder=tmp_path)
     assert re.search(r"done: val mIoU \d", printed)
-    network = load(tmp_path / "runs/your_folder/model.onnx")
-    assert isinstance(network, OnnxSegmenter)
-    assert network.info.classes[0] == "Sky"
-    assert network.labels(np.zeros((96, 128, 3), np.uint8)).shape == (96, 128)
+    checkpoint = load_checkpoint(tmp_path / "runs/your_folder/last.pt")
+    assert checkpoint.classes.classes[0] == "Sky"
+    assert checkpoint.method.name == "dwnet"
+
+
+def test_train_on_your_folder_names_what_is_missing(tmp_path: Path) -> None:
+    pytest.importorskip("accelerate")
+    (tmp_path / "data").mkdir()
+    with pytest.raises(AssertionError, match=r"classes\.json"):
+        run("train_on_your_folder.py", "data", folder=tmp_path)
