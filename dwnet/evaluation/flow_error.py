@@ -51,7 +51,7 @@ class FlowError:
 
 
 def motion_steps(flow_px: NDArray[np.float32]) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-    """Returns the steps of a true flow (2, H, W): (H, W - 1) bool to the right pixel, (H - 1, W) bool to the lower one."""
+    """Returns the steps of a true flow (2, H, W) as bool: (H, W - 1) to the right, (H - 1, W) to the lower pixel."""
     length = np.hypot(*flow_px)
     steps = []
     for axis in (1, 0):

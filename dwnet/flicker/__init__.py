@@ -1,7 +1,7 @@
-"""Flicker of anybody's predictions: `dwnet.measure_flicker`, and `dwnet flicker CLIP PREDICTIONS...`.
+"""Measures the flicker of any predictions: `dwnet.measure_flicker`, and `dwnet flicker CLIP PREDICTIONS...`.
 
-Input: a clip, and one or several sets of predictions. Output: flips, temporal consistency and, with truth, errors, as a
-table, JSON, CSV per frame and one HTML page. Everything streams: memory does not depend on the length of the clip.
+The input is a clip and one or more sets of predictions. The output is flips, temporal consistency and, with truth,
+errors, as a table, JSON, a CSV row per frame and one HTML page. Memory use does not depend on the length of the clip.
 """
 
 from dwnet.flicker.api import FlickerReport, SetFlicker, measure_flicker

@@ -1,4 +1,4 @@
-"""`dwnet.measure_flicker`: the flicker of anybody's predictions, as a function."""
+"""The function `dwnet.measure_flicker`, which measures the flicker of any predictions."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -18,25 +18,25 @@ from dwnet.flicker.table import markdown
 
 PathLike: TypeAlias = str | Path
 Predictions: TypeAlias = PathLike | Sequence[PathLike] | Mapping[str, PathLike]
-"""One set of predictions, several, or several by name."""
+"""One set of predictions, several sets, or several sets by name."""
 
 
 @dataclass(frozen=True)
 class SetFlicker:
-    """The figures of one set of predictions; rates in percent, None where nothing could be counted."""
+    """The figures of one set of predictions. Rates are in percent, and None if nothing could be counted."""
 
     name: str
     flips_percent: float | None
     """Pixels whose label changes along the flow."""
     temporal_consistency_percent: float | None
-    """mIoU between the previous labels, moved along the flow, and the current ones."""
+    """mIoU between the previous labels, warped along the flow, and the current labels."""
     miou_percent: float | None
     """mIoU with the truth; None without truth."""
     frames: int
     pairs: int
-    """Pairs of frames compared: none across a scene cut."""
+    """Number of pairs of frames compared. Pairs across a scene cut are left out."""
     figures: Mapping[str, Any] = field(repr=False)
-    """Every figure of the JSON report, also by class (`dwnet.flicker.definitions.DEFINITIONS` explains them)."""
+    """All figures of the JSON report, including those per class (`dwnet.flicker.definitions.DEFINITIONS`)."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class FlickerReport:
     """The flicker of one or several sets of predictions."""
 
     sets: Mapping[str, SetFlicker]
-    """By the name of the set, in the order given."""
+    """The figures of each set by name, in the order given."""
     frames: int
     """Frames of the clip, or of all clips of a corpus."""
     scene_cuts: int
@@ -60,7 +60,7 @@ class FlickerReport:
         return self.sets[name]
 
     def table(self) -> str:
-        """Returns the figures of every set as text with a Markdown table, as `dwnet flicker` prints them."""
+        """Returns the text that `dwnet flicker` prints: a Markdown table with the figures of every set."""
         return markdown(self.document)
 
 
@@ -83,30 +83,32 @@ def measure_flicker(
 ) -> FlickerReport:
     """Measures how much predictions flicker on a clip.
 
-    Everything streams: memory does not depend on the length of the clip.
+    Memory use does not depend on the length of the clip.
 
     Args:
         clip: a video file, or a folder of frames.
-        predictions: paths of one or several sets: a folder of label PNGs, a losslessly coded indexed video, an .npy or
-            .npz of ids or scores, or an exported network (.onnx) to run. A mapping gives them names; in a list
-            ``NAME=PATH`` does, else the name is that of the file or folder.
-        truth: true labels in the same forms; a folder may leave frames out.
-        flow: dis, dis_fast (quicker, less exact at edges), raft_small, raft_large, flownet2, or a folder of exact flow.
-        classes: names and colours of the classes, or a file with them (JSON or text); None takes those of a network,
-            or makes them up.
-        ignore: an id in label maps for unknown pixels; 255 always is one.
-        max_side: the longer side of the frames is reduced to this, in pixels; label maps must have that size.
+        predictions: paths of one or more sets. A set is a folder of label PNGs, a losslessly coded indexed video, an
+            .npy or .npz of ids or scores, or an exported network (.onnx) to run. Names come from a
+            mapping or from ``NAME=PATH`` in a list. The default name is that of the file or folder.
+        truth: true labels in the same formats; a folder may have labels for some frames only.
+        flow: dis, dis_fast (faster, less accurate at edges), raft_small, raft_large, flownet2, or a folder of exact
+            flow.
+        classes: names and colours of the classes, or a file with them (JSON or text); None uses those of a network,
+            or generated ones.
+        ignore: a further id for unknown pixels in label maps; 255 always means unknown.
+        max_side: longer side of the reduced frames, in pixels; label maps must have the reduced size.
         fps: frames per second of a folder of frames.
         output: folder for the JSON report, a CSV row per frame and the HTML page; None writes nothing.
-        flow_weights: of a flow network: published, or a file.
-        second_flow: another flow, to see how far the result depends on it; None takes dis_fast, or dis beside that.
+        flow_weights: weights of a flow network: published, or a file.
+        second_flow: another flow, which shows how much the result depends on the flow; None uses dis_fast, or dis if
+            the flow is dis_fast.
         second_every: the second flow is measured on every n-th pair of frames.
-        published: also measure temporal consistency as ETC and as VSPW define it, flaws included.
-        progress: called after each frame with (frames done, frames in all or None).
+        published: also measure temporal consistency exactly as the scripts of ETC and VSPW do.
+        progress: called after each frame with (number of frames done, number of all frames or None).
 
     Raises:
-        DWNetError: fewer than two frames, wrong settings, or files that cannot be read or do not fit each other. The
-            message names the file; nothing is written then.
+        DWNetError: for fewer than two frames, invalid settings, or files that cannot be read or do not match each
+            other. The message names the file. No file is written in this case.
     """
     settings = Settings(
         flow=str(flow),
@@ -136,10 +138,10 @@ def measure_flicker(
 
 
 def report_of(records: Sequence[Record], settings: Settings, output: Path | None) -> FlickerReport:
-    """Returns the report of measured clips, and writes it as JSON and HTML into `output` unless that is None.
+    """Returns the report of measured clips. Unless `output` is None, writes it there as JSON and HTML.
 
     Raises:
-        DWNetError: clips with different sets or classes.
+        DWNetError: for clips with different sets or classes.
     """
     document = assemble(records, settings)
     if output is not None:

@@ -17,12 +17,12 @@ LAYOUT = (
 
 
 class CorpusError(DWNetError):
-    """A corpus that cannot be read; the message says what was found and what is allowed."""
+    """An invalid corpus. The message names what was found and what is allowed."""
 
 
 @dataclass(frozen=True)
 class CorpusClip:
-    """A clip and its predictions."""
+    """Paths of one clip and its predictions."""
 
     name: str
     clip: Path
@@ -30,10 +30,10 @@ class CorpusClip:
     """Name and path of each set."""
     truth: Path | None = None
     flow: Path | None = None
-    """Folder of exact flow; None takes the flow of the settings."""
+    """Folder of exact flow; None uses the flow of the settings."""
 
     def inputs(self) -> list[Path]:
-        """Returns every path that is read."""
+        """Returns all paths that are read."""
         paths = [self.clip, *(path for _, path in self.predictions), self.truth, self.flow]
         return [path for path in paths if path is not None]
 
@@ -54,13 +54,13 @@ _ENTRIES = TypeAdapter(list[_Entry])
 
 
 def read_corpus(path: str | Path) -> list[CorpusClip]:
-    """Returns the clips of a corpus, in its order.
+    """Returns the clips of a corpus, in the order of the corpus.
 
     Args:
-        path: a JSON file or a folder of the layout in `LAYOUT`.
+        path: a JSON file or a folder, as `LAYOUT` describes.
 
     Raises:
-        CorpusError: for another layout, two clips of one name, or clips with different sets.
+        CorpusError: for another layout, two clips with the same name, or clips with different sets.
     """
     path = Path(path)
     if path.is_dir():
@@ -120,7 +120,7 @@ def _from_folder(folder: Path) -> list[CorpusClip]:
         CorpusClip(
             name=_name(clip),
             clip=clip,
-            # A network is run on every clip.
+            # An .onnx file is one network that runs on every clip.
             predictions=tuple(
                 (one.stem, one) if one.suffix == ".onnx" else (one.name, _of_clip(one, clip)) for one in sets
             ),
@@ -135,7 +135,7 @@ def _name(path: Path) -> str:
 
 
 def _of_clip(folder: Path, clip: Path) -> Path:
-    """Returns the file or folder in `folder` that has the name of the clip."""
+    """Returns the one file or folder in `folder` with the name of the clip."""
     found = [path for path in folder.iterdir() if _name(path) == _name(clip)] if folder.is_dir() else []
     if len(found) != 1:
         raise CorpusError(

@@ -1,20 +1,20 @@
-"""The meaning of each figure, shown in every report beside the numbers."""
+"""The meaning of each figure. Every report shows it with the numbers."""
 
-HEADLINE = "Flips alone prove nothing: a prediction that never changes has none. Read them beside the mIoU."
+HEADLINE = "Flips alone prove nothing: a prediction that never changes has no flips. Judge them together with the mIoU."
 
 DEFINITIONS: dict[str, tuple[str, str]] = {
     "flip_rate_percent": (
         "flips %",
         "Share of the pixels whose label differs from the label at the position in the previous frame to which the "
-        "flow leads. Left out: pixels that are hidden there (forward-backward check of the flow, Sundaram et al. 2010) "
-        "or outside, and pixels predicted as no class.",
+        "flow leads. Left out: pixels that are hidden in the previous frame (forward-backward check of the flow, "
+        "Sundaram et al. 2010) or outside it, and pixels predicted as no class.",
     ),
     "flip_rate_boundary_percent": ("flips at edges %", "The same among pixels within 3 px of a predicted edge."),
     "flip_rate_interior_percent": ("flips inside %", "The same among all other pixels."),
     "temporal_consistency_percent": (
         "TC %",
-        "mIoU between the previous labels, moved along the flow with the nearest pixel, and the current ones; hidden "
-        "and out-of-frame pixels and absent classes are left out. One confusion matrix over everything.",
+        "mIoU between the previous labels, warped along the flow to the nearest pixel, and the current labels. Hidden "
+        "and out-of-frame pixels and absent classes are left out. There is one confusion matrix over all pairs.",
     ),
     "tc_etc_percent": (
         "TC (ETC) %",

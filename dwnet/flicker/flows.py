@@ -1,4 +1,4 @@
-"""Motion between two successive frames: flow in both directions, visible pixels, and the warps along the flow."""
+"""Motion between two successive frames: flow, visible pixels, and warps along the flow."""
 
 import zlib
 from abc import ABC, abstractmethod
@@ -21,7 +21,7 @@ from dwnet.metrics.published import ETCWarp, VSPWWarp
 from dwnet.video import is_scene_cut
 
 FLOW_CHOICES = (*FLOW_NAMES, "dis_fast")
-"""Names of the estimated flows. A folder of exact flow is allowed beside them."""
+"""Names of the estimated flows. A folder of exact flow is also allowed."""
 
 DESCRIPTIONS = {
     "dis": "DIS, OpenCV's medium preset, on frames as they are",
@@ -31,17 +31,18 @@ DESCRIPTIONS = {
 
 @dataclass(frozen=True)
 class PairMotion:
-    """Motion of one pair of frames, independent of the predictions and computed once for all sets."""
+    """Motion of one pair of frames. It does not depend on the predictions and is computed once for all sets."""
 
     to_previous_px: NDArray[np.float32]
     """(2, H, W) in pixels, from the current frame to the previous one."""
     visible: NDArray[np.bool_]
     """(H, W), True for pixels of the current frame that are visible in the previous one."""
     warp: NearestWarp
-    """Brings the previous labels to the current frame."""
+    """Warps the previous labels to the current frame."""
     etc: ETCWarp | None
-    """Brings the current labels to the previous frame, as ETC does; None without the flow in that direction."""
+    """Warps the current labels to the previous frame as ETC does; None without finite flow in that direction."""
     vspw: VSPWWarp | None
+    """Warps the current labels to the previous frame as VSPW does; None without finite flow in that direction."""
 
     @classmethod
     def of(
@@ -56,7 +57,7 @@ class PairMotion:
 
         Args:
             to_previous_px: (2, H, W) in pixels, from the current frame to the previous one.
-            from_previous_px: (2, H, W) in pixels, in the other direction; needed without `visible`.
+            from_previous_px: (2, H, W) in pixels, from the previous frame to the current one; needed without `visible`.
             visible: (H, W); None computes it by the forward-backward check.
             published: also prepare the published definitions of temporal consistency.
         """
@@ -76,18 +77,18 @@ class PairMotion:
 
 
 class FlowSource(ABC):
-    """Where the flow of a clip comes from."""
+    """A source of the flow of a clip."""
 
     name: str
     description: str
-    """The flow in words, for the reports."""
+    """Description of the flow, for the reports."""
 
     @abstractmethod
     def pair(self, index: int, image: NDArray[np.uint8], previous: NDArray[np.uint8]) -> PairMotion | None:
-        """Returns the motion between frame `index`, from 1, and the one before; None at a scene cut. Thread-safe."""
+        """Returns the motion between frame `index` (from 1) and the one before; None at a scene cut. Thread-safe."""
 
     def finish(self, frames: int) -> None:  # noqa: B027
-        """Raises DWNetError if the flow is for another number of frames than the clip had."""
+        """Raises DWNetError if the flow does not match a clip of `frames` frames."""
 
 
 class EstimatedFlow(FlowSource):
@@ -127,21 +128,21 @@ class ExactFlow(FlowSource):
       in the order of their names;
     - two folders ``to_previous/`` and ``from_previous/`` of ``.flo`` or ``.npy`` files, in the order of their names.
 
-    ``to_previous`` leads from a frame to the one before it, ``from_previous`` from that one to the frame.
+    ``to_previous`` points from a frame to the previous frame, ``from_previous`` from the previous frame to the frame.
 
     Args:
         folder: the folder.
         published: also prepare the published definitions of temporal consistency.
 
     Raises:
-        DWNetError: for a folder of none of these layouts, or one that lacks files. On reading a pair: for a file that
-            is damaged or has another size than the frames.
+        DWNetError: for a folder of another layout, or with missing files. When a pair is read: for a file that is
+            damaged or does not have the size of the frames.
     """
 
     def __init__(self, folder: str | Path, *, published: bool = True) -> None:
         self.folder, self.published = Path(folder), published
         self.name = f"files in {self.folder.name}"
-        self.description = "flow read from files; no scene cut is looked for"
+        self.description = "flow read from files, without detection of scene cuts"
         self._flows: _FlowFiles
         if TruthFolder(self.folder).has_flow:
             self._flows = _TruthFlows(TruthFolder(self.folder))
@@ -182,7 +183,7 @@ class _FlowFiles(ABC):
 
 
 class _TruthFlows(_FlowFiles):
-    """Of a folder that `dwnet street --truth` wrote. Frame t's flow backward leads to frame t - 1, the previous one."""
+    """The flows of a folder that `dwnet street --truth` wrote. The backward flow of frame t points to frame t - 1."""
 
     def __init__(self, files: TruthFolder) -> None:
         self._files, self._frames = files, files.frames()
@@ -195,7 +196,7 @@ class _TruthFlows(_FlowFiles):
             )
 
     def _paths(self, t: int) -> tuple[Path, Path, Path]:
-        """Files of the pair of frames `t` and `t - 1`: to_previous, from_previous, and what hides pixels of `t`."""
+        """Returns the files of frames `t` and `t - 1`: to_previous, from_previous, and the occlusion of `t`."""
         files = self._files
         return files.flow(t, "backward"), files.flow(t - 1, "forward"), files.occluded(t, "backward")
 
@@ -252,7 +253,7 @@ class _NpzFlows(_FlowFiles):
         if "to_previous" not in found or len(found) < 2:
             raise DWNetError(
                 f"{path}: holds {', '.join(found) or 'none of the arrays'}; needed are to_previous, and visible or "
-                "from_previous: hidden pixels are not known without one of them"
+                "from_previous, which are needed to find hidden pixels"
             )
         return (
             as_flow(found["to_previous"], shape, f"{path}: to_previous"),
@@ -262,10 +263,10 @@ class _NpzFlows(_FlowFiles):
 
 
 def open_flow(name: str, *, weights: str | Path = "published", published: bool = True) -> FlowSource:
-    """Returns a flow by its name in `FLOW_CHOICES`, or the flow of a folder.
+    """Returns the flow with a name in `FLOW_CHOICES`, or the exact flow of a folder.
 
     Raises:
-        DWNetError: for anything else.
+        DWNetError: for any other name.
     """
     if name not in FLOW_CHOICES and Path(name).is_dir():
         return ExactFlow(name, published=published)

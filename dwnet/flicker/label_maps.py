@@ -23,13 +23,13 @@ from dwnet.video import ExactVideo, VideoError
 LOSSLESS_CODECS = ("ffv1", "png", "apng", "rawvideo", "qtrle")
 INDEXED_FORMATS = ("gray", "pal8")
 READABLE = "a folder of PNGs, a lossless video of class ids, .npy, .npz, or an exported network (.onnx)"
-"""The predictions that error messages call allowed."""
+"""Allowed forms of predictions, for error messages."""
 IDS_WANTED = "one channel of class ids (8 or 16 bits) or a palette whose indices are the ids"
 _DISTRIBUTION_TOLERANCE = 1e-2
 
 
 class PredictionError(DWNetError):
-    """Predictions that cannot be read or do not fit the clip. The message names the file and what is allowed."""
+    """Predictions that cannot be read or do not match the clip. The message names the file and what is allowed."""
 
 
 @dataclass(frozen=True)
@@ -39,14 +39,14 @@ class Prediction:
     labels: NDArray[np.uint8]
     """(H, W), class ids and `IGNORE_LABEL`."""
     logits: NDArray[np.floating[Any]] | None = None
-    """(K, H, W) scores whose softmax is the class probabilities; None where only ids are known."""
+    """(K, H, W) scores whose softmax gives the class probabilities; None if only ids are known."""
 
 
 def class_ids(ids: NDArray[Any], ignore: int | None, name: str) -> NDArray[np.uint8]:
-    """Returns (H, W) integers as uint8, the ids `ignore` and 255 as `IGNORE_LABEL`.
+    """Returns (H, W) integer ids as uint8. The ids `ignore` and 255 become `IGNORE_LABEL`.
 
     Raises:
-        PredictionError: for another shape or type, or other ids than 0..255 and `ignore`.
+        PredictionError: for another shape or type, or an id that is neither in 0..255 nor `ignore`.
     """
     if ids.ndim != 2 or ids.dtype.kind not in "iub" or ids.size == 0:
         raise PredictionError(f"{name}: is {ids.dtype} of shape {ids.shape}; allowed are integers of shape (H, W)")
@@ -66,10 +66,10 @@ def class_ids(ids: NDArray[Any], ignore: int | None, name: str) -> NDArray[np.ui
 
 
 class LabelMaps(ABC):
-    """A set of predictions on disk. Each iteration reads it from the start; a frame without a label map gives None."""
+    """A set of predictions on disk. Each iteration starts at the first frame. A frame without labels gives None."""
 
     kind: str
-    """The format in words, for the reports."""
+    """Description of the format, for the reports."""
     count: int | None
     """Number of frames; None if it is known only at the end."""
 
@@ -78,13 +78,13 @@ class LabelMaps(ABC):
 
 
 class LabelFolder(LabelMaps):
-    """PNGs of class ids, matched to the frames of the clip by name if names agree, else by order.
+    """PNGs of class ids. They are matched to the frames by name if file names agree with frame names, else by order.
 
     Args:
         folder: folder of the PNGs.
         frame_names: names of the clip's images without suffix; None for a video.
-        ignore: an id that means nothing is known.
-        sparse: whether frames may lack a label map, as in ground truth; matched by name only.
+        ignore: a further id for unknown pixels.
+        sparse: whether some frames may have no label map (ground truth); needs matching by name.
     """
 
     def __init__(
@@ -95,7 +95,7 @@ class LabelFolder(LabelMaps):
             raise PredictionError(f"{folder}: is a folder without PNGs; allowed are label maps as PNG")
         self.kind = "label PNGs"
         self._folder, self._ignore = folder, ignore
-        # Names only: paths for each frame of an hour of video would take 100 MB.
+        # Only names are kept: paths for every frame of an hour of video would take 100 MB.
         self._names = [file and file.name for file in _match(folder, files, frame_names, sparse=sparse)]
         self.count = len(self._names)
 
@@ -138,7 +138,7 @@ def _read_png(file: Path) -> NDArray[Any]:
 
     try:
         with Image.open(io.BytesIO(file.read_bytes())) as image:
-            # The indices of a palette are the ids. EXIF data may turn a PNG as it may turn the frames.
+            # The indices of a palette are the ids. EXIF rotation applies to label PNGs as it does to frames.
             if image.mode in ("L", "P", "I;16", "I", "1"):
                 return np.asarray(ImageOps.exif_transpose(image))
             mode = image.mode
@@ -150,14 +150,14 @@ def _read_png(file: Path) -> NDArray[Any]:
 class LabelVideo(LabelMaps):
     """A video whose pixels are class ids: losslessly coded, one grey channel or a palette.
 
-    Ids are read as stored, without colour conversion, and turned as the display matrix of the video says.
+    Ids are read as stored, without colour conversion. The display matrix of the video is applied.
 
     Args:
         path: the video file.
-        ignore: an id that means nothing is known.
+        ignore: a further id for unknown pixels.
 
     Raises:
-        PredictionError: for a file that is no video, or one that does not keep class ids.
+        PredictionError: for a file that is not a video, or whose coding does not preserve class ids.
     """
 
     def __init__(self, path: Path, *, ignore: int | None = None) -> None:
@@ -193,8 +193,8 @@ class LabelVideo(LabelMaps):
 class ArrayFile(LabelMaps):
     """A .npy file or the array of a .npz file: ids (T, H, W), or logits or probabilities (T, K, H, W).
 
-    The file is read frame by frame, so that any length fits into memory. Scores are probabilities if the first frame is
-    a distribution over the classes at every pixel; every other frame must be one then.
+    The file is read frame by frame, so memory use does not depend on its length. Scores are probabilities if the first
+    frame is a distribution over the classes at every pixel. All other frames must then be distributions too.
 
     Raises:
         PredictionError: for a file that cannot be read, or an array of another shape or type.
@@ -279,7 +279,7 @@ class ArrayFile(LabelMaps):
                             f"{name}: is no distribution over the classes, though frame 0 is; allowed are "
                             "probabilities throughout, or logits throughout"
                         )
-                    # The softmax of the logarithm is the probability.
+                    # The softmax of log-probabilities gives the probabilities.
                     yield Prediction(argmax_labels(array), np.log(np.maximum(array.astype(np.float32), 1e-12)))
                 else:
                     yield Prediction(argmax_labels(array), array.astype(np.float32, copy=False))
@@ -295,7 +295,7 @@ def open_label_maps(
 ) -> LabelMaps:
     """Returns the label maps or scores of a path: a folder, a video, .npy or .npz.
 
-    A folder that `dwnet street --truth` wrote stands for its labels/.
+    For a folder that `dwnet street --truth` wrote, the subfolder labels/ is read.
 
     Raises:
         PredictionError: for a path that does not exist or holds no predictions.

@@ -1,6 +1,7 @@
-"""Measures one clip: frames in; tally, curve, heat map and worst moments of every set out, in constant memory.
+"""Measures one clip in constant memory. The result has a tally, curve, heat map and worst moments for every set.
 
-Threads compute ahead what the sets share (the flow); other threads read. The caller's thread counts.
+The flow, which all sets share, is computed ahead in a thread pool. Other threads read the clip and the predictions. The
+caller's thread does the counting.
 """
 
 from collections import deque
@@ -25,10 +26,10 @@ from dwnet.flicker.tally import PairCount, SetTally
 from dwnet.video import VideoFrame, VideoReader, prefetch
 
 Progress = Callable[[int, int | None], None]
-"""Called with (frames done, frames in all, None if unknown)."""
+"""Called with (number of frames done, number of all frames or None if unknown)."""
 
 PAIRS_AHEAD = 4
-"""The flow of at most so many pairs of frames is computed ahead."""
+"""Largest number of pairs of frames whose flow is computed ahead."""
 
 
 class RowSink(Protocol):
@@ -49,7 +50,7 @@ class SetResult:
 
     @property
     def moments(self) -> list[Moment]:
-        """The worst moments, the worst first."""
+        """The moments with the most flipped pixels, in descending order."""
         return self.worst.moments
 
 
@@ -63,7 +64,7 @@ class ClipResult:
     scene_cuts: int
     classes: ClassSet
     warning: str | None
-    """What is wrong with the file of the clip; None if nothing is."""
+    """Description of damage in the clip's file; None if there is no damage."""
     mean_frame: NDArray[np.uint8]
     """(H, W, 3) uint8 RGB, the mean of all frames."""
     sets: dict[str, SetResult] = field(default_factory=dict)
@@ -71,7 +72,7 @@ class ClipResult:
 
 @dataclass(frozen=True)
 class _Step:
-    """A frame, and the motion to the previous frame, which is still being computed."""
+    """A frame, and the futures of its motion to the previous frame along both flows."""
 
     frame: VideoFrame
     motion: "Future[PairMotion | None] | None"
@@ -94,18 +95,18 @@ def measure_clip(
 
     Args:
         clip: the frames.
-        sets: the predictions; read once from the start, then closed.
-        flow: flips are counted along it.
-        second_flow: measured on some pairs, to see how far the result depends on the flow.
-        second_every: the second flow is measured on every n-th pair, from 1.
-        truth: the true labels; read and closed like the sets.
-        classes: names and colours; None takes those of a network, or makes them up for the ids that occur.
+        sets: the predictions; they are read once from the start and then closed.
+        flow: the flow for counting flips.
+        second_flow: another flow, used on some pairs to show how much the result depends on the flow.
+        second_every: the second flow is used on every n-th pair; n is at least 1.
+        truth: the true labels; they are read and closed like the sets.
+        classes: names and colours; None uses those of a network, or generates them for the ids that occur.
         on_row: called after each frame.
         progress: called after each frame.
 
     Raises:
-        DWNetError: fewer than two frames, or predictions, truth, flow or classes that do not fit the clip or each
-            other; the message names the file.
+        DWNetError: for fewer than two frames, or predictions, truth, flow or classes that do not match the clip or each
+            other. The message names the file.
     """
     if second_every < 1:
         raise DWNetError(f"second_every is {second_every}; allowed are whole numbers from 1")
@@ -198,7 +199,7 @@ class _Run:
         self._true: NDArray[np.uint8] | None = None
 
     def step(self, step: _Step) -> list[PairCount | None]:
-        """Counts the next frame. Returns the counts of each set, None without a previous frame in the same shot."""
+        """Counts the next frame. Returns the counts of each set; None if no previous frame is in the same scene."""
         frame = step.frame
         self.motion = step.motion.result() if step.motion is not None else None
         second = step.second.result() if step.second is not None else None
@@ -229,7 +230,7 @@ class _Run:
 
     def _prediction_of(self, one: PredictionSet, frame: VideoFrame, *, follows: bool) -> Prediction:
         prediction = one.predict(self.frames, frame.image, follows=follows)
-        assert prediction is not None  # only truth can leave frames out
+        assert prediction is not None  # only truth can have frames without labels
         tally = self.results[one.name].tally
         needed = classes_needed(prediction.labels)
         if needed > tally.num_classes:
@@ -270,7 +271,7 @@ class _Run:
         result.worst.offer(frame.index, frame.pts_seconds, count.flips_percent, count.flipped, images, labels)
 
     def finish(self, flow: FlowSource) -> ClipResult:
-        """Checks that no prediction and no flow is left over, and returns the result."""
+        """Checks that predictions and flow match the number of frames, and returns the result."""
         if self.frames < 2:
             raise DWNetError(f"{self.clip.path}: has {self.frames} frame(s); flicker needs two or more")
         for one in (*self.sets, *([self.truth] if self.truth is not None else [])):

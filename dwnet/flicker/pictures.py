@@ -14,17 +14,17 @@ from dwnet.viz import overlay
 Image = NDArray[np.uint8]
 
 CURVE_POINTS = 4000
-"""Most steps of a curve; each step of a longer clip is a mean and a maximum of several frames."""
+"""Largest number of steps of a curve. In a longer clip, each step is the mean and maximum of several frames."""
 WORST = 10
 """Number of moments shown for each set."""
 MOMENT_GAP_SECONDS = 0.2
-"""Only the worst of moments that are closer together than this is shown."""
+"""Of moments that are closer together than this, only the worst is shown."""
 TILE_PX = 320
 """Longer side of the pictures of a moment, in pixels."""
 HEAT_PX = 640
 """Longer side of a heat map, in pixels."""
 FLIP_COLOUR = (255, 40, 90)
-"""Of flipped pixels, RGB."""
+"""Colour of flipped pixels, RGB."""
 
 
 class Curve:
@@ -127,7 +127,7 @@ class WorstMoments:
         made_up = [made_up_colour(class_id) for class_id in range(len(palette), 255)]
         self._palette = np.array([*palette, *made_up], np.uint8)
         self.moments: list[Moment] = []
-        """The worst first."""
+        """The moments, worst first."""
 
     def offer(
         self,
@@ -141,12 +141,12 @@ class WorstMoments:
         """Keeps this moment if it is one of the worst so far.
 
         Args:
-            frame: its index.
-            pts_seconds: its time.
-            flips_percent: its flips.
-            flipped: (H, W) bool.
-            images: the frame before and the frame.
-            labels: their labels.
+            frame: index of the frame.
+            pts_seconds: time of the frame.
+            flips_percent: flips in percent of the compared pixels; None if no pixel was compared.
+            flipped: (H, W) bool, the flipped pixels.
+            images: the previous frame and the frame.
+            labels: the labels of both frames.
         """
         pixels = int(np.count_nonzero(flipped))
         if not pixels or flips_percent is None:
@@ -181,7 +181,7 @@ class WorstMoments:
 
 
 def reduced(picture: Image, max_side: int) -> Image:
-    """Returns the picture with its longer side reduced to `max_side` pixels; a smaller picture as it is."""
+    """Returns the picture with its longer side reduced to `max_side` pixels. A smaller picture is unchanged."""
     factor = max_side / max(picture.shape[:2])
     if factor >= 1:
         return picture
@@ -189,7 +189,7 @@ def reduced(picture: Image, max_side: int) -> Image:
 
 
 def data_uri(picture: Image, max_side: int) -> str:
-    """Returns a picture as a JPEG in a ``data:`` address, its longer side reduced to `max_side` pixels."""
+    """Returns a picture as a JPEG data URI, with its longer side reduced to `max_side` pixels."""
     done, data = cv2.imencode(
         ".jpg", cv2.cvtColor(reduced(picture, max_side), cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, 82]
     )

@@ -10,7 +10,7 @@ from dwnet.viewer import SET_COLOURS, Line, grouped_bars, line_plot
 
 
 def curve_plot(record: Record) -> Markup:
-    """Returns the flips over time, a line for each set."""
+    """Returns a plot of the flips over time, with a line for each set."""
     lines = []
     seconds: list[float] = []
     for name, colour in _colours(record["sets"]).items():
@@ -23,7 +23,7 @@ def curve_plot(record: Record) -> Markup:
 
 
 def class_bars(document: Mapping[str, Any]) -> Markup:
-    """Returns the flips of each class, a bar for each set, in per cent of the class's pixels."""
+    """Returns bars of the flips of each class, one per set, in percent of the class's pixels."""
     sets = document["sets"]
     labels = list(next(iter(sets.values()))["per_class"])
     groups = {
@@ -34,7 +34,7 @@ def class_bars(document: Mapping[str, Any]) -> Markup:
 
 
 def clip_bars(document: Mapping[str, Any]) -> Markup:
-    """Returns the flips of each clip, a bar for each set, in per cent of the compared pixels."""
+    """Returns bars of the flips of each clip, one per set, in percent of the compared pixels."""
     sets = document["sets"]
     groups = {
         clip["name"]: {name: clip["sets"][name]["flip_rate_percent"] for name in sets} for clip in document["clips"]

@@ -16,7 +16,7 @@ from dwnet.flow import dis_flow
 from dwnet.video import prefetch
 
 READ_AHEAD = 4
-"""At most so many label maps are read ahead."""
+"""Largest number of label maps that are read ahead."""
 
 
 class PredictionSet(ABC):
@@ -25,31 +25,31 @@ class PredictionSet(ABC):
     name: str
     path: Path
     kind: str
-    """The kind of the predictions in words, for the reports."""
+    """Description of the predictions, for the reports."""
     classes: ClassSet | None = None
-    """None if only ids are known."""
+    """Names and colours of the classes; None if only ids are known."""
     num_classes: int | None = None
     """Number of classes; None if only the ids that occur are known."""
 
     @abstractmethod
     def predict(self, index: int, image: NDArray[np.uint8], *, follows: bool) -> Prediction | None:
-        """Returns the prediction for a frame; None if there is none (truth may leave frames out).
+        """Returns the prediction for a frame; None if there is none, which only truth allows.
 
         Args:
-            index: of the frame, from 0; called for every frame, in order.
+            index: index of the frame, from 0. The method is called for every frame, in order.
             image: (H, W, 3) uint8 RGB.
-            follows: whether the previous frame belongs to the same shot.
+            follows: whether the previous frame belongs to the same scene.
         """
 
     def finish(self, frames: int) -> None:  # noqa: B027
         """Raises PredictionError if there are predictions for more than `frames` frames."""
 
     def close(self) -> None:  # noqa: B027
-        """Stops reading."""
+        """Stops reading the predictions."""
 
 
 class FilePredictions(PredictionSet):
-    """Label maps from disk, read ahead in the background."""
+    """Label maps from disk, which a background thread reads ahead."""
 
     def __init__(self, name: str, path: Path, maps: LabelMaps) -> None:
         self.name, self.path, self.kind = name, path, maps.kind
@@ -86,7 +86,7 @@ class FilePredictions(PredictionSet):
 class NetworkPredictions(PredictionSet):
     """Predictions of an exported network that runs on the frames.
 
-    A method that uses earlier frames gets the DIS flow (medium) to them, independent of the flow of the measurement.
+    A method that uses earlier frames gets DIS flow (medium), whatever flow the measurement uses.
     """
 
     def __init__(self, name: str, path: Path, *, threads: int | None = None) -> None:
@@ -107,7 +107,7 @@ class NetworkPredictions(PredictionSet):
 
 
 def named_path(text: str) -> tuple[str, Path]:
-    """Returns name and path of ``NAME=PATH`` or ``PATH``; without NAME the name of the folder, or of the file."""
+    """Returns name and path from ``NAME=PATH`` or ``PATH``. The default name is that of `own_name`."""
     match = re.fullmatch(r"([^=/\\]+)=(.+)", text)
     if match is not None and not Path(text).exists():
         return match[1].strip(), Path(match[2])
@@ -129,12 +129,12 @@ def open_predictions(
 
     Args:
         named: name and path of each set.
-        frame_names: of the clip's images, without suffix; None for a video.
-        ignore: an id in label maps for unknown pixels; 255 always is one.
+        frame_names: names of the clip's images, without suffix; None for a video.
+        ignore: a further id for unknown pixels in label maps; 255 always means unknown.
 
     Raises:
-        PredictionError: no set, one without a name, two of one name, or one that cannot be read.
-        NetworkFileError: an .onnx file that is not an exported network.
+        PredictionError: without sets, or for a set without a name, two sets of one name, or a set that cannot be read.
+        NetworkFileError: for an .onnx file that is not an exported network.
     """
     if not named:
         raise PredictionError("no predictions named; allowed is one set or more")

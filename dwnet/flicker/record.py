@@ -1,4 +1,4 @@
-"""The record of one measured clip, ready for JSON, and the JSON report of one or several records."""
+"""The record of one measured clip as values for JSON, and the JSON report of one or more records."""
 
 import platform
 from collections.abc import Mapping, Sequence
@@ -21,13 +21,13 @@ from dwnet.flicker.tally import SetTally
 from dwnet.video import VideoReader, image_files
 
 FORMAT = 2
-"""Of the JSON report."""
+"""Version of the JSON report."""
 RECORD_FORMAT = 3
-"""Of a clip's record; a record of another format is measured again."""
+"""Version of a clip's record. A clip with a record of another version is measured again."""
 LIBRARIES = ("dwnet", "numpy", "opencv-python-headless", "onnxruntime", "av", "torch")
 
 Record = dict[str, Any]
-"""The result of one clip, ready for JSON."""
+"""The result of one clip as values for JSON."""
 
 
 def make_record(
@@ -39,16 +39,16 @@ def make_record(
     flows: Sequence[FlowSource],
     sha256: Mapping[Path, str],
 ) -> Record:
-    """Returns the result of a clip, ready for JSON.
+    """Returns the record of a measured clip.
 
     Args:
-        name: of the clip.
-        clip: its frames.
-        result: of the measurement.
+        name: name of the clip.
+        clip: the frames.
+        result: result of the measurement.
         sets: the predictions.
         truth: the true labels; None without truth.
         flows: the flow, and the second flow if there is one.
-        sha256: of every input.
+        sha256: SHA-256 of every input path.
     """
     heats = {one: found.heat.percent() for one, found in result.sets.items()}
     # The brightest colour is the rate that only 0.5 % of the pixels exceed, in the set with the highest such rate.
@@ -86,17 +86,17 @@ def make_record(
 
 
 def _image_of(clip: VideoReader, moment: Moment) -> dict[str, str]:
-    """Returns the name of the image of a moment, if the clip is a folder."""
+    """Returns the image file name of a moment as {"file": name}; empty if the clip is a video."""
     return {"file": image_files(clip.path)[moment.frame].name} if clip.path.is_dir() else {}
 
 
 def assemble(records: Sequence[Record], settings: Settings) -> dict[str, Any]:
-    """Returns the JSON report of one or several clips: every figure, without the pictures.
+    """Returns the JSON report of one or more clips: all figures, without pictures.
 
-    The counts of the clips are added in the order given, so the result does not depend on the order of measuring.
+    The counts of the clips are added in the order given, so the result does not depend on the order of measurement.
 
     Raises:
-        DWNetError: clips with other sets, or other classes, than the first.
+        DWNetError: for clips whose sets or classes differ from those of the first clip.
     """
     first = records[0]
     for record in records[1:]:
@@ -134,7 +134,7 @@ def assemble(records: Sequence[Record], settings: Settings) -> dict[str, Any]:
 
 
 def _check_alike(first: Record, record: Record) -> None:
-    """Raises DWNetError for clips whose counts cannot be added: other sets or other classes."""
+    """Raises DWNetError if the counts of two clips cannot be added because sets or classes differ."""
     name, other = first["clip"]["name"], record["clip"]["name"]
     if list(record["sets"]) != list(first["sets"]):
         raise DWNetError(

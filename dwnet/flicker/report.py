@@ -1,4 +1,4 @@
-"""The HTML report: one self-contained file. `templates/report.html` is the page, `templates/report.css` its style."""
+"""The HTML report, one self-contained file made from `templates/report.html` and `templates/report.css`."""
 
 import os
 from collections.abc import Mapping, Sequence
@@ -18,23 +18,23 @@ from dwnet.flicker.table import cell, moved, shown_keys, without_class
 from dwnet.viewer import plot_script, plot_style
 
 HEAT_CLIPS = 3
-"""Clips of a corpus whose heat maps are shown: those with the highest flip rates."""
+"""Number of clips whose heat maps are shown: the clips with the highest flip rates."""
 TILES = ("frame before", "this frame", "labels before", "labels", "flipped pixels")
 """Captions of the pictures of a moment."""
 
 
 def html_report(document: Mapping[str, Any], records: Sequence[Record], output: Path) -> str:
-    """Returns the page.
+    """Returns the HTML of the report.
 
     Args:
         document: the JSON report (`record.assemble`).
-        records: of the clips, with their pictures.
-        output: folder in which the page will lie; links to clips are relative to it.
+        records: the records of the clips, with pictures.
+        output: folder of the page; links to clips are relative to it.
     """
     clips, sets = document["clips"], document["sets"]
     several = len(clips) > 1
     shown = shown_keys(sets)
-    # Figures for comparison with papers have a table of their own, behind the figures to judge by.
+    # Figures for comparison with papers are in a separate table after the main figures.
     published = [key for key in shown if "etc" in key or "vspw" in key or "published" in key]
     return _template().render(
         document=document,
@@ -85,7 +85,7 @@ def _style() -> str:
 
 
 def _heat_maps(document: Mapping[str, Any], records: Sequence[Record]) -> list[dict[str, Any]]:
-    """Returns the name, the rate of the brightest colour, and the heat map of every set, of the clips to show."""
+    """Returns, for each clip to show, its name, the rate of the brightest colour and the heat map of every set."""
     rates = {
         clip["name"]: max(found["flip_rate_percent"] or 0 for found in clip["sets"].values())
         for clip in document["clips"]
@@ -102,7 +102,7 @@ def _heat_maps(document: Mapping[str, Any], records: Sequence[Record]) -> list[d
 
 
 def _moments(document: Mapping[str, Any], records: Sequence[Record], output: Path) -> dict[str, list[dict[str, Any]]]:
-    """Returns the worst moments of every set, each with its link and its pictures."""
+    """Returns the worst moments of every set, with links and pictures."""
     clips = {record["clip"]["name"]: record["clip"] for record in records}
     return {
         name: [
@@ -118,19 +118,19 @@ def _moments(document: Mapping[str, Any], records: Sequence[Record], output: Pat
 
 
 def _link(moment: Mapping[str, Any], clip: Mapping[str, Any], output: Path) -> str:
-    """Returns the address of a moment, relative to the page: a time in a video, or an image of a folder."""
+    """Returns the link to a moment, relative to the page: a video file with a time, or an image file."""
     path = Path(clip["path"]).resolve()
     if moment.get("file"):
         path = path / moment["file"]
     try:
         address = quote(Path(os.path.relpath(path, output.resolve())).as_posix())
-    except ValueError:  # another drive
+    except ValueError:  # the clip is on another drive
         address = path.as_uri()
     return address if moment.get("file") else f"{address}#t={moment['pts_seconds']:.3f}"
 
 
 def _inputs(document: Mapping[str, Any]) -> list[tuple[str, str, str]]:
-    """Returns what each input is, the name of its file or folder, and its SHA-256."""
+    """Returns the role, the file or folder name and the SHA-256 of each input."""
     rows = []
     for clip in document["clips"]:
         rows.append(("clip", clip["path"], clip["sha256"]))

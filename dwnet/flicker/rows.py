@@ -1,4 +1,4 @@
-"""The CSV file of a measurement: a row for each frame."""
+"""The CSV file of a measurement, with a row for each frame."""
 
 from collections.abc import Sequence
 
@@ -8,11 +8,11 @@ from dwnet.flicker.tally import PairCount
 from dwnet.video import VideoFrame
 
 COLUMNS = ("flips_percent", "flicker_error_percent", "logit_jitter")
-"""For each set, after its name."""
+"""Columns of each set; a heading starts with the name of the set."""
 
 
 def row_columns(sets: Sequence[str]) -> list[str]:
-    """Returns the headings, for sets of these names."""
+    """Returns the headings of the table for sets with these names."""
     columns = [f"{name}_{column}" for name in sets for column in COLUMNS]
     return ["clip", "frame", "pts_seconds", "scene_cut", "compared_percent", *columns]
 
@@ -21,7 +21,7 @@ class FrameRows:
     """Adds a row to a table for each measured frame (`measure.RowSink`).
 
     Args:
-        table: with the columns of `row_columns`.
+        table: the table, with the columns of `row_columns`.
         clip: name of the clip.
     """
 
@@ -29,7 +29,7 @@ class FrameRows:
         self._table, self._clip = table, clip
 
     def __call__(self, frame: VideoFrame, motion: PairMotion | None, counts: Sequence[PairCount | None]) -> None:
-        """Adds a row; unknown values are empty cells."""
+        """Adds the row of a frame. Unknown values give empty cells."""
         cells: list[float | None] = [None if motion is None else 100 * float(motion.visible.mean())]
         for count in counts:
             cells += [None] * 3 if count is None else [count.flips_percent, count.error_percent, count.jitter]

@@ -40,14 +40,14 @@ def measure_files(
     """Measures every set of a clip and returns the clip's record.
 
     Args:
-        clip: the paths.
-        settings: how flicker is measured.
-        classes: names and colours; None takes those of a network, or makes them up.
-        table: file for a CSV row per frame, written whole or not at all; None writes none.
+        clip: paths of the clip and its predictions.
+        settings: settings of the measurement.
+        classes: names and colours; None uses those of a network, or generated ones.
+        table: CSV file with a row per frame, written completely or not at all; None writes no file.
         progress: called after each frame.
 
     Raises:
-        DWNetError: files that cannot be read or do not fit each other.
+        DWNetError: for files that cannot be read or do not match each other.
     """
     with ExitStack() as stack:
         stack.enter_context(_memory_and_threads())
@@ -79,22 +79,22 @@ def measure_files(
 def measure_corpus(
     clips: Sequence[CorpusClip], settings: Settings, output: Path, *, classes: ClassSet | None = None
 ) -> list[Record] | None:
-    """Measures the clips of a corpus that have no valid record, and writes ``flicker.csv`` of all.
+    """Measures the clips of a corpus that have no valid record, and writes ``flicker.csv`` for all clips.
 
-    Under `accelerate launch` and `torchrun` the processes share the clips. Progress is shown on stderr.
+    Under `accelerate launch` and `torchrun` the processes share the clips. Progress is printed on stderr.
 
     Args:
-        clips: of the corpus.
-        settings: how flicker is measured.
-        output: folder; the records and the CSV files of the clips lie in its ``clips``.
-        classes: names and colours; None takes those of a network, or makes them up.
+        clips: the clips of the corpus.
+        settings: settings of the measurement.
+        output: output folder; its subfolder ``clips`` holds the records and CSV files of the clips.
+        classes: names and colours; None uses those of a network, or generated ones.
 
     Returns:
         The records in the order of the clips in the first process; None in the others.
 
     Raises:
-        CorpusError: a clip cannot be measured; the message names it.
-        RuntimeError: another process failed.
+        CorpusError: if a clip cannot be measured. The message names the clip.
+        RuntimeError: if another process failed.
     """
     folder = output / "clips"
 
@@ -115,7 +115,7 @@ def measure_corpus(
 
 
 def write_reports(document: dict[str, Any], records: Sequence[Record], output: Path) -> None:
-    """Writes ``flicker.json`` and ``flicker.html`` into `output`, each whole or not at all."""
+    """Writes ``flicker.json`` and ``flicker.html`` into `output`, each completely or not at all."""
     for name, content in (
         ("flicker.json", json.dumps(document, indent=2, allow_nan=False, ensure_ascii=False) + "\n"),
         ("flicker.html", html_report(document, records, output)),
@@ -134,14 +134,14 @@ def _open_sets(clip: CorpusClip, settings: Settings) -> tuple[list[PredictionSet
 
 
 def _hashing(stack: ExitStack, reader: VideoReader, sets: Sequence[PredictionSet]) -> dict[Path, "Future[str]"]:
-    """Starts to hash the inputs in the background, while they are measured."""
+    """Starts hashing the inputs in a background thread, and returns the futures by path."""
     pool = ThreadPoolExecutor(1, thread_name_prefix="dwnet-hash")
     stack.callback(pool.shutdown, cancel_futures=True)
     return {path: pool.submit(sha256, path) for path in {reader.path, *(one.path for one in sets)}}
 
 
 def _join_tables(parts: Sequence[Path], whole: Path) -> None:
-    """Joins CSV files of the same columns into one."""
+    """Joins CSV files with the same columns into one file."""
     with atomic_write(whole) as temporary, temporary.open("w", encoding="utf-8") as joined:
         for position, path in enumerate(parts):
             with path.open(encoding="utf-8") as part:
@@ -152,8 +152,8 @@ def _join_tables(parts: Sequence[Path], whole: Path) -> None:
 
 @contextmanager
 def _memory_and_threads() -> Iterator[None]:
-    # glibc returns large blocks to the system when they are freed, and asking for them again for every frame costs more
-    # than the computation. Once a block of this size was freed, glibc keeps smaller ones.
+    # glibc returns large freed blocks to the system. Allocating them again for every frame takes longer than the
+    # computation. After a block of this size was freed, glibc keeps smaller freed blocks.
     np.empty(31 * 2**20, np.uint8)
     # Pairs of frames run in parallel; OpenCV's own threads would compete with them.
     before = cv2.getNumThreads()

@@ -7,7 +7,7 @@ from dwnet.core.errors import DWNetError
 
 @dataclass(frozen=True)
 class Settings:
-    """How flicker is measured. A record made with other settings is measured again.
+    """Settings of a flicker measurement. A clip whose record has other settings is measured again.
 
     Raises DWNetError for a `second_every` below 1.
     """
@@ -17,17 +17,17 @@ class Settings:
     flow_weights: str = "published"
     """Weights of a flow network: "published" or a file."""
     second_flow: str = "dis_fast"
-    """A second flow, measured on some pairs to see how far the result depends on the flow."""
+    """Another flow, used on some pairs to show how much the result depends on the flow."""
     second_every: int = 30
-    """The second flow is measured on every n-th pair of frames, from 1."""
+    """The second flow is used on every n-th pair of frames; n is at least 1."""
     ignore: int | None = None
-    """An id in label maps for unknown pixels; 255 always is one."""
+    """A further id for unknown pixels in label maps; 255 always means unknown."""
     max_side: int | None = None
-    """The longer side of the frames is reduced to this, in pixels; None keeps their size."""
+    """Longer side of the reduced frames, in pixels; None keeps the size."""
     fps: float = 25.0
     """Frames per second of clips that are folders."""
     published: bool = False
-    """Also measure the published definitions of temporal consistency."""
+    """Whether temporal consistency is also measured by the published definitions."""
 
     def __post_init__(self) -> None:
         if self.second_every < 1:
@@ -35,7 +35,7 @@ class Settings:
 
     @property
     def second_flow_weights(self) -> str:
-        """Weights of the second flow: `flow_weights` belong to the first flow, or to both if they are the same."""
+        """Weights of the second flow: `flow_weights` if both flows are the same, else "published"."""
         return self.flow_weights if self.second_flow == self.flow else "published"
 
 

@@ -1,4 +1,4 @@
-"""The Markdown table of a flicker report, and texts that the HTML report shares."""
+"""The Markdown table of a flicker report, and texts that the HTML report also uses."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -8,7 +8,7 @@ from dwnet.flicker.definitions import DEFINITIONS, HEADLINE
 
 
 def markdown(document: Mapping[str, Any]) -> str:
-    """Returns the figures of every set in Markdown, with the flow along which they were measured.
+    """Returns the figures of every set in Markdown, with the name of the flow.
 
     Figures that are undefined for every set have no column.
     """
@@ -37,13 +37,13 @@ def shown_keys(sets: Mapping[str, Any]) -> list[str]:
 
 
 def without_class(sets: Mapping[str, Any]) -> list[str]:
-    """Returns a line with the share of pixels without a class; no line if every pixel of every set has one."""
+    """Returns one line with the share of pixels without a class; no line if all pixels of all sets have a class."""
     shares = [f"{name} {found['ignored_percent']:.2f} %" for name, found in sets.items() if found["ignored_percent"]]
     return [f"Pixels without a class, which are not counted as flips: {', '.join(shares)}."] if shares else []
 
 
 def cell(key: str, value: float | None) -> str:
-    """Returns a figure as it is printed."""
+    """Returns the text of a figure."""
     return number_cell(value, 4 if key == "logit_jitter" else 2)
 
 

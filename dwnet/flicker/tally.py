@@ -1,4 +1,4 @@
-"""Every count of one set of predictions: adds up over frames and clips, and can be written as JSON."""
+"""All counts of one set of predictions. They add up over frames and clips, and can be written as JSON."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -20,7 +20,7 @@ from dwnet.metrics import (
 )
 
 WINDOWS = (8, 16)
-"""Frames per window of VC_n, as the papers have them."""
+"""Frames per window of VC_n, as in the papers."""
 
 
 @dataclass(frozen=True)
@@ -33,13 +33,13 @@ class PairCount:
     compared: NDArray[np.bool_]
     """(H, W) bool, pixels that are counted."""
     error_percent: float | None
-    """Flips that are errors; None without truth of both frames."""
+    """Flicker error in percent; None without truth for both frames."""
     jitter: float | None
-    """Mean absolute change of the probabilities; None without scores."""
+    """Mean absolute change of the class probabilities; None without scores."""
 
 
 class SetTally:
-    """Every meter of one set of predictions.
+    """All meters of one set of predictions.
 
     Args:
         num_classes: number of classes at the start; `grow` adds more.
@@ -49,7 +49,7 @@ class SetTally:
         self.num_classes = num_classes
         self.flicker = FlickerMeter(num_classes)
         self.first_flow = FlickerMeter(num_classes)
-        """Flicker along the flow, on the pairs that `second_flow` has counted."""
+        """Flicker along the first flow, on the pairs that `second_flow` has counted."""
         self.second_flow = FlickerMeter(num_classes)
         self.error = FlickerMeter(num_classes)
         self.segmentation = SegmentationMeter(num_classes)
@@ -58,11 +58,11 @@ class SetTally:
         self.jitter = LogitJitterMeter()
         self.consistency = {n: VideoConsistencyMeter(n) for n in WINDOWS}
         self.pixels = 0
-        """Pixels of all frames."""
+        """Number of pixels in all frames."""
         self.ignored = 0
-        """Pixels without a class, of all frames."""
+        """Number of pixels without a class in all frames."""
         self.published_pairs = 0
-        """Pairs that `etc` and `vspw` have counted."""
+        """Number of pairs that `etc` and `vspw` have counted."""
 
     def _meters(self) -> dict[str, Meter]:
         return {
@@ -78,14 +78,14 @@ class SetTally:
         }
 
     def grow(self, num_classes: int) -> None:
-        """Makes room for `num_classes` classes; does nothing if there is room."""
+        """Extends all meters to `num_classes` classes. Does nothing if they have as many already."""
         if num_classes > self.num_classes:
             for meter in self._meters().values():
                 meter.grow(num_classes)
             self.num_classes = num_classes
 
     def update_frame(self, labels: NDArray[np.uint8], truth: NDArray[np.uint8] | None) -> None:
-        """Counts one frame: (H, W) uint8 labels, and the truth where it is known."""
+        """Counts one frame: (H, W) uint8 labels, and (H, W) uint8 truth or None."""
         missing = labels == IGNORE_LABEL
         self.pixels += labels.size
         self.ignored += int(np.count_nonzero(missing))
@@ -106,11 +106,11 @@ class SetTally:
         """Counts one pair of frames.
 
         Args:
-            previous: prediction of the frame before.
-            current: prediction of this frame.
-            motion: between the two frames.
-            unchanged: (H, W) bool, where the true label is known in both frames and stays the same; None without truth.
-            second: the motion by the second flow, if it was computed for this pair.
+            previous: prediction for the previous frame.
+            current: prediction for the current frame.
+            motion: motion between the two frames.
+            unchanged: (H, W) bool, pixels whose true label is known and equal in both frames; None without truth.
+            second: motion along the second flow; None if it was not computed for this pair.
         """
         labels = current.labels
         warped = motion.warp(previous.labels)
@@ -121,7 +121,7 @@ class SetTally:
             error_percent = self.error.update_warped(warped, labels, motion.visible & unchanged)
         if motion.etc is not None and motion.vspw is not None:
             self.etc.update_warped(previous.labels, motion.etc(labels))
-            # VSPW counts ids only: a set with ignored pixels gets no figure (`summary`).
+            # VSPW's script cannot count ignored pixels: `summary` gives no figure for a set with such pixels.
             self.vspw.update_warped(previous.labels, motion.vspw(labels))
             self.published_pairs += 1
         if second is not None:
@@ -138,7 +138,7 @@ class SetTally:
             meter.end_video()
 
     def merge(self, other: "SetTally") -> None:
-        """Adds the counts of another tally, of other clips. Both get room for the classes of the other one."""
+        """Adds the counts of a tally of other clips. Both tallies grow to the larger number of classes."""
         num_classes = max(self.num_classes, other.num_classes)
         self.grow(num_classes)
         other.grow(num_classes)
@@ -152,7 +152,7 @@ class SetTally:
         self.published_pairs += state["published_pairs"]
 
     def state(self) -> dict[str, Any]:
-        """Returns everything counted, ready for JSON; `from_state` reads it back."""
+        """Returns all counts as values for JSON. `from_state` restores them."""
         return {
             "num_classes": self.num_classes,
             "meters": {
@@ -166,13 +166,13 @@ class SetTally:
 
     @classmethod
     def from_state(cls, state: dict[str, Any]) -> "SetTally":
-        """Returns the tally whose `state` this is."""
+        """Returns the tally with this `state`."""
         tally = cls(state["num_classes"])
         tally._add(state)
         return tally
 
     def summary(self) -> dict[str, Any]:
-        """Returns every figure of the set, None where it is undefined. `definitions.DEFINITIONS` explains them."""
+        """Returns all figures of the set; an undefined figure is None. `definitions.DEFINITIONS` explains them."""
         flicker, error = self.flicker.compute(), self.error.compute()
         first, second = self.first_flow.compute().flips_percent, self.second_flow.compute().flips_percent
         truth, published = self.segmentation.compute(), self.published_pairs > 0

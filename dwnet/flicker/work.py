@@ -1,9 +1,11 @@
 """Shares the clips of a corpus between processes: records on disk, assignment of clips, and waiting for the others.
 
-Every clip has a record: a file that is written whole, with a key made of the settings and the state of the inputs. A
-record with the right key is not measured again, so an interrupted run continues. Under `accelerate launch` and
-`torchrun` process r of n measures clips r, r + n, r + 2n, ... The first process waits for the files of the others and
-returns them in the order of the corpus, so the result does not depend on the number of processes.
+Every clip has a record, a file with the result and a key. The key is made from the settings and the state of the
+inputs. A clip whose record has the right key is not measured again, so an interrupted run can continue.
+
+Under `accelerate launch` and `torchrun`, process r of n measures clips r, r + n, r + 2n, ... The first process waits
+for the records of the others and returns all records in the order of the corpus, so the result does not depend on the
+number of processes.
 """
 
 import hashlib
@@ -26,13 +28,13 @@ from dwnet.flicker.settings import Settings
 
 BEAT_SECONDS = 1.0
 SILENT_SECONDS = 60.0
-"""A process that has not touched its file for so long is taken for dead."""
+"""A process that has not touched its file for this time counts as dead."""
 
 
 def record_key(clip: CorpusClip, settings: Settings, classes: ClassSet | None) -> str:
     """Returns a key that changes with the settings, the inputs and the version of the library."""
     inputs = [state_of(path) if path.exists() else "missing" for path in clip.inputs()]
-    flows = (settings.flow, settings.second_flow, settings.flow_weights)  # names, or files and folders
+    flows = (settings.flow, settings.second_flow, settings.flow_weights)  # a name, or the path of a file or folder
     inputs += [state_of(Path(name)) for name in flows if Path(name).exists()]
     names = [name for name, _ in clip.predictions]
     named = None if classes is None else asdict(classes)
@@ -43,7 +45,7 @@ def record_key(clip: CorpusClip, settings: Settings, classes: ClassSet | None) -
 
 
 def read_record(path: Path, key: str) -> Record | None:
-    """Returns the record in a file; None if there is none, or one of other inputs or settings."""
+    """Returns the record in a file; None if there is no record with this key."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
         return content["record"] if content["key"] == key else None
@@ -52,7 +54,7 @@ def read_record(path: Path, key: str) -> Record | None:
 
 
 def write_record(path: Path, key: str, record: Record) -> None:
-    """Writes a record and its key, whole or not at all."""
+    """Writes a record and its key, completely or not at all."""
     with atomic_write(path) as temporary:
         temporary.write_text(json.dumps({"key": key, "record": record}, allow_nan=False), encoding="utf-8")
 
@@ -67,18 +69,18 @@ def measure_missing(
     """Measures the clips of this process that have no valid record. The first process gathers all records.
 
     Args:
-        clips: of the corpus.
-        keys: of their records.
-        folder: of the records, ``NAME.json``.
-        measure: measures a clip and writes its record; called with the clip and its key.
-        processes: this process and their number.
+        clips: the clips of the corpus.
+        keys: the key of each clip's record.
+        folder: folder of the records, ``NAME.json``.
+        measure: called with a clip and its key; measures the clip and writes its record.
+        processes: rank of this process and number of processes.
 
     Returns:
         All records in the order of the clips in the first process, None in the others.
 
     Raises:
-        RuntimeError: another process failed or died. Finished records stay.
-        ValueError, OSError: errors of `measure`.
+        RuntimeError: if another process failed or died. Finished records remain.
+        ValueError, OSError: from `measure`.
     """
     folder.mkdir(parents=True, exist_ok=True)
     paths = [folder / f"{clip.name}.json" for clip in clips]
@@ -95,9 +97,9 @@ def measure_missing(
 
 @contextmanager
 def _alive(folder: Path, processes: Processes) -> Iterator[None]:
-    """Touches a file as long as this process works. An error that ends the process is left in another file."""
+    """Touches a file periodically while this process works. An error is written to another file."""
     beat, failed = (folder / f".rank{processes.rank}.{end}" for end in ("alive", "failed"))
-    # Files of an earlier run are meaningless. The first process removes all, so that it does not read an old error.
+    # Error files of an earlier run are removed. The first process removes all of them, so that it reads no old error.
     for old in folder.glob(".rank*.failed") if processes.rank == 0 else [failed]:
         old.unlink(missing_ok=True)
     stop = threading.Event()
@@ -124,9 +126,9 @@ def _alive(folder: Path, processes: Processes) -> Iterator[None]:
 def _wait(
     clips: Sequence[CorpusClip], paths: Sequence[Path], keys: Sequence[str], folder: Path, processes: Processes
 ) -> None:
-    """Returns when every record is there. Raises RuntimeError when a record will not come any more."""
+    """Waits until all records exist. Raises RuntimeError if a process with missing records failed or died."""
     missing = set(range(len(clips)))
-    # Times by this machine's clock: the clock of another machine may differ.
+    # Elapsed time is measured with this machine's clock, because the clocks of other machines may differ.
     last_seen: dict[int, tuple[float, float]] = {}
     while True:
         missing = {index for index in missing if read_record(paths[index], keys[index]) is None}
