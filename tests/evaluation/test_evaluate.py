@@ -1,5 +1,5 @@
-"""Evaluation on a tiny CamVid of five frames: numbers by hand, what a predictor is handed, and the command from end to
-end with its clear errors.
+"""Evaluation on a tiny CamVid of five frames: numbers by hand, the arguments of predictors, and the whole command with
+its errors.
 """
 
 import hashlib
@@ -30,7 +30,7 @@ from dwnet.ops.device import device
 from tests.exported import metadata, write_keyframe, write_segmenter
 
 HEIGHT, WIDTH = 48, 64
-# Three frames two raw frames apart, one of the same sequence far off, and one of another sequence.
+# Three frames at distances of two raw frames, a distant frame of the same sequence, and a frame of another sequence.
 NAMES = ("0016E5_07959", "0016E5_07961", "0016E5_07963", "0016E5_08001", "Seq05VD_f08003")
 VOID = 11  # on disk
 
@@ -66,7 +66,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 class Scripted:
-    """Answers with given label maps, and writes down what it was asked."""
+    """Returns given label maps and logs the calls."""
 
     def __init__(self, answers: list[np.ndarray]) -> None:
         self.answers, self.log, self.flows = answers, "", list[np.ndarray | None]()
@@ -92,7 +92,7 @@ class Scripted:
 
 
 def answers() -> list[np.ndarray]:
-    """All sky; then a block of 5 x 6 trees on the sky, which stays; then whole frames of cars, not consecutive."""
+    """Returns all sky, then twice sky with a block of 5 x 6 tree pixels, then two frames of car only."""
     first = np.zeros((HEIGHT, WIDTH), np.uint8)
     second = first.copy()
     second[10:15, 20:26] = 5
@@ -126,7 +126,7 @@ def test_numbers_by_hand(root: Path) -> None:
     assert result.segmentation.pixel_accuracy_percent == pytest.approx(accuracy)
     for c, value in enumerate(result.segmentation.per_class_iou_percent):
         assert value == (pytest.approx(ious[c]) if c in ious else None)
-    # Nothing moves: every pixel of the two consecutive pairs counts, and the 30 of the block change once.
+    # Nothing moves: every pixel of the two consecutive pairs counts, and the 30 pixels of the block change once.
     assert result.flicker is not None
     assert (result.flicker.frames, result.flicker.pixels) == (2, 2 * HEIGHT * WIDTH)
     assert result.flicker.flips_percent == pytest.approx(100 * 30 / (2 * HEIGHT * WIDTH))
@@ -149,7 +149,7 @@ def test_flow_goes_to_consecutive_frames_only_and_the_others_start_afresh(root: 
 
 
 def test_frames_that_follow_none_are_led_by_the_raw_frames_before_them(tmp_path: Path) -> None:
-    """Of an extracted video: before the first and the fourth frame, not before the fifth, and they are not counted."""
+    """Extracted raw frames come before the first and the fourth frame, but not before the fifth. They do not count."""
     root = write_camvid(tmp_path)
     for name in ("0016E5_07958", "0016E5_07957", "0016E5_08000", "Seq05VD_f08001"):
         (root / "video_frames").mkdir(exist_ok=True)
@@ -169,7 +169,7 @@ def test_frames_that_follow_none_are_led_by_the_raw_frames_before_them(tmp_path:
     assert result.without_warmup == 1
     alone = evaluate("alone", Scripted(answers()), open_data("camvid", root, "val"))
     assert (result.segmentation, result.flicker, alone.without_warmup) == (alone.segmentation, alone.flicker, 0)
-    for flow in (led.flows[1], led.flows[5]):  # from the frame to its lead, which is 4 px further right
+    for flow in (led.flows[1], led.flows[5]):  # to the raw frame before, which is shifted right by 4 px
         assert flow is not None
         assert np.median(flow[:, 8:-8, 12:-12], axis=(1, 2)) == pytest.approx([4, 0], abs=0.4)
     keyframe = OnnxPredictor(load(write_keyframe(tmp_path / "keyframe.onnx", key_interval=3)))  # type: ignore[arg-type]
@@ -189,7 +189,7 @@ def test_the_command_says_that_frames_before_are_missing(
 
 
 def test_a_keyframe_network_gets_the_flow_to_its_key_frame(tmp_path: Path) -> None:
-    """The picture moves right by 2 px a frame; with key frames 0 and 3 the third frame's flow is twice the second's."""
+    """The picture moves right by 2 px per frame. With key frames 0 and 3 the third flow is twice the second one."""
     data = open_data("camvid", write_camvid(tmp_path / "data", (0, 2, 4, 6, 6)), "val")
     network = load(write_keyframe(tmp_path / "keyframe.onnx", key_interval=3))
     assert isinstance(network, OnnxKeyframe)
@@ -203,7 +203,7 @@ def test_a_keyframe_network_gets_the_flow_to_its_key_frame(tmp_path: Path) -> No
 
     watched = Watched(network.info, network.session, network._propagation)
     evaluate("keyframe", OnnxPredictor(watched), data)
-    assert [flow is None for flow in flows] == [True, False, False, True, True]  # the last two follow nothing
+    assert [flow is None for flow in flows] == [True, False, False, True, True]  # the last two have no previous frame
     for flow, expected in zip(flows[1:3], (-2, -4), strict=True):
         assert flow is not None
         assert np.median(flow[:, 8:-8, 12:-12], axis=(1, 2)) == pytest.approx([expected, 0], abs=0.4)
@@ -224,7 +224,7 @@ def test_another_flow_is_used_for_all(root: Path) -> None:
 
 
 def test_the_flow_points_from_the_current_frame_to_the_one_before(tmp_path: Path) -> None:
-    # The picture moves right by 3 px a frame.
+    # The picture moves right by 3 px per frame.
     data = open_data("camvid", write_camvid(tmp_path, (0, 3, 6, 6, 6)), "val")
     predictor = Scripted(answers())
     evaluate("scripted", predictor, data)
@@ -283,7 +283,7 @@ def test_the_command_prints_and_writes_the_numbers(
     model, output = write_bright_is_road(tmp_path / "bright.onnx"), tmp_path / "out" / "numbers.json"
     assert main(["evaluate", str(model), "--root", str(root), "--ground-truth", "--output", str(output)]) == 0
     printed = capsys.readouterr().out
-    # The texture's sums never come near 1.5 * 255 by less than a rounding.
+    # No sum of the texture is so close to 1.5 * 255 that rounding matters.
     labels = np.where(texture().sum(axis=-1, dtype=int) > 1.5 * 255, 3, 0)
     ious, accuracy = iou_by_loop([labels] * 5)
     assert f"| bright | {sum(ious.values()) / 2:.2f} | {accuracy:.2f} | 0.00 |" in printed

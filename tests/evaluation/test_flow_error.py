@@ -1,4 +1,4 @@
-"""The judge of flows: hand-made steps, where every number is known, and one rendered pair."""
+"""Errors of flows: on flows with one step, where every number is known, and on a rendered pair."""
 
 import numpy as np
 import pytest
@@ -24,7 +24,7 @@ HEIGHT, WIDTH, EDGE = 20, 40, 22
 
 
 def step(left: float, right: float, edge: int = EDGE) -> np.ndarray:
-    """A flow to the right that changes at a column."""
+    """Returns a horizontal flow that changes at a column."""
     flow = np.zeros((2, HEIGHT, WIDTH), np.float32)
     flow[0, :, :edge], flow[0, :, edge:] = left, right
     return flow
@@ -42,7 +42,7 @@ def test_steps_lie_between_the_pixels_that_differ() -> None:
 
 
 def test_smooth_motion_has_no_steps() -> None:
-    """The road before the wheels: up to 60 pixels long, changing by less than 5 % from pixel to pixel."""
+    """A flow as on the road near the camera: up to 60 pixels long, changing by less than 5 % from pixel to pixel."""
     flow = np.zeros((2, HEIGHT, WIDTH), np.float32)
     flow[1] = np.linspace(30, 60, HEIGHT)[:, None]
     assert not any(steps.any() for steps in motion_steps(flow))
@@ -69,19 +69,19 @@ def test_boundaries_are_three_pixels_to_both_sides() -> None:
     ],
 )
 def test_kept_share_of_a_step(flow: np.ndarray, share: float) -> None:
-    """All of it, also if it is a pixel off or too large; half of it; none, if it is elsewhere or the wrong way."""
+    """The whole step is kept if it is one pixel off or too large; nothing if it is elsewhere or has the wrong sign."""
     np.testing.assert_allclose(kept_steps(flow, step(2, 8)), share)
 
 
 def test_a_ramp_keeps_what_lies_within_three_pixels() -> None:
-    """A blurred boundary: the step of 6 spread evenly over 12 pixels changes by 3 x 0.5 between the outer two."""
+    """A blurred boundary: a step of 6 over 12 pixels changes by 3 x 0.5 within the distance that is compared."""
     flow = step(2, 8)
     flow[0] = np.clip(2 + 0.5 * (np.arange(WIDTH) - (EDGE - 6.5)), 2, 8)
     np.testing.assert_allclose(kept_steps(flow, step(2, 8)), 0.25)
 
 
 def test_errors_by_hand() -> None:
-    """3 pixels off to the right of the edge, 4 down where hidden: (3, 4) is 5 long."""
+    """The error is 3 pixels to the right of the edge, and 4 more downwards where occluded: (3, 4) has length 5."""
     true = step(2, 8)
     flow, visible = true.copy(), np.ones((HEIGHT, WIDTH), bool)
     flow[0, :, EDGE:] += 3
@@ -149,11 +149,11 @@ def test_a_flow_at_a_stride_is_sampled_and_brought_back() -> None:
     np.testing.assert_allclose(at_stride(flow), expected, atol=1e-5)
     np.testing.assert_allclose(at_stride(flow, stride=1), flow)
     ramp = np.broadcast_to(np.arange(32, dtype=np.float32), (2, 16, 32))
-    np.testing.assert_allclose(at_stride(ramp)[..., 4:-4], ramp[..., 4:-4], atol=1e-5)  # what is linear is kept
+    np.testing.assert_allclose(at_stride(ramp)[..., 4:-4], ramp[..., 4:-4], atol=1e-5)  # a linear flow is preserved
 
 
 def test_dis_at_stride_8_is_what_an_untrained_refinement_gives() -> None:
-    """So it is the fair comparison: no more than resolution lies between it and DIS."""
+    """It differs from DIS only in resolution, so it is a fair reference for a refinement."""
     scene = StreetScene(5, width=160, height=120, look="overcast")
     frame, neighbour = scene.render(60).image, scene.render(61).image
     coarse = dis_flow(frame, neighbour)

@@ -1,5 +1,5 @@
-"""How a frame is put to a network: hand-computed averages, what must change nothing, a loop in float64, and that no
-result can be taken for one of another mode.
+"""Modes of inference: hand-computed averages, modes that must not change the result, a loop in float64, and names that
+distinguish the results of different modes.
 """
 
 import itertools
@@ -50,7 +50,7 @@ def pointwise(image: np.ndarray) -> Tensor:
 
 
 def wide(image: np.ndarray) -> Tensor:
-    """3x3 convolutions: what a window sees of its surroundings matters, and left is not right."""
+    """A 3x3 convolution, for which the surroundings of a window and the direction matter."""
     weight = torch.randn(4, 3, 3, 3, generator=torch.Generator().manual_seed(2))
     return torch.nn.functional.conv2d(channels(image)[None], weight, padding=1)[0]
 
@@ -67,7 +67,7 @@ def test_windows_cover_a_side_and_overlap_as_asked(side: int, window: int, overl
     assert (starts[0], starts[-1]) == (0, side - window)
     steps = np.diff(starts)
     assert (steps > 0).all()
-    # One pixel of rounding at most.
+    # Rounding changes the overlap by at most one pixel.
     assert all(window - step > overlap * window - 1 for step in steps)
     assert len(starts) == math.ceil((side - window) / inference.stride) + 1
 
@@ -80,7 +80,7 @@ def test_a_stride_is_what_the_overlap_leaves() -> None:
 
 
 def test_logits_of_overlapping_windows_are_averaged() -> None:
-    """Each window answers with the column it starts at: 0, 2 and 3 on a frame of 4 x 7 pixels."""
+    """Each window returns its first column: 0, 2 and 3 on a frame of 4 x 7 pixels."""
     image = np.zeros((4, 7, 3), np.uint8)
     image[..., 0] = np.arange(7)
     seen: list[tuple[int, ...]] = []
@@ -106,9 +106,9 @@ def test_logits_of_overlapping_windows_are_averaged() -> None:
 def test_windows_change_nothing_for_a_pointwise_network(
     height: int, width: int, window: int, overlap: Fraction
 ) -> None:
-    """To the last bit, at odd sizes, and where the frame is smaller than the window."""
+    """The results are bit-identical, at odd sizes, and for frames that are smaller than the window."""
     image = picture(height, width)
-    if window < 4:  # thousands of windows prove no more
+    if window < 4:  # limits the number of windows
         overlap = Fraction(0)
     found = Inference(window=window, window_overlap=overlap).scores(pointwise, image)
     assert torch.equal(found, pointwise(image))
@@ -167,7 +167,7 @@ def test_the_probabilities_of_scales_are_averaged_not_their_logits() -> None:
 
 @pytest.mark.parametrize("window", [None, 6, 40])
 def test_everything_together_is_a_loop(window: int | None) -> None:
-    """Scales, mirror images and windows of a network that is neither pointwise nor equivariant, at an odd size."""
+    """Scales, mirror images and windows together, for a network that is neither pointwise nor equivariant."""
     image, scales = picture(11, 15), (0.6, 1.0, 1.7)
     views = []
     for scale, mirrored in itertools.product(scales, (False, True)):
@@ -200,7 +200,7 @@ def test_everything_together_is_a_loop(window: int | None) -> None:
 
 @pytest.mark.parametrize("inference", MODES, ids=str)
 def test_an_exported_network_and_a_method_go_through_every_mode(inference: Inference, tmp_path: Path) -> None:
-    """A pointwise network keeps its labels wherever neither scale nor mirror blends pixels; the sizes always fit."""
+    """A pointwise network has the same labels in all modes without scaling. The sizes of labels are always correct."""
     image = picture(21, 33)
     onnx_predictor, _ = load_predictor(write_segmenter(tmp_path / "colour.onnx"), inference)
     torch.manual_seed(0)
@@ -264,7 +264,7 @@ def test_a_mode_that_cannot_be_is_refused(options: dict, message: str) -> None:
 
 
 def test_the_command_names_the_mode_everywhere(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Header, both tables and JSON; the labels themselves go through no network. Flicker is measured as ever."""
+    """The mode is in the header, both tables and the JSON file. Ground truth has no mode. Flicker is still measured."""
     root, model = write_camvid(tmp_path / "data"), write_bright_is_road(tmp_path / "bright.onnx")
     arguments = ["evaluate", str(model), "--root", str(root), "--ground-truth", "--output", str(tmp_path / "all.json")]
     options = ["--window", "32", "--window-overlap", "0.25", "--scales", "1", "1.5", "--flip"]

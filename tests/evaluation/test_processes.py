@@ -1,4 +1,4 @@
-"""Several processes give what one gives, to the last bit: shares, what each runs before its own, and real launches."""
+"""Several processes give the same results as one, bit for bit: shares, the frames before each share, and launches."""
 
 import json
 import os
@@ -27,14 +27,14 @@ from tests.references import TinySegmenter
 
 REPOSITORY = Path(__file__).parents[2]
 HEIGHT, WIDTH = 32, 48
-# Eight frames of a sequence, a gap, three more, and one frame of another sequence.
+# Eight frames of a sequence, three more after a gap, and one frame of another sequence.
 NUMBERS = [*range(7959, 7975, 2), 8001, 8003, 8005]
 NAMES = [*(f"0016E5_{number:05d}" for number in NUMBERS), "Seq05VD_f08003"]
 
 
 @pytest.fixture(scope="module")
 def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A CamVid whose picture moves and changes, and whose labels are its strongest colour, some of them void."""
+    """A CamVid with moving, noisy pictures. Labels are the strongest colour of each pixel, and some are void."""
     root = tmp_path_factory.mktemp("camvid")
     rng = np.random.default_rng(0)
     small = rng.integers(0, 256, (8, 16, 3), dtype=np.uint8)
@@ -83,7 +83,7 @@ def test_threads_are_shared_by_the_processes_of_a_machine(monkeypatch: pytest.Mo
 
 
 def flow(frame: np.ndarray, neighbour: np.ndarray) -> np.ndarray:
-    """No real flow, but one that tells any two frames apart."""
+    """An artificial flow that is different for any two frames."""
     difference = frame.astype(np.float32).mean(axis=2) - neighbour.astype(np.float32).mean(axis=2)
     return np.stack((difference / 20, -difference / 30)).astype(np.float32)
 
@@ -109,7 +109,7 @@ def predictors(folder: Path) -> dict[str, Predictor | None]:
 
 @dataclass
 class Watched:
-    """A predictor, and how often it was asked."""
+    """A predictor that counts its calls."""
 
     predictor: Predictor
     asked: int = 0
@@ -133,7 +133,7 @@ class Watched:
 
 
 class WithVideo(PairDataset):
-    """Two raw frames before each labelled one: fewer than some methods draw on."""
+    """A data set with two raw frames before each labelled frame, fewer than some methods use."""
 
     def warmup_frames(self, index: int, most: int) -> list[np.ndarray]:
         rng = np.random.default_rng(index)
@@ -143,7 +143,7 @@ class WithVideo(PairDataset):
 
 @pytest.mark.parametrize("data_set", [PairDataset, WithVideo])
 def test_any_number_of_shares_adds_up_to_one(root: Path, tmp_path: Path, data_set: type[PairDataset]) -> None:
-    """Labels, confusion matrices and transitions, for every method as checkpoint and as export, one rank at a time."""
+    """Labels, confusion matrices and transitions of every method and export, one rank after another."""
     data = data_set(camvid.scan(root, "val"))
     for name, predictor in predictors(tmp_path).items():
         whole: dict[int, np.ndarray] = {}
@@ -165,7 +165,7 @@ def test_any_number_of_shares_adds_up_to_one(root: Path, tmp_path: Path, data_se
                 without_warmup += counts.without_warmup
                 if (
                     watched is not None and data_set is PairDataset
-                ):  # never more than what the labels of the one frame before need
+                ):  # a share runs only the frames that the labels of the previous frame need
                     needs = {"baseline": 1, "exported": 1, "static_warp": 2, "exported static": 2, "exported key": 4}
                     key = name if name.startswith("exported") else name.split()[0]
                     limit = needs.get(key, min(int(name.split()[-1]), 7) if key == "keyframe" else 0)
@@ -179,7 +179,7 @@ def test_any_number_of_shares_adds_up_to_one(root: Path, tmp_path: Path, data_se
 
 
 def test_without_what_lies_before_the_labels_would_differ(root: Path, tmp_path: Path) -> None:
-    """The test above can fail: these methods do draw on frames before."""
+    """Without the earlier frames the results differ, so the test above can fail."""
     data = open_data("camvid", root, "val")
 
     class Forgetful(Watched):
@@ -202,7 +202,7 @@ def test_without_what_lies_before_the_labels_would_differ(root: Path, tmp_path: 
 
 
 def test_an_evaluation_inside_a_distributed_run_is_this_processes_own(root: Path) -> None:
-    """Training evaluates in one of its processes while all are joined: nothing waits for the others."""
+    """In a training run one process evaluates while all are joined. The evaluation does not wait for the others."""
     data = open_data("camvid", root, "val")
     alone = evaluate("truth", None, data, EvaluationSettings(flow))
     assert isinstance(alone, Evaluation)
@@ -218,7 +218,7 @@ def test_an_evaluation_inside_a_distributed_run_is_this_processes_own(root: Path
 
 
 def as_camvid(path: Path) -> Path:
-    """The tiny networks know three classes; here they are given CamVid's first three and eight that never win."""
+    """Extends a tiny network of three classes to CamVid's eleven. The eight added classes are never predicted."""
     import onnx
     from onnx import helper, numpy_helper
 
@@ -246,7 +246,7 @@ def as_camvid(path: Path) -> Path:
 
 
 def launched(command: list[str], home: Path) -> str:
-    """What the processes printed on stdout."""
+    """Runs a command; returns its stdout."""
     environment = {
         "ACCELERATE_USE_CPU": "true",
         "CUDA_VISIBLE_DEVICES": "",
@@ -278,7 +278,7 @@ def torchrun(count: int) -> list[str]:
 def test_a_launch_prints_and_writes_what_one_process_does(
     root: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    """Every number of every model, real flow: table and JSON differ in how many processes there were, and no more."""
+    """All numbers of all models along DIS flow are equal. The JSON files differ only in the number of processes."""
     models = [
         as_camvid(write_segmenter(tmp_path / "frame.onnx")),
         as_camvid(write_static_warp(tmp_path / "static.onnx")),
@@ -326,7 +326,7 @@ with joined(processes):
 
 
 def test_what_fails_in_one_process_ends_all_and_leaves_nothing(tmp_path: Path) -> None:
-    """`torchrun`: both processes write into one folder; where the second fails, the first says so and takes it back."""
+    """Both processes of `torchrun` write into one folder. If the second fails, the first reports it and removes it."""
     script, folder = tmp_path / "run.py", tmp_path / "out"
     script.write_text(FAILING)
     folder.mkdir()
@@ -338,7 +338,7 @@ def test_what_fails_in_one_process_ends_all_and_leaves_nothing(tmp_path: Path) -
 
 
 def write_cityscapes_network(path: Path) -> Path:
-    """An exported per-frame network of 19 classes, each a colour: a pixel is of the class whose colour is nearest."""
+    """Writes a per-frame network of 19 classes. Each class has a colour, and a pixel gets the nearest one."""
     import onnx
     from onnx import helper, numpy_helper
 

@@ -1,4 +1,4 @@
-"""Files for Cityscapes' test server: read back by the benchmark's own evaluator, whose IoU is ours; all or none."""
+"""Files for Cityscapes' test server: the official evaluator reads them and finds the same IoU. All or none exist."""
 
 import json
 import os
@@ -22,14 +22,14 @@ HEIGHT, WIDTH = 61, 83
 
 
 def write_cityscapes(root: Path, split: str = "val", *, labels: bool = True) -> Path:
-    """Frames of noise, and labels in blocks with every id there is, the ignored ones among them."""
+    """Writes frames of noise, and labels in blocks with all ids, including ignored ones."""
     rng = np.random.default_rng(7)
     for name in NAMES:
         city = name.partition("_")[0]
         small = rng.integers(0, LARGEST_LABEL_ID + 1, (13, 17), dtype=np.uint8)
         image = rng.integers(0, 256, (HEIGHT, WIDTH, 3), dtype=np.uint8)
         ids = cv2.resize(small, (WIDTH, HEIGHT), interpolation=cv2.INTER_NEAREST)
-        ids[ids == 31] = 0  # no train: a class that is predicted and never there
+        ids[ids == 31] = 0  # class train is predicted but does not occur
         files = {root / "leftImg8bit" / split / city / f"{name}_leftImg8bit.png": image}
         if labels:
             files[root / "gtFine" / split / city / f"{name}_gtFine_labelIds.png"] = ids
@@ -60,7 +60,7 @@ def run(model: Path, root: Path, *options: object, split: str = "val") -> int:
 def test_the_official_evaluator_finds_the_files_and_the_same_iou(
     mode: list[str], root: Path, model: Path, tmp_path: Path
 ) -> None:
-    """Class by class to 1e-9, with ignored ids in the truth; our IoU is of train ids, its of label ids on disk."""
+    """The IoU of each class agrees to 1e-9, with ignored ids. Ours uses train ids, the official one uses label ids."""
     official = pytest.importorskip("cityscapesscripts.evaluation.evalPixelLevelSemanticLabeling")
     assert run(model, root, *mode, "--server-files", tmp_path / "files", "--output", tmp_path / "all.json") == 0
     (ours,) = json.loads((tmp_path / "all.json").read_text())["models"]
@@ -81,7 +81,7 @@ def test_the_official_evaluator_finds_the_files_and_the_same_iou(
 
 
 def test_an_absent_class_is_left_out_as_the_official_evaluator_does(root: Path, tmp_path: Path) -> None:
-    """Predictions that are the truth itself but for two classes, one of which is nowhere."""
+    """Predictions equal the truth except for two classes, one of which does not occur."""
     official = pytest.importorskip("cityscapesscripts.evaluation.evalPixelLevelSemanticLabeling")
     from dwnet.core.launch import ALONE
     from dwnet.evaluation.measure import Counts
@@ -125,7 +125,7 @@ def test_the_files_are_the_networks_labels_in_full_size(root: Path, model: Path,
 
 
 def test_frames_without_labels_need_none(model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """The test split is published as frames alone; then no IoU is printed, and none is made up."""
+    """The test split is published without labels. No IoU is printed."""
     root = write_cityscapes(tmp_path / "data", "test", labels=False)
     assert run(model, root, "--server-files", tmp_path / "files", split="test") == 0
     assert len(os.listdir(tmp_path / "files")) == 3
@@ -133,7 +133,7 @@ def test_frames_without_labels_need_none(model: Path, tmp_path: Path, capsys: py
     assert "Cityscapes test, 3 frames, leftImg8bit without labels, test; whole images" in printed
     assert "| city | - | - | - | - | - | - |" in printed
     assert f"{tmp_path / 'files'}: 3 files for the test server" in printed
-    # Without server files there is nothing to be had of them.
+    # Without server files the command refuses a split without labels.
     assert run(model, root, split="test") == 1
     assert "gtFine" in capsys.readouterr().err
     assert without_labels(root, "test").names == NAMES
@@ -145,7 +145,7 @@ def test_frames_without_labels_need_none(model: Path, tmp_path: Path, capsys: py
 
 
 def test_all_files_or_none(model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """The last frame is no image: nothing is left of a new folder, and the files of a run before stay as they are."""
+    """The last frame is not an image: a new folder is removed, and files of an earlier run are unchanged."""
     root, files = write_cityscapes(tmp_path / "data"), tmp_path / "out" / "files"
     broken = root / "leftImg8bit" / "val" / "bad-honnef" / f"{NAMES[2]}_leftImg8bit.png"
     image = broken.read_bytes()
