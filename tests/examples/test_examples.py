@@ -1,4 +1,4 @@
-"""The scripts of examples/ run as their docstrings say, on tiny data."""
+"""The scripts of examples/ run on tiny data, as described in their docstrings."""
 
 import os
 import re
