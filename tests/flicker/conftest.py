@@ -12,7 +12,7 @@ from tests.flicker.short_clip import write_clip, write_labels
 
 @pytest.fixture
 def corpus(tmp_path: Path) -> Path:
-    """Three clips with two sets each, as folders."""
+    """A corpus folder: three clips with two sets of predictions each, and truth."""
     for index, name in enumerate(("a", "b", "c")):
         write_clip(tmp_path / "corpus/clips" / name, index)
         write_labels(tmp_path / f"corpus/predictions/calm/{name}.npy", index, 0.01)

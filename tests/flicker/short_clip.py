@@ -9,7 +9,7 @@ T, H, W = 6, 40, 56
 
 
 def write_clip(folder: Path, seed: int) -> Path:
-    """T frames of a texture that moves by a pixel a frame."""
+    """Writes T frames of a texture that moves by one pixel per frame."""
     folder.mkdir(parents=True)
     texture = cv2.resize(np.random.default_rng(seed).integers(0, 256, (12, 16, 3)).astype(np.uint8), (W + 20, H))
     for index in range(T):
@@ -18,7 +18,7 @@ def write_clip(folder: Path, seed: int) -> Path:
 
 
 def write_labels(path: Path, seed: int, noise: float) -> Path:
-    """Two halves, and `noise` of the pixels at random."""
+    """Writes labels of two halves; a share `noise` of the pixels has random labels."""
     rng = np.random.default_rng(seed)
     halves = np.broadcast_to(np.arange(W) >= W // 2, (T, H, W)).astype(np.uint8)
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -112,7 +112,7 @@ def test_predictions_are_named_in_several_ways(tmp_path: Path) -> None:
         ({"a": labels, "b": str(labels)}, ["a", "b"]),
     ):
         assert list(dwnet.measure_flicker(clip, predictions).sets) == names
-    # A path that has a sign of equality is a path.
+    # A path may contain an equals sign.
     odd = write_labels(tmp_path / "a=b.npy", 0, 0.1)
     assert list(dwnet.measure_flicker(clip, [odd]).sets) == ["a=b"]
 

@@ -1,10 +1,10 @@
-"""Flicker against exact flow and occlusion of rendered scenes: none is found where there is none, and what was put in
-is found again.
+"""Flicker against exact flow and occlusion of rendered scenes: none is found in steady predictions, and injected
+flicker is measured correctly.
 
-A *perfect* prediction is one that follows the exact flow: the first frame's truth, carried from frame to frame along
-the flow with the nearest pixel, and the rendered truth where something comes into view. The rendered truth itself is
-not quite that: a pixel is the class at its centre, the flow leads between centres, and rounding there can cross an
-edge. Such flips lie at edges only, and the tests say how many there are.
+A *perfect* prediction follows the exact flow: the first frame's truth is moved from frame to frame along the flow with
+the nearest pixel, and disoccluded pixels have the rendered truth. The rendered truth itself is not perfect: a pixel has
+the class at its centre, the flow ends between centres, and rounding can cross an edge. Such flips occur only at edges,
+and the tests limit their number.
 """
 
 import csv
@@ -55,7 +55,7 @@ class Street:
         self.perfect = self._carried()
 
     def source(self, index: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Row and column in frame index - 1 of every pixel of frame `index`, rounded by hand, and whether it counts."""
+        """Returns the rounded row and column in frame index - 1 of every pixel of frame `index`, and a mask."""
         flow = self.flows[index - 1].astype(np.float64)
         y, x = np.mgrid[: SIZE[0], : SIZE[1]] + flow[::-1]
         inside = (x >= 0) & (y >= 0) & (x <= SIZE[1] - 1) & (y <= SIZE[0] - 1) & self.visible[index - 1]
@@ -71,7 +71,7 @@ class Street:
         return np.stack(carried)
 
     def measure(self, **sets: np.ndarray) -> ClipResult:
-        """Every step of the real thing: images, label files and flow files read from disk."""
+        """Measures the sets with images, label files and flow files on disk."""
         paths = []
         for name, labels in sets.items():
             paths.append((name, self.folder / f"{name}.npy"))
@@ -86,12 +86,12 @@ def street(tmp_path_factory: pytest.TempPathFactory) -> Street:
 
 
 def changed(labels: np.ndarray, where: np.ndarray) -> np.ndarray:
-    """Another class at the given pixels; ignored ones stay."""
+    """Returns labels with another class at the given pixels. Ignored pixels stay."""
     return np.where(where & (labels != IGNORE_LABEL), (labels + 1) % CLASSES, labels).astype(np.uint8)
 
 
 def odd(masks: np.ndarray) -> np.ndarray:
-    """The masks of every second frame: each flip is then that of one frame, and pairs do not cancel."""
+    """Returns the masks of every second frame, so that changes of consecutive frames do not cancel."""
     return masks & (np.arange(FRAMES) % 2 == 1)[:, None, None]
 
 
@@ -107,7 +107,7 @@ def test_a_perfect_prediction_scores_exactly_zero_flips_and_100(street: Street) 
     assert found["flip_rate_percent"] == 0
     assert found["temporal_consistency_percent"] == 100
     assert found["pixels_compared"] > 0.8 * (FRAMES - 1) * SIZE[0] * SIZE[1]
-    # The published definitions do not find it perfect: that is their flaw, and why they are shown apart.
+    # The published definitions give less than 100 %. Therefore they are reported separately.
     assert found["tc_etc_percent"] < 100
     assert not any(moment for moment in street.measure(perfect=street.perfect).sets["perfect"].moments)
 
@@ -121,14 +121,14 @@ def test_the_rendered_truth_flips_at_edges_only(street: Street) -> None:
         before = street.truth[index - 1]
         flipped = inside & (before[row, column] != street.truth[index])
         flipped &= (before[row, column] != IGNORE_LABEL) & (street.truth[index] != IGNORE_LABEL)
-        # This pixel, or the one that was read, touches another class.
+        # This pixel, or the pixel that was read, is next to another class.
         window = np.ones((3, 3), np.uint8)
         then, now = (cv2.dilate(ids, window) != cv2.erode(ids, window) for ids in (before, street.truth[index]))
         assert (then[row, column] | now)[flipped].all()
 
 
 def test_along_dis_flow_the_truth_flips_a_little_more(street: Street) -> None:
-    """What the flow alone is worth: an error of the flow is a flip at an edge, hardly ever inside."""
+    """The effect of flow errors: they give flips at edges, and rarely elsewhere."""
     truth = open_predictions([("truth", street.folder / "truth")], None)
     result = measure_clip(
         open_video(street.folder / "frames"), truth, open_flow("dis"), second_flow=open_flow("dis_fast")
@@ -144,8 +144,8 @@ def test_along_dis_flow_the_truth_flips_a_little_more(street: Street) -> None:
 
 @pytest.mark.parametrize("share", [0.01, 0.05, 0.2])
 def test_flicker_of_single_pixels_is_recovered(street: Street, share: float) -> None:
-    """`share` of the pixels of every second frame, at random. Stated error: 5 standard deviations of that draw, and 3 %
-    of it, because the flow reads some pixels twice and others never."""
+    """A random `share` of the pixels of every second frame changes. Tolerance: 5 standard deviations of the draw, and
+    3 % of the share, because the flow reads some pixels twice and others not at all."""
     drawn = np.random.default_rng(0).random(street.perfect.shape) < share
     found = summary(street.measure(noisy=changed(street.perfect, odd(drawn))), "noisy")
     deviation = np.sqrt(share * (1 - share) / found["pixels_compared"])
@@ -153,8 +153,8 @@ def test_flicker_of_single_pixels_is_recovered(street: Street, share: float) -> 
 
 
 def test_flicker_of_segments_is_recovered(street: Street) -> None:
-    """Whole things change their class: expected is the share of the compared pixels that they cover. Stated error: 5 %
-    of it (at the border of a thing the prediction and its outline differ by a pixel)."""
+    """Whole objects change their class. The expected rate is their share of the compared pixels. Tolerance: 5 % of it,
+    because prediction and outline differ by a pixel at the border of an object."""
     things, areas = np.unique(street.instances, return_counts=True)
     large = things[(areas > 200) & (areas < 0.3 * street.instances.size)]
     chosen = np.random.default_rng(1).permutation(large)[: max(len(large) // 2, 1)]
@@ -176,8 +176,8 @@ def _counted(street: Street, index: int) -> np.ndarray:
 
 
 def test_flicker_of_the_boundary_is_found_at_the_boundary(street: Street) -> None:
-    """A fifth of the pixels within 3 px of an edge. Expected overall: a fifth of their share. Stated error: 5 % of it,
-    and half a per cent of the interior, where the flow brings an edge's third pixel to its fourth."""
+    """A fifth of the pixels within 3 px of an edge changes. The expected rate is a fifth of their share, to 5 %. In the
+    interior it is below 0.5 %: the flow can move a pixel from a distance of 3 px to one of 4 px."""
     edges = np.stack([near_edge(labels) for labels in street.perfect])
     drawn = np.random.default_rng(2).random(street.perfect.shape) < 0.2
     found = summary(street.measure(edges=changed(street.perfect, odd(drawn & edges))), "edges")
@@ -205,7 +205,7 @@ def test_the_flip_rate_rises_with_the_share(street: Street) -> None:
 
 
 def test_a_static_clip_with_independent_noise_gives_the_closed_form(street: Street, tmp_path: Path) -> None:
-    """Each pixel shows, with probability q, one of C classes at random, anew in each frame; two frames then differ with
+    """In each frame each pixel has, with probability q, one of C classes at random. Two frames then differ with
     probability 1 - [(1 - q + q/C)^2 + (C - 1) (q/C)^2]."""
     rng, q, frames = np.random.default_rng(4), 0.3, 6
     shape = (frames, *SIZE)
@@ -222,14 +222,14 @@ def test_a_static_clip_with_independent_noise_gives_the_closed_form(street: Stre
     sets = open_predictions([("noise", tmp_path / "noise.npy")], None)
     found = summary(measure_clip(open_video(tmp_path / "frames"), sets, ExactFlow(tmp_path / "flow")), "noise")
     expected = 1 - ((1 - q + q / CLASSES) ** 2 + (CLASSES - 1) * (q / CLASSES) ** 2)
-    # Neighbouring pairs share a frame, which widens the spread by less than two.
+    # Neighbouring pairs share a frame, which increases the deviation by a factor of less than two.
     deviation = 2 * np.sqrt(expected * (1 - expected) / found["pixels_compared"])
     assert found["pixels_compared"] == (frames - 1) * SIZE[0] * SIZE[1]
     assert found["flip_rate_percent"] / 100 == pytest.approx(expected, abs=5 * deviation)
 
 
 def test_the_order_of_the_classes_changes_only_what_others_published(street: Street) -> None:
-    """ETC mixes ids; VSPW makes class 0 of what comes from outside."""
+    """ETC interpolates ids. VSPW gives class 0 to pixels from outside the frame."""
     drawn = np.random.default_rng(5).random(street.perfect.shape) < 0.05
     labels = changed(street.truth, drawn)
     order = np.append(np.random.default_rng(6).permutation(CLASSES), np.zeros(245)).astype(np.uint8)
@@ -251,7 +251,7 @@ def test_the_order_of_the_classes_changes_only_what_others_published(street: Str
 
 
 def test_errors_and_consistency_with_truth(street: Street) -> None:
-    """With the truth as a prediction nothing is wrong; of the noise every flip where the truth stays is an error."""
+    """The truth as a prediction has no error. With noise, every flip is an error where the truth does not change."""
     drawn = np.random.default_rng(7).random(street.truth.shape) < 0.1
     noisy = changed(street.truth, odd(drawn))
     np.save(street.folder / "noisy.npy", noisy)
@@ -334,7 +334,7 @@ def test_worst_moments_are_those_with_most_flips(street: Street) -> None:
     where = np.zeros(street.perfect.shape, bool)
     where[5, 20:100, 20:120] = True
     moments = street.measure(burst=changed(street.perfect, where)).sets["burst"].moments
-    # The burst is one moment: the pair that ends in it or leaves it.
+    # The burst is one moment: the pair before or after the changed frame.
     assert moments[0].frame in (5, 6)
     assert len(moments) == 1
     assert all(uri.startswith("data:image/jpeg;base64,") for uri in moments[0].pictures)

@@ -1,4 +1,4 @@
-"""`dwnet flicker`: its four outputs, many clips, several processes, and what happens when one of them fails."""
+"""`dwnet flicker`: its four outputs, many clips, several processes, and failures of a process."""
 
 import csv
 import hashlib
@@ -40,7 +40,7 @@ def run(*arguments: object) -> None:
 
 @pytest.fixture(scope="module")
 def reported(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What one clip gives; the clip lies beside the output."""
+    """A folder with the report of one clip, and with the clip."""
     folder = tmp_path_factory.mktemp("one")
     clip = write_clip(folder / "a clip", 0)
     sets = [
@@ -79,7 +79,7 @@ def test_json_and_csv(reported: Path, capsys: pytest.CaptureFixture[str]) -> Non
 
 def test_the_page_needs_nothing_else(reported: Path) -> None:
     page = (reported / "out/flicker.html").read_text()
-    # The plotting library is inside; the address in its text is a comment's.
+    # The page contains the plotting library. The address in it is in a comment.
     script = re.sub(r"</?script>", "", plot_script())
     assert script in page
     page = page.replace(script, "")
@@ -97,7 +97,7 @@ def test_the_page_needs_nothing_else(reported: Path) -> None:
 
 
 class Page(HTMLParser):
-    """The elements and the text of a page, without scripts and styles."""
+    """Elements and text of a page, without scripts and styles."""
 
     def __init__(self, page: str) -> None:
         super().__init__()
@@ -121,7 +121,7 @@ class Page(HTMLParser):
 
 
 def strings(content: Any) -> list[str]:
-    """Every text in a JSON value."""
+    """Returns all strings in a JSON value."""
     if isinstance(content, dict):
         content = list(content.values())
     if isinstance(content, list):
@@ -145,14 +145,14 @@ def test_names_on_the_page_are_text(tmp_path: Path) -> None:
     )
     html = (tmp_path / "out/flicker.html").read_text(encoding="utf-8")
     page = Page(html)
-    # Not one element more than with plain names, and no attribute that runs code.
+    # The elements are the same as with plain names, and no attribute runs code.
     assert page.tags == plain.tags
     assert [name for name, _ in page.attributes] == [name for name, _ in plain.attributes]
     assert "Flicker of Straße & <i>'q'" in page.text
     for name in report.sets:
         assert page.text.count(name) >= 4  # table, second flow, heat map, moments
         assert ("alt", f"heat map of {name}") in page.attributes
-    # The data of the plots is JSON that cannot end its element, and holds the names as they are.
+    # The data of the plots is JSON that cannot close its element. It has the unchanged names.
     plots = re.findall(r'<script type="application/json">(.*?)</script>', html, flags=re.DOTALL)
     assert plots
     assert not any("<" in data for data in plots)
@@ -180,7 +180,7 @@ def test_a_video_is_linked_by_its_time(tmp_path: Path, capsys: pytest.CaptureFix
 
 
 def test_along_a_flow_network_from_a_file(tmp_path: Path) -> None:
-    """RAFT whose last layer is zero finds no motion: flips are then the changes from frame to frame, nothing hidden."""
+    """RAFT with a last layer of zeros finds no motion. Flips are then the changes between frames, without occlusion."""
     raft = build_flow("raft_small", weights="none").get_submodule("network")
     for parameter in raft.get_submodule("update_block.flow_head.conv2").parameters():
         torch.nn.init.zeros_(parameter)
@@ -198,7 +198,7 @@ def test_along_a_flow_network_from_a_file(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="measures memory as Linux reports it")
 def test_memory_does_not_grow_with_the_clip(tmp_path: Path) -> None:
-    """Ten times the frames: a kept frame or label map each would add 75 MB or 19 MB to the peak of the process."""
+    """With ten times the frames, keeping each frame or label map would add 75 MB or 19 MB to the peak memory."""
     height, width = 72, 96
     texture = np.random.default_rng(0).integers(0, 256, (height, width + 40, 3)).astype(np.uint8)
     program = "import tyro; from dwnet.cli.flicker import flicker; tyro.cli(flicker)"
@@ -237,7 +237,7 @@ def test_an_error_leaves_nothing(tmp_path: Path) -> None:
 
 
 def test_two_processes_give_what_one_gives(corpus: Path, tmp_path: Path) -> None:
-    """`accelerate launch` with two real processes, and this one alone."""
+    """`accelerate launch` with two processes gives the same files as one process."""
     script = tmp_path / "run.py"
     script.write_text("import sys, tyro\nfrom dwnet.cli.flicker import flicker\ntyro.cli(flicker)\n")
     options = ["--multi_gpu", "--num_processes", "2", "--num_machines", "1", "--mixed_precision", "no"]
@@ -351,7 +351,7 @@ def recorder(folder: Path) -> Callable[[CorpusClip, str], None]:
 
 
 def test_the_first_process_says_which_other_failed(tmp_path: Path) -> None:
-    """The other is a real process; it fails before it has measured its clip."""
+    """The other process is a real one. It fails before it has measured its clip."""
     code = f"""
 from pathlib import Path
 from dwnet.flicker.corpus import CorpusClip
@@ -375,7 +375,7 @@ measure_missing(clips, ["1", "2"], Path({str(tmp_path)!r}), fail, Processes(1, 2
     with pytest.raises(RuntimeError, match="process 1 failed: the disk is full"):
         measure_missing(CLIPS, ["1", "2"], tmp_path, measure, Processes(0, 2))
     assert started
-    # Once it works again, the old failure is forgotten and the finished record kept.
+    # In the next run the old failure is ignored, and the finished record is kept.
     records = measure_missing(CLIPS, ["1", "2"], tmp_path, recorder(tmp_path), Processes(0, 1))
     assert records == [{"name": "a"}, {"name": "b"}]
 

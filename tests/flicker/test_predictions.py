@@ -1,4 +1,4 @@
-"""Anybody's predictions: every format gives the same labels, and what cannot be read is one clear error."""
+"""Formats of predictions: every format gives the same labels, and unreadable files give one clear error."""
 
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,7 @@ T, H, W, K = 5, 40, 56, 4
 
 @pytest.fixture
 def ids() -> np.ndarray:
-    """(T, H, W) uint8 in patches, some of them ignored."""
+    """(T, H, W) uint8 labels in patches, with some ignored pixels."""
     rng = np.random.default_rng(0)
     out = np.kron(rng.integers(0, K, (T, H // 8, W // 8)), np.ones((1, 8, 8), int)).astype(np.uint8)
     out[:, :5, :5] = IGNORE_LABEL
@@ -114,7 +114,7 @@ def test_scores_are_logits_or_probabilities(tmp_path: Path, dtype: type) -> None
         read_back = list(maps)
         source = logits if name == "logits.npy" else probabilities
         np.testing.assert_array_equal([one.labels for one in read_back], [argmax_labels(one) for one in source])
-        # Both give the same jitter, that of the softmax.
+        # Both give the same jitter, which is computed from the softmax.
         flow = np.zeros((2, H, W), np.float32)
         jitter = logit_jitter(read_back[0].logits, read_back[1].logits, flow)
         assert jitter == pytest.approx(logit_jitter(logits[0], logits[1], flow), rel=1e-2)
@@ -136,7 +136,7 @@ def test_names_of_sets() -> None:
 
 
 def test_networks_run_on_the_clip(tmp_path: Path, clip: Path) -> None:
-    """The tiny segmenter answers with the strongest colour; static warp gets the flow it needs."""
+    """The tiny segmenter predicts the strongest colour. Static warp gets its flow."""
     sets = [
         ("per frame", write_segmenter(tmp_path / "a.onnx")),
         ("warp", write_static_warp(tmp_path / "b.onnx")),
@@ -163,7 +163,7 @@ def save(path: Path, array: np.ndarray) -> Path:
 
 
 def wrong_inputs(folder: Path, ids: np.ndarray) -> dict[str, tuple[Path, str]]:
-    """Name -> what is given, and what the error says."""
+    """Returns wrong files and the expected messages by name."""
     logits = np.random.default_rng(4).normal(0, 1, (T, K, H, W)).astype(np.float32)
     mixed = np.concatenate((np.full((1, K, H, W), 1 / K), logits[1:]))
     truncated = save(folder / "truncated.npy", ids)

@@ -1,4 +1,4 @@
-"""`dwnet street --truth` writes what `dwnet flicker --flow --truth` reads: the numbers are those of the scene."""
+"""`dwnet flicker --flow --truth` reads the folder of `dwnet street --truth` and gives the numbers of the scene."""
 
 import json
 import shutil
@@ -39,7 +39,7 @@ def measured(output: Path, *arguments: object) -> dict:
 
 
 def flips(scene: StreetScene, labels: dict[int, np.ndarray]) -> tuple[int, int]:
-    """Flips and compared pixels, counted along the scene's own flow from each frame to the one before."""
+    """Returns flips and compared pixels, counted along the scene's flow from each frame to the previous one."""
     count = compared = 0
     for t in range(START + 1, START + FRAMES):
         flow, visible = scene.flow(t, -1)
@@ -72,7 +72,7 @@ def test_the_numbers_are_those_of_the_scenes_flow(folder: Path, scene: StreetSce
 
 
 def test_it_is_the_same_flow_as_in_the_other_layouts(folder: Path, scene: StreetScene, tmp_path: Path) -> None:
-    """Both directions and the visible pixels, for the published definitions too; the pictures are a clip as well."""
+    """Both directions and the visible pixels are equal, also for the published definitions. The images are a clip."""
     (tmp_path / "npz").mkdir()
     for t in range(START + 1, START + FRAMES):
         flow, visible = scene.flow(t, -1)
