@@ -1,4 +1,4 @@
-"""Files of flow: written and read by OpenCV; a damaged one is one clear error, and never the end of the process."""
+"""Files of flow are written and read by OpenCV. A damaged file gives one clear error and does not end the process."""
 
 from pathlib import Path
 

@@ -1,5 +1,5 @@
-"""FlowNet2: NVIDIA's tensors, its file as it is published, and its arithmetic. Every layer without parameters is held
-against float64 loops, and the whole against a straight-line float64 forward that knows nothing of our modules.
+"""FlowNet2: NVIDIA's tensors, its published file format, and its arithmetic. Every layer without parameters is compared
+with float64 loops, and the whole network with an independent float64 forward pass.
 """
 
 from pathlib import Path
@@ -67,9 +67,9 @@ def nvidia_shapes() -> dict[str, tuple[int, ...]]:
 
 
 def random_state() -> dict[str, Tensor]:
-    """Weights under which signals keep their size and flows are some pixels long, so that every part matters.
+    """Returns weights that keep the size of signals and give flows of a few pixels, so that every part matters.
 
-    One pool of random numbers serves all tensors: drawing 162 million takes seconds.
+    All tensors are taken from one pool of random numbers, because drawing 162 million takes seconds.
     """
     generator = torch.Generator().manual_seed(0)
     pool = torch.randn(10_000_000, generator=generator)
@@ -80,13 +80,13 @@ def random_state() -> dict[str, Tensor]:
         if name.endswith("bias"):
             values *= 0.05
         elif "deconv" in name or "upsampled" in name:
-            values *= (2 / (shape[0] * 4)) ** 0.5  # four of the 16 taps reach a pixel
+            values *= (2 / (shape[0] * 4)) ** 0.5  # a pixel gets four of the 16 taps
         else:
             values *= (2 / (shape[1] * shape[2] * shape[3])) ** 0.5
         if "predict_flow" in name:
             values *= {"flownets_d": 20.0, "flownetfusion": 1.0}.get(name.split(".")[0], 0.5)
         state[name] = values
-    # The correlation is a mean of 256 products: weigh it up, and centre its features, so that it has both signs.
+    # The correlation is a mean of 256 products. It is weighted up, and its features are centred to give both signs.
     state["flownetc.conv3_1.0.weight"][:, 32:] *= 20
     state["flownetc.conv3.0.bias"] -= 0.25
     return state
@@ -99,7 +99,7 @@ def state() -> dict[str, Tensor]:
 
 @pytest.fixture(scope="module")
 def estimator(state: dict[str, Tensor], tmp_path_factory: pytest.TempPathFactory) -> FlowNet2Flow:
-    """Loaded from a file of NVIDIA's form: its dictionary, and the format of the PyTorch of its time."""
+    """The estimator, loaded from a file in NVIDIA's form: its dictionary, in PyTorch's old file format."""
     path = tmp_path_factory.mktemp("flownet2") / "FlowNet2_checkpoint.pth.tar"
     torch.save({"epoch": 1, "state_dict": state, "best_EPE": 1.7}, path, _use_new_zipfile_serialization=False)
     loaded = build_flow("flownet2", weights=path, trainable=True)
@@ -129,7 +129,7 @@ def test_its_parameters_are_those_of_the_published_network() -> None:
 
 
 def correlation_loop(first: np.ndarray, second: np.ndarray, radius: int, stride: int) -> np.ndarray:
-    """(C, H, W) twice, to ((2 radius + 1)^2, H, W); rows of displacements first, mean over channels."""
+    """Returns ((2 radius + 1)^2, H, W) means over channels for two (C, H, W) maps; rows of displacements first."""
     _, height, width = first.shape
     maps = []
     for dy in range(-radius * stride, radius * stride + 1, stride):
@@ -156,7 +156,7 @@ def test_correlation_against_loops(size: tuple[int, int], radius: int, stride: i
 
 
 def test_correlation_is_highest_at_the_displacement() -> None:
-    """Rows of displacements come first: a match at (dx, dy) = (4, -6) is channel (10 - 3) * 21 + (10 + 2)."""
+    """Displacements are in row order: a match at (dx, dy) = (4, -6) is channel (10 - 3) * 21 + (10 + 2)."""
     first = F.normalize(torch.randn(1, 16, 24, 28, generator=torch.Generator().manual_seed(0)), dim=1)
     second = first.roll((-6, 4), dims=(2, 3))
     assert correlation(first, second)[0, :, 10:14, 10:14].argmax(dim=0).eq(7 * 21 + 12).all()
@@ -169,7 +169,7 @@ def test_correlation_has_the_right_gradient() -> None:
 
 
 def test_correlation_keeps_little_for_its_gradient() -> None:
-    """The 441 shifts would keep 441 products of the maps' size; here the two maps rearranged are all."""
+    """A loop over 441 shifts would keep 441 products of the maps' size. Only the two rearranged maps are kept."""
     first, second = (torch.randn(1, 64, 16, 96, requires_grad=True) for _ in range(2))
     kept: dict[int, int] = {}
 
@@ -179,7 +179,7 @@ def test_correlation_keeps_little_for_its_gradient() -> None:
 
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
         correlation(first, second)
-    rearranged = first.numel() + 64 * (16 + 40) * 2 * 2 * (BLOCK + 20)  # with the margins, which columns share
+    rearranged = first.numel() + 64 * (16 + 40) * 2 * 2 * (BLOCK + 20)  # with margins
     assert sum(kept.values()) <= 4 * rearranged * 1.01
 
 
@@ -192,7 +192,7 @@ def test_correlation_refuses_maps_of_two_shapes() -> None:
 
 
 def resample_reference(source: np.ndarray, flow: np.ndarray) -> np.ndarray:
-    """(C, H, W) read along (2, H, W), with every tap clamped to the map."""
+    """Returns the map (C, H, W) sampled along the flow (2, H, W), with every tap clamped to the map."""
     _, height, width = source.shape
     y, x = np.mgrid[:height, :width] + flow[::-1]
     left, top = np.floor(x).astype(int), np.floor(y).astype(int)
@@ -224,11 +224,11 @@ def test_beyond_the_border_the_flow_gets_no_gradient() -> None:
     flow = torch.tensor([7.0, 0.0])[None, :, None, None].repeat(1, 1, 4, 4).requires_grad_()
     resample(source, flow).sum().backward()
     assert flow.grad is not None
-    assert flow.grad[0, 0].abs().max() == 0  # sideways it leads outside
+    assert flow.grad[0, 0].abs().max() == 0  # the flow leads outside horizontally
     still = torch.zeros(1, 2, 4, 4).requires_grad_()
     resample(source, still).sum().backward()
     assert still.grad is not None
-    assert still.grad[0, 0, :, -1].abs().max() < 1e-3  # at the border itself nothing from outside is mixed in
+    assert still.grad[0, 0, :, -1].abs().max() < 1e-3  # at the border itself nothing from outside is interpolated
     np.testing.assert_allclose(still.grad[0, 0, :, 1], source[0, 0, :, 2] - source[0, 0, :, 1], atol=1e-3)
 
 
@@ -248,7 +248,7 @@ def test_channel_norm_and_its_gradient_at_0() -> None:
 
 
 def reference_flow(state: dict[str, Tensor], frame: Tensor, neighbour: Tensor) -> Tensor:
-    """FlowNet2 of (1, 3, H, W) in 0..255, at most 64 x 64, in float64, line by line from its description."""
+    """FlowNet2 in float64, directly from its description, for (1, 3, H, W) images in 0..255 of at most 64 x 64."""
 
     def tensor(name: str) -> Tensor:
         return state[name].double()
@@ -339,7 +339,7 @@ def reference_flow(state: dict[str, Tensor], frame: Tensor, neighbour: Tensor) -
 
 @pytest.fixture(scope="module")
 def pair() -> tuple[Tensor, Tensor]:
-    """Two (1, 3, H, W) of 0..1, the second the first moved and changed a little; no multiple of anything."""
+    """Two (1, 3, H, W) images in 0..1; the second is the first, moved and slightly changed."""
     generator = torch.Generator().manual_seed(1)
     coarse = torch.rand(1, 3, HEIGHT // 8, WIDTH // 8, generator=generator)
     frame = F.interpolate(coarse, size=(HEIGHT, WIDTH), mode="bicubic").clamp(0, 1)
@@ -349,14 +349,14 @@ def pair() -> tuple[Tensor, Tensor]:
 
 @pytest.fixture(scope="module")
 def flow(estimator: FlowNet2Flow, pair: tuple[Tensor, Tensor]) -> Tensor:
-    """With its graph, for the tests of values and of gradients."""
+    """The flow with its autograd graph, for tests of values and gradients."""
     return estimator(*pair)
 
 
 def test_the_whole_against_a_straight_line_forward(
     flow: Tensor, pair: tuple[Tensor, Tensor], state: dict[str, Tensor]
 ) -> None:
-    """Any size: the mean is the image's, the edge is repeated to multiples of 64, and the flow cropped."""
+    """At any size: the mean is that of the images, edges are repeated to multiples of 64, and the flow is cropped."""
     expected = reference_flow(state, *(image * 255 for image in pair))
     assert flow.shape == (1, 2, HEIGHT, WIDTH)
     assert flow.dtype == torch.float32
@@ -390,7 +390,7 @@ def test_nvidias_file_loads_unchanged(estimator: FlowNet2Flow, state: dict[str, 
 
 
 def light_state() -> dict[str, Tensor]:
-    """All tensors, each a view of one number: files of them are small."""
+    """Returns all tensors, each a view of one number, so that their files are small."""
     return {name: torch.full((1,), 0.5).expand(shape) for name, shape in nvidia_shapes().items()}
 
 

@@ -1,6 +1,6 @@
-"""RAFT is torchvision's, exactly: its input, its sizes, its last prediction, its weight files; frozen or joint.
+"""RAFT is equal to torchvision's: input, sizes, last prediction and weight files, frozen or trained jointly.
 
-Its flow on known motion is tested where an environment variable names its weights (test_flow.py).
+Its flow for known motion is tested in test_flow.py if an environment variable names its weights.
 """
 
 import copy
@@ -18,7 +18,7 @@ from dwnet.flow.registry import build_flow
 
 
 def pair(height: int, width: int) -> tuple[Tensor, Tensor]:
-    """Two (1, 3, height, width) of 0..1."""
+    """Two (1, 3, height, width) images in 0..1."""
     frame, neighbour = torch.rand(2, 1, 3, height, width, generator=torch.Generator().manual_seed(0))
     return frame, neighbour
 
@@ -75,7 +75,7 @@ def test_frozen_it_stays_in_evaluation_mode_without_gradient(small_file: Path) -
 
 @pytest.mark.parametrize("size", ["small", "large"])
 def test_trained_jointly_every_parameter_gets_a_gradient(size: str) -> None:
-    """And batch norm keeps the statistics it has."""
+    """Batch norm keeps its statistics."""
     torch.manual_seed(0)
     estimator = RAFTFlow(size, weights="none", trainable=True, updates=1).train()
     before = {name: buffer.clone() for name, buffer in estimator.named_buffers()}
@@ -88,7 +88,7 @@ def test_trained_jointly_every_parameter_gets_a_gradient(size: str) -> None:
 
 
 def test_it_keeps_nothing_of_what_it_computed() -> None:
-    """torchvision keeps the correlations of all pixel pairs in the module, whose copy fails while they have a graph."""
+    """torchvision keeps all correlations in the module, and copying the module fails while they have a graph."""
     estimator = RAFTFlow("small", weights="none", trainable=True, updates=1)
     flow = estimator(*pair(128, 128))
     held = [t for module in estimator.modules() for t in vars(module).get("corr_pyramid", [])]
@@ -109,7 +109,7 @@ def test_it_runs_in_float32_under_autocast(small_file: Path) -> None:
 
 
 def test_a_checkpoint_restores_it_without_its_published_weights(small_file: Path) -> None:
-    """The rebuild is random, and the state dict holds the rest, frozen or not."""
+    """The estimator is built with random weights, and the state dict has all weights, frozen or not."""
     trained = RAFTFlow("small", weights=small_file, updates=1)
     rebuilt = build_flow("raft_small", weights="none")
     rebuilt.load_state_dict(trained.state_dict())
