@@ -1,5 +1,5 @@
-"""DWNet composed for every row of Table 1: the output is that of its parts put together by hand, gradients reach what
-they should and nothing else, and what is left for inference is the plain segmenter.
+"""DWNet for every row of Table 1: the output is that of its parts combined by hand, gradients reach only the intended
+parts, and the plain segmenter remains for inference.
 """
 
 import numpy as np
@@ -18,7 +18,7 @@ COMBINATIONS = [(None, None), (None, 1), (1, None), (1, 1), (3, None), (3, 3), (
 
 
 def build(taps: int | None, refined: int | None, *, auxiliary: bool = False) -> DWNet:
-    """A DWNet whose parts are all off their initial values."""
+    """Returns a DWNet whose parts all differ from their initial values."""
     torch.manual_seed(0)
     network = DWNet(
         TinySegmenter(auxiliary=auxiliary),
@@ -88,11 +88,11 @@ def test_both_frames_get_gradients() -> None:
     build(None, None)(first, second, flow).warped_logits.sum().backward()
     assert second.grad is not None
     assert second.grad.any()
-    assert first.grad is None or not first.grad.any()  # the plain warp of the neighbour does not look at frame t
+    assert first.grad is None or not first.grad.any()  # the plain warp of the neighbour does not depend on frame t
 
 
 def test_untrained_it_is_the_static_warp() -> None:
-    """The stable start of conventions.md: FRM and FG-Conv change nothing yet."""
+    """At the start FRM and FG-Conv have no effect."""
     torch.manual_seed(0)
     segmenter = TinySegmenter()
     plain = DWNet(segmenter, refinement=None, fg_conv=None)

@@ -1,5 +1,5 @@
 """Eq. 2-3: FG-Conv against a float64 loop, against `conv2d` where the flow is zero, and against torchvision's
-deformable convolution; it starts as the warp of Eq. 1, and all its gradients are right.
+deformable convolution. At the start it is the warp of Eq. 1, and all its gradients are correct.
 """
 
 import shutil

@@ -27,7 +27,7 @@ def conv_loop(x: np.ndarray, weight: np.ndarray, stride: int) -> np.ndarray:
 
 
 def trained(size: int, *, residual: bool, seed: int = 0) -> FlowRefinement:
-    """A module whose every number differs from its initial one."""
+    """Returns a module whose parameters all differ from their initial values."""
     torch.manual_seed(seed)
     module = FlowRefinement(kernel_size=size, residual=residual).double().eval()
     with torch.no_grad():

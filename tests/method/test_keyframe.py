@@ -1,4 +1,4 @@
-"""Key-frame propagation: the last key frame's features by loop, its border beyond it, and the gradients."""
+"""Key-frame propagation against a loop, its repeated border outside the key frame, and its gradients."""
 
 import numpy as np
 import pytest
@@ -15,7 +15,7 @@ def build(*, auxiliary: bool = False) -> KeyframeSegmenter:
 
 
 def by_loop(source: np.ndarray, flow: np.ndarray) -> np.ndarray:
-    """Each pixel read where the flow leads, or at the nearest pixel of the border: (C, h, w) and (2, h, w)."""
+    """Returns the map (C, h, w) sampled along the flow (2, h, w), clamped to the nearest border pixel."""
     _, height, width = source.shape
     result = np.zeros_like(source)
     for row in range(height):

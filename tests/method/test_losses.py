@@ -48,7 +48,7 @@ def test_cross_entropy_by_loop_over_the_labelled_pixels() -> None:
 
 
 def test_class_weights_weigh_pixels_and_leave_the_mean_over_pixels() -> None:
-    """Uniform logits cost log 3 a pixel: (2 + 2 + 0.5) log 3 over 3 labelled pixels."""
+    """Uniform logits cost log 3 per pixel: (2 + 2 + 0.5) log 3 over 3 labelled pixels."""
     logits = torch.zeros(1, 3, 1, 4, dtype=torch.float64, requires_grad=True)
     labels = torch.tensor([[[0, 0, 2, IGNORE_LABEL]]])
     loss = segmentation_loss(logits, labels, class_weights=(2.0, 9.0, 0.5))
@@ -122,7 +122,7 @@ def test_under_bf16_autocast_it_computes_in_float32(channels: int, height: int, 
 
 
 def test_both_forms_agree_on_the_same_features() -> None:
-    """Zero channels change no cosine, but push the same pixels from one form to the other."""
+    """Added zero channels do not change the cosines, but switch from one form to the other."""
     x, y = randn(1, 3, 5, 6), randn(1, 3, 5, 6, seed=1)
     wide_x, wide_y = (F.pad(t, (0, 0, 0, 0, 0, 20)) for t in (x, y))
     assert feature_consistency(x, y).item() == pytest.approx(feature_consistency(wide_x, wide_y).item(), rel=1e-10)
@@ -144,7 +144,7 @@ def test_masked_pixels_are_as_if_they_were_not_there(channels: int, height: int,
     )
     masked = feature_consistency(x, y, valid)
     assert masked.item() == pytest.approx(expected, rel=1e-9)
-    y = torch.where(valid, y, 1e6)  # what they hold does not matter
+    y = torch.where(valid, y, 1e6)  # their values do not matter
     assert feature_consistency(x, y, valid).item() == pytest.approx(masked.item(), rel=1e-9)
     dropped = feature_consistency(x[:1, :, valid[0, 0]][..., None], y[:1, :, valid[0, 0]][..., None])
     assert feature_consistency(x[:1], y[:1], valid[:1]).item() == pytest.approx(dropped.item(), rel=1e-9)
@@ -347,7 +347,7 @@ def all_of(flow: torch.Tensor) -> torch.Tensor:
 
 
 def test_warping_error_by_hand() -> None:
-    """Two pixels; the first's match is one sigma off in red alone, and the second's flow leaves the image."""
+    """Two pixels: the match of the first differs by one sigma in red, and the flow of the second leaves the image."""
     first = torch.full((1, 3, 1, 2), 0.5, dtype=torch.float64)
     second = first.clone()
     second[0, 0, 0, 1] += 0.229
@@ -375,11 +375,11 @@ def test_warping_error_is_zero_at_the_true_shift_and_grows_away_from_it(dx: int,
         flow = everywhere(dx + 0.4 * (axis == 0), dy + 0.4 * (axis == 1)).requires_grad_()
         warping_error(first, second, flow, counted=inner).backward()
         assert flow.grad is not None
-        assert flow.grad[:, axis].sum() > 0  # downhill is back
+        assert flow.grad[:, axis].sum() > 0  # descent leads back to the true shift
 
 
 def test_warping_error_pulls_a_hidden_pixel_no_more_than_a_seen_one() -> None:
-    """Far from zero the penalty's slope is 1, however wrong the colour is."""
+    """Far from zero the slope of the penalty is 1, independent of the colour error."""
     first, flow = torch.zeros(1, 3, 1, 3, dtype=torch.float64), torch.zeros(1, 2, 1, 3, dtype=torch.float64)
     pulls = []
     for colour in (0.3, 0.9):
@@ -501,7 +501,7 @@ def test_the_flows_losses_refuse_masks_of_another_shape() -> None:
 
 
 def test_a_loss_without_gradients_waits_for_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
-    """In a run of several processes one may look at a loss alone; in training all of them share their counts."""
+    """Without gradients a process computes a loss alone. In training all processes share their counts."""
     waited = []
     monkeypatch.setattr(torch.distributed, "is_initialized", lambda: True)
     monkeypatch.setattr(torch.distributed, "get_world_size", lambda: 2)

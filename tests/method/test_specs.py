@@ -84,7 +84,7 @@ def test_fields_of_other_methods_are_dropped_or_refused_by_name() -> None:
         r"allowed are name, .*, key_interval$",
     ):
         from_dict({**FORMAT_1, "name": "keyframe", "delta": 1.0, "fusion": "per_channel"})
-    # A recipe's baseline of format 1 kept the settings of its dwnet; nothing read them.
+    # In format 1 the baseline of a recipe kept the settings of dwnet, which were not used.
     old = {**FORMAT_1, "name": "baseline", "prediction_space": "softmax", "prediction_weight": 1.0}
     assert from_dict(old, ignore_unused=True) == BaselineSpec()
 

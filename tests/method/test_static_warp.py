@@ -1,4 +1,4 @@
-"""Static warp at inference: each fusion by hand, F_t in place of what the flow does not bring, and the gradients."""
+"""Static warp: each fusion by hand, F_t where the flow leaves the previous frame, and the gradients."""
 
 import math
 
@@ -13,7 +13,7 @@ from tests.references import TinySegmenter, frames, warp_loop
 
 
 def build(name: FusionName = "weighted_sum") -> StaticWarpSegmenter:
-    """With a fusion that is off its start."""
+    """Returns a network whose fusion differs from its initial state."""
     torch.manual_seed(0)
     network = StaticWarpSegmenter(TinySegmenter(), fusion=FUSIONS[name](4)).double()
     with torch.no_grad():
@@ -23,7 +23,7 @@ def build(name: FusionName = "weighted_sum") -> StaticWarpSegmenter:
 
 
 def by_hand(fusion: nn.Module, own: np.ndarray, warped: np.ndarray) -> np.ndarray:
-    """(C, h, w) F_t and F^_t to the fused map, from the formulas of Table 4 and of NetWarp."""
+    """Returns the fused map of F_t and F^_t, (C, h, w), from the formulas of Table 4 and of NetWarp."""
     weights = {name: parameter.detach().numpy() for name, parameter in fusion.named_parameters()}
     if isinstance(fusion, WeightedSum):
         share = 1 / (1 + math.exp(-weights["weight"]))

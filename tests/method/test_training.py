@@ -1,5 +1,5 @@
-"""The methods as training modules: their losses are those of the equations put together by hand, every switch of
-Tables 1 to 4 does what it says, and prediction needs what the method says it needs.
+"""The methods as training modules: their losses agree with the equations, every switch of Tables 1 to 4 has its effect,
+and prediction needs the inputs that the method states.
 """
 
 from dataclasses import replace
@@ -32,7 +32,7 @@ NAMES = tuple(METHODS)
 
 
 def batch(height: int = 32, width: int = 48) -> dict[str, Any]:
-    """Two blurred noise frames, the second moved by a few pixels, so that DIS finds something."""
+    """Two blurred noise frames. The second is moved by a few pixels, so that DIS finds motion."""
     generator = torch.Generator().manual_seed(0)
     noise = F.interpolate(torch.rand(2, 3, height // 4 + 2, width // 4 + 2, generator=generator), scale_factor=4.0)
     noise = F.avg_pool2d(noise, 3, stride=1)
@@ -55,7 +55,7 @@ def build(spec: MethodSpec, *, auxiliary: bool = False) -> Method:
 
 
 def by_hand(method: Method, data: dict[str, Any]) -> dict[str, torch.Tensor]:
-    """Eq. 8 and its terms from the module's own network and flow."""
+    """Returns Eq. 8 and its terms, computed from the network and flow of the module."""
     assert isinstance(method, DWNetMethod)
     assert method.flow is not None
     spec = method.spec
@@ -252,7 +252,7 @@ def test_keyframe_is_supervised_through_the_warp_where_the_key_frame_shows_the_p
     assert losses["segmentation"].item() == pytest.approx(segmentation_loss(logits, labels).item())
     assert losses["auxiliary"].item() == pytest.approx(segmentation_loss(auxiliary, labels).item())
     moved = method(data | {"frame": torch.rand_like(data["frame"])})
-    assert torch.equal(moved["total"], losses["total"])  # but for its flow and labels, the frame is not looked at
+    assert torch.equal(moved["total"], losses["total"])  # the frame affects only the flow
 
 
 def test_keyframe_predicts_from_the_key_frame() -> None:
@@ -268,7 +268,7 @@ def test_keyframe_predicts_from_the_key_frame() -> None:
 
 
 class Given(FlowEstimator):
-    """Always the same flow, which is a parameter."""
+    """Returns a constant flow, which is a parameter."""
 
     def __init__(self, flow: torch.Tensor) -> None:
         super().__init__()
@@ -296,7 +296,7 @@ class Given(FlowEstimator):
     ],
 )
 def test_gradients_reach_a_trained_flow(changes: dict[str, Any]) -> None:
-    """Through the warp, the FRM and FG-Conv; in double precision, against differences in ten places of the flow."""
+    """Gradients through the warp, FRM and FG-Conv agree with finite differences in ten elements of the flow."""
     method = build(from_dict(changes)).double()
     data = {key: value.double() if value.is_floating_point() else value for key, value in batch().items()}
     generator = torch.Generator().manual_seed(3)
@@ -430,7 +430,7 @@ def test_frames_that_have_no_neighbour_enter_the_cross_entropy_alone() -> None:
 
 
 def with_truth(data: dict[str, Any]) -> dict[str, Any]:
-    """The batch with its exact flow, which is that of `batch`: what is at x in the frame is at x - (3, 2) later."""
+    """Returns the batch with its exact flow: the point at x in the frame is at x - (3, 2) in the neighbour."""
     flow = torch.zeros(2, 2, 32, 48)
     flow[:, 0], flow[:, 1] = -3, -2
     return {**data, "flow": flow, "visible": inside(pixel_grid(32, 48) + flow, 32, 48)[:, 0]}
@@ -487,7 +487,7 @@ def test_what_trains_what() -> None:
 
 
 def test_the_warping_error_corrects_a_coarse_flow_that_is_wrong() -> None:
-    """The coarse flow is 1.8 px off throughout; from the images alone the refined one comes near the exact one."""
+    """The coarse flow has an error of 1.8 px everywhere. The warping error alone brings it near the exact flow."""
     torch.manual_seed(0)
     spec = replace(SPEC, kernel_size=1, feature_weight=0.0, prediction_weight=0.0, warping_weight=1.0)
     method, data = spec.build(TinySegmenter()), with_truth(batch())
