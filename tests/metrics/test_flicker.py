@@ -51,7 +51,7 @@ def test_the_meter_equals_the_loop(seed: int) -> None:
 
 @pytest.mark.parametrize("shift", [(0, 0), (1, 0), (-3, 2), (0, -5)])
 def test_a_perfect_prediction_along_exact_flow_never_flips(shift: tuple[int, int]) -> None:
-    # The scene moves by `shift` between frames: what is at x now was at x - shift.
+    # The scene moves by `shift` between frames: the point at x was at x - shift in the previous frame.
     world = random_labels(np.random.default_rng(4), 60, 80)
     previous = world[10 : 10 + H, 10 : 10 + W]
     labels = world[10 - shift[1] : 10 - shift[1] + H, 10 - shift[0] : 10 - shift[0] + W]
@@ -66,7 +66,7 @@ def test_a_perfect_prediction_along_exact_flow_never_flips(shift: tuple[int, int
 
 
 def test_independent_noise_gives_the_closed_form() -> None:
-    # A still class 0; each pixel shows, with probability q, a uniformly drawn class (0 included), anew in each frame.
+    # In each frame each pixel has, with probability q, a uniformly drawn class (including 0), and otherwise class 0.
     # Two draws differ with 1 - [(1 - q + q/C)^2 + (C - 1) (q/C)^2].
     rng = np.random.default_rng(5)
     q, size = 0.3, (240, 320)
@@ -80,7 +80,7 @@ def test_independent_noise_gives_the_closed_form() -> None:
         meter.update(previous, labels, constant_flow(0, 0, *size))
     expected = 1 - ((1 - q + q / C) ** 2 + (C - 1) * (q / C) ** 2)
     sigma = 100 * math.sqrt(expected * (1 - expected) / meter.compute().pixels)
-    # Neighbouring pairs share a frame, which widens the spread by less than two.
+    # Neighbouring pairs share a frame, which increases the deviation by a factor of less than two.
     assert meter.compute().flips_percent == pytest.approx(100 * expected, abs=8 * sigma)
 
 

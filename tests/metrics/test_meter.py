@@ -1,4 +1,4 @@
-"""States, merging and growing of all meters."""
+"""States, merging and growth of all meters."""
 
 import json
 
@@ -63,7 +63,7 @@ def test_every_state_rebuilds_its_meter_also_from_json() -> None:
 
 
 def test_the_sum_of_states_is_what_one_meter_finds() -> None:
-    """As processes do: each array is added up by itself."""
+    """As with several processes, each array of the states is summed separately."""
     rng = np.random.default_rng(18)
     for one, other, arguments in updates(rng):
         one.update(*arguments)
@@ -100,7 +100,7 @@ def test_a_state_that_does_not_fit_is_one_clear_error_and_adds_nothing(state: di
 
 
 def test_meters_grow_without_losing_anything() -> None:
-    """Whatever room there was in the beginning, the result is that of a meter with room for all."""
+    """A meter that grows later has the result of a meter that had all classes from the start."""
     rng = np.random.default_rng(13)
     few, many = (blocks(rng, classes=2), blocks(rng, classes=2)), (blocks(rng), blocks(rng))
     flow = rng.normal(0, 2, (2, H, W)).astype(np.float32)

@@ -32,7 +32,7 @@ def test_miou_equals_torchmetrics(target: np.ndarray, seed: int) -> None:
         assert result.miou_percent is None
         return
     reference = MulticlassJaccardIndex(C, average="macro", ignore_index=IGNORE_LABEL)
-    # It takes an ignore label that is no class only where the prediction is no class either.
+    # torchmetrics does not accept the ignore label here, so only labelled pixels are passed.
     expected = reference(torch.from_numpy(prediction[labelled]).long(), torch.from_numpy(target[labelled]).long())
     assert result.miou_percent == pytest.approx(100 * float(expected), rel=1e-5)
     assert result.pixel_accuracy_percent == pytest.approx(100 * (prediction == target)[labelled].mean())
@@ -54,7 +54,7 @@ def test_segmentation_by_hand() -> None:
 
 
 def test_who_says_nothing_is_wrong() -> None:
-    """Half of the truth is class 1. Saying nothing there is no better than a wrong answer."""
+    """Half of the truth is class 1. Pixels without a prediction count as errors, like wrong predictions."""
     truth = np.array([[0, 0, 1, 1, IGNORE_LABEL]])
     wrong, silent = SegmentationMeter(2), SegmentationMeter(1)
     wrong.update(np.zeros_like(truth), truth)
@@ -63,5 +63,5 @@ def test_who_says_nothing_is_wrong() -> None:
     np.testing.assert_array_equal(silent.missed, [0, 2])
     for meter, ious in ((wrong, (50, 0)), (silent, (100, 0))):
         result = meter.compute()
-        assert result.per_class_iou_percent == ious  # class 0 has no false pixel where nothing is said
+        assert result.per_class_iou_percent == ious  # without a prediction there is no false positive of class 0
         assert (result.pixel_accuracy_percent, result.pixels) == (50, 4)
