@@ -1,4 +1,4 @@
-"""Modules are replaced in their parents; names, order, mode, hooks and sharing stay."""
+"""Modules are replaced in their parents. Names, order, mode, hooks and sharing are kept."""
 
 import torch
 from torch import nn

@@ -1,5 +1,5 @@
-"""Eq. 1: the warp reads the neighbour where the flow points, an integer flow moves a map by exactly that many pixels,
-what lies outside is 0 and marked invalid, and resizing keeps pixel centres and scales vectors.
+"""Eq. 1: the warp samples the neighbour at the end of the flow, an integer flow moves a map by exactly that many
+pixels, pixels from outside are 0 and invalid, and resizing keeps pixel centres and scales vectors.
 """
 
 import numpy as np
@@ -46,8 +46,8 @@ def test_by_hand_between_pixels_and_over_the_edge() -> None:
     source = torch.tensor([[[[1.0, 3.0], [5.0, 11.0]]]])
     flow = torch.zeros(1, 2, 2, 2)
     flow[0, :, 0, 0] = torch.tensor([0.25, 0.5])  # 1/2 (0.75 * 1 + 0.25 * 3) + 1/2 (0.75 * 5 + 0.25 * 11)
-    flow[0, :, 0, 1] = torch.tensor([0.5, 0.0])  # half of it is outside, and reads 0
-    flow[0, :, 1, 0] = torch.tensor([0.0, 2.0])  # nothing of it is inside
+    flow[0, :, 0, 1] = torch.tensor([0.5, 0.0])  # half of the weight is outside, where the value is 0
+    flow[0, :, 1, 0] = torch.tensor([0.0, 2.0])  # completely outside
     warped, valid = warp(source, flow)
     assert warped[0, 0].flatten().tolist() == pytest.approx([4.0, 1.5, 0.0, 11.0], abs=1e-6)
     assert valid[0, 0].flatten().tolist() == [True, False, False, True]
