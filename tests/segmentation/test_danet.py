@@ -1,4 +1,4 @@
-"""Both attentions are what float64 loops compute, start as the identity, and differentiate; DANet has three outputs."""
+"""Both attentions agree with float64 loops, start as the identity, and have correct gradients. DANet has 3 outputs."""
 
 import math
 
@@ -38,7 +38,7 @@ def position_loop(x: Array, attention: PositionAttention) -> Array:
 
 
 def channel_loop(x: Array, gamma: float) -> Array:
-    """Channel by channel, in the words of the authors' code: softmax of the row's maximum less X X'."""
+    """Channel by channel, as in the authors' code: softmax of (maximum of the row - X X')."""
     rows = x.reshape(len(x), -1)
     result = np.zeros_like(rows)
     for j in range(len(rows)):
@@ -133,7 +133,7 @@ def test_channel_attention_keeps_its_sums_out_of_half_precision() -> None:
 def test_attention_hands_over_positions_side_by_side(
     memory_format: torch.memory_format, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """CUDA's memory-efficient kernel takes a stride of 1 between channels alone; for others N x N weights are built."""
+    """CUDA's memory-efficient kernel needs a stride of 1 between channels. Otherwise N x N weights are allocated."""
     strides = []
 
     def watched(*parts: Tensor, scale: float) -> Tensor:

@@ -1,4 +1,4 @@
-"""The decoder is what a pixel-by-pixel reference computes, behind either context, at stride 4."""
+"""The decoder agrees with a pixel-by-pixel reference at stride 4, for both kinds of context."""
 
 import numpy as np
 import pytest
@@ -35,7 +35,7 @@ def test_the_decoder_joins_the_resized_context_and_the_low_level_map(segmenter: 
 
 
 def test_the_context_is_pspnets() -> None:
-    """The same numbers, from a PSPNet of the same weights."""
+    """A PSPNet with the same weights gives the same values."""
     torch.manual_seed(0)
     network = NetworkSpec(segmenter="pspnet_decoder", backbone="mobilenetv2", channels=8).build(3).eval()
     plain = NetworkSpec(backbone="mobilenetv2", channels=8).build(3).eval()

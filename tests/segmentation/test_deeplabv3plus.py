@@ -1,4 +1,4 @@
-"""ASPP is what a pixel-by-pixel reference computes, and its rates follow the output stride."""
+"""ASPP agrees with a pixel-by-pixel reference, and its rates depend on the output stride."""
 
 import numpy as np
 import pytest
@@ -34,7 +34,7 @@ def test_aspp_is_the_references() -> None:
 
 
 def test_aspp_by_hand() -> None:
-    """All weights 1, norms off: a lone 1 reaches each 3x3 branch where its rate says, and the mean everywhere."""
+    """All weights are 1, without norms: a single 1 spreads by the rate of the 3x3 branch, the mean is everywhere."""
     aspp = ASPP(1, 1, rates=(2,)).double().eval()
     for module in aspp.modules():
         if isinstance(module, nn.Conv2d):

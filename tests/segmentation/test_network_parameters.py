@@ -1,14 +1,13 @@
-"""The table of parameter counts: every network against one that was published, and every difference between them named
-and counted.
+"""Parameter counts: every network is compared with a published one, and every difference is named and counted.
 
-Counts are worked out here layer by layer, from the papers, and never from the modules. Published are:
+Counts are computed here layer by layer from the papers, without the modules. Published counts:
 
 - [cv] pytorchcv (osmr/imgclsmob), `assert weight_count == N` in pspnet.py and danet.py: Cityscapes, 19 classes.
 - [seg] SegFormer (Xie et al., NeurIPS 2021), Table 2, in millions: mmsegmentation's networks, ADE20K, 150 classes.
 - [paddle] PaddleSeg, docs/model_zoo_overview.md, in millions: Cityscapes, 19 classes.
 - [tv] torchvision's `num_params` of the classifiers, for the backbones.
 
-No count of DANet on MobileNetV2 was found; its row has the layers' sum alone.
+No published count of DANet on MobileNetV2 was found. Its row has only the sum of the layers.
 """
 
 from dataclasses import dataclass, field
@@ -93,7 +92,7 @@ RESNET_50_CHANNELS += 3 * (512 + 512 + 2048) + 2048
 
 @dataclass(frozen=True)
 class Row:
-    """One network: its published count, and what that has more (or less, if negative) than ours."""
+    """One network: its published count, and the parameters that the published network has in addition to ours."""
 
     segmenter: str
     backbone: str
@@ -233,7 +232,7 @@ def test_pspnets_published_auxiliary_head_is_ours() -> None:
 
 @pytest.mark.parametrize(("channels", "expected"), [(512, 128), (256, 64)])
 def test_a_pspnet_of_given_channels_has_a_pyramid_to_match(channels: int, expected: int) -> None:
-    """Checkpoints name their channels; networks built from that name must not change."""
+    """Checkpoints store `channels`. Networks that are built from it must not change."""
     with torch.device("meta"):
         network = NetworkSpec(backbone="resnet50", channels=channels, auxiliary=False).build(19)
     own = BACKBONES["resnet50"] + pspnet(2048, 19, pooled=expected, channels=channels)

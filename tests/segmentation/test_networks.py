@@ -1,5 +1,5 @@
-"""DWNet on each network and each of the paper's backbones trains every parameter, and its export is the baseline's at
-any size. The twelve exports take minutes and are marked slow; the same test on a small backbone is not.
+"""With each network and each of the paper's backbones DWNet trains every parameter, and its export is equal to the
+baseline's at any size. The twelve exports take minutes and are marked slow. A small backbone is tested by default.
 """
 
 from pathlib import Path
@@ -56,7 +56,7 @@ def test_dwnet_trains_every_parameter(segmenter: str, backbone: str) -> None:
 
 
 def settled(spec: NetworkSpec) -> Segmenter:
-    """A network as after training: batch statistics that fit, logits that differ, attention that counts."""
+    """Returns a network as after training: fitting batch statistics, different logits, and attention with an effect."""
     torch.manual_seed(0)
     segmenter = spec.build(len(CLASSES))
     for module in segmenter.modules():

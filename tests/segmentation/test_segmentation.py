@@ -1,5 +1,5 @@
-"""Every network on every backbone has the shapes and the strides it says; pooling and padding are those of PyTorch and
-timm, written so that they export; ImageNet weights reach the tensor they belong to; any image size works.
+"""Every network on every backbone has the stated shapes and strides. Pooling and padding are exportable and agree with
+PyTorch and timm. ImageNet weights are loaded into the correct tensors. Any image size works.
 """
 
 import importlib.util
@@ -90,7 +90,7 @@ def test_pooling_is_pytorchs_adaptive_pooling(bins: int) -> None:
 
 
 def test_pooling_keeps_its_means_out_of_half_precision() -> None:
-    """The weight of a pixel, 1/60, is off by 0.4 % in bf16, and so were the means of a bf16 map, all alike."""
+    """In bf16 the weight of a pixel, 1/60, has an error of 0.4 %, which would be an error of all means."""
     x = (5 + torch.rand(1, 4, 60, 60, generator=torch.Generator().manual_seed(0))).bfloat16()
     with torch.autocast("cpu", torch.bfloat16):
         found = adaptive_average_pool(x, 1)
@@ -210,7 +210,7 @@ def counters(name: str) -> bool:
 
 
 def test_lite0_names_of_the_other_library_map_in_order(tmp_path: Path) -> None:
-    """Both libraries list the same tensors in the same order, so that the names need not be looked at."""
+    """Both libraries list the same tensors in the same order, so the names are not needed."""
     torch.manual_seed(0)
     source = timm.create_model(LITE0, features_only=True).state_dict()
     values = [value for name, value in source.items() if not counters(name)]
@@ -286,7 +286,7 @@ def test_torchvisions_resnet_loads(tmp_path: Path) -> None:
 
 
 def test_a_deeper_resnets_file_is_refused(tmp_path: Path) -> None:
-    """All of a ResNet-50's tensors have their like in a ResNet-101: what is left over tells them apart."""
+    """A ResNet-101 has a tensor for each one of a ResNet-50. The unused tensors show that the file is wrong."""
     with torch.device("meta"):
         deeper = timm.create_model("resnet101").state_dict()
     torch.save({key: torch.empty_like(value, device="cpu") for key, value in deeper.items()}, tmp_path / "a.pth")
