@@ -1,7 +1,7 @@
-"""The rendered street: its flow, depth and labels are exact, it is deterministic, and it looks like what it says.
+"""The rendered street: flow, depth and labels are exact, rendering is deterministic, and looks have their properties.
 
-The reference for the flow is independent of the renderer's homographies: depth and camera carry a pixel of a standing
-thing into the world and from there into the other frame, in float64.
+The reference for the flow is independent of the renderer's homographies: a pixel of a static object is projected into
+the world by depth and camera, and from there into the other frame, in float64.
 """
 
 from dataclasses import replace
@@ -21,14 +21,14 @@ from dwnet.street.textures.synthesis import fractal_noise
 from dwnet.street.world.plan import Road, Turn, make_plan
 
 MOVING = (8, 9, 10)
-"""Classes with a motion of their own: car (some are parked), pedestrian, bicyclist."""
+"""Classes of moving objects: car (some are parked), pedestrian, bicyclist."""
 CLASSES = {*range(11), 255}
 OFFSETS = (-5, -4, -3, -2, -1, 1, 2, 3, 4, 5)
 
 
 @pytest.fixture(scope="module")
 def scene() -> StreetScene:
-    """A small overcast street: no hard shadows, which move over the ground with who casts them."""
+    """A small overcast street, without hard shadows that move over the ground."""
     return StreetScene(5, width=160, height=120, look="overcast")
 
 
@@ -42,7 +42,7 @@ def _sample(image: np.ndarray, flow_px: np.ndarray, how: int) -> np.ndarray:
 
 
 def _inner(labels: np.ndarray, instances: np.ndarray, radius: int = 2) -> np.ndarray:
-    """Pixels whose neighbourhood shows one thing only."""
+    """Returns the pixels whose neighbourhood shows one object only."""
     kernel = np.ones((2 * radius + 1,) * 2, np.uint8)
     same = np.ones(labels.shape, bool)
     for plane in (labels.astype(np.float32), instances.astype(np.float32)):
@@ -67,8 +67,8 @@ def test_flow_of_standing_things_is_their_depth_seen_from_the_other_camera(scene
 
 @pytest.mark.parametrize("k", OFFSETS)
 def test_warping_the_neighbour_gives_this_frame(scene: StreetScene, k: int) -> None:
-    """Bilinear warping of the neighbour without noise, blur and exposure, away from edges and where visible: within 4
-    grey levels on average, and less than half of what no warp leaves. What is left is the resampling of the
+    """Without noise, blur and exposure, at visible pixels away from edges, the bilinearly warped neighbour differs by
+    less than 4 grey levels on average, and by less than half of the unwarped difference. The rest is resampling of the
     textures."""
     t = 60
     now, later = scene.render(t, sensor=False), scene.render(t + k, sensor=False)
@@ -84,8 +84,8 @@ def test_warping_the_neighbour_gives_this_frame(scene: StreetScene, k: int) -> N
 
 @pytest.mark.parametrize("k", [1, -1])
 def test_with_noise_blur_and_exposure_it_still_does(scene: StreetScene, k: int) -> None:
-    """With all the camera does, what stays beside the resampling is the noise of two frames, 2.6 grey levels each, the
-    exposure's drift and the codec."""
+    """With all effects of the camera, the rest also has the noise of two frames, 2.6 grey levels each, the drift of the
+    exposure, and compression."""
     now, later = scene.render(60), scene.render(60 + k)
     flow_px, visible = scene.flow(60, k)
     inner = visible & _inner(now.labels, now.instances)
@@ -97,7 +97,7 @@ def test_with_noise_blur_and_exposure_it_still_does(scene: StreetScene, k: int) 
 
 @pytest.mark.parametrize("k", OFFSETS)
 def test_depth_is_that_of_the_same_point_in_the_neighbour(scene: StreetScene, k: int) -> None:
-    """The depth that the neighbour shows where the flow ends is that of the point, computed from this frame's depth."""
+    """The neighbour's depth at the end of the flow is the depth of the point, computed from this frame's depth."""
     t = 60
     now, later, (flow_px, visible) = scene.render(t), scene.render(t + k), scene.flow(t, k)
     here, there = scene.camera(t), scene.camera(t + k)
@@ -126,7 +126,7 @@ def test_labels_and_instances_warp_to_themselves(scene: StreetScene, k: int) -> 
 
 
 def test_the_other_frames_raster_knows_where_surfaces_go(scene: StreetScene) -> None:
-    """The flow takes from the other frame's raster what it already holds: the same numbers as computed anew."""
+    """Maps that the flow takes from the other frame's raster are equal to maps that are computed again."""
     later = scene._raster(66)
     anew = scene._carried(60, 66 / 25, later.camera)
     np.testing.assert_array_equal(scene._carried(60, 66 / 25, later.camera, later), anew)
@@ -146,7 +146,7 @@ def test_repeated_corners_are_left_out() -> None:
 
 @pytest.mark.parametrize("k", OFFSETS)
 def test_flow_there_and_back_returns(scene: StreetScene, k: int) -> None:
-    """The flow to t+k and, from where it leads, the flow back cancel where both see the same point."""
+    """The flow to t + k and the flow back from its end cancel where both frames show the same point."""
     t = 60
     there, visible = scene.flow(t, k)
     back, visible_back = scene.flow(t + k, -k)
@@ -160,7 +160,7 @@ def test_flow_there_and_back_returns(scene: StreetScene, k: int) -> None:
 
 
 def test_what_walks_or_drives_has_its_own_motion() -> None:
-    """The flow of a moving car is not that of its depth alone: the own motion is in it."""
+    """The flow of moving objects differs from the flow of static points at the same depth."""
     scene = StreetScene(1, width=160, height=120, look="overcast")
     far = 0.0
     for t in range(0, 200, 25):
@@ -209,7 +209,7 @@ def test_frames_are_well_formed(scene: StreetScene) -> None:
 
 
 def test_layout_is_a_dashcams(scene: StreetScene) -> None:
-    """Road below, sky above, houses or trees at both sides; the eleven classes all turn up in a drive."""
+    """The road is at the bottom and not at the top. All eleven classes occur in a drive."""
     seen: set[int] = set()
     for t in range(0, 900, 60):
         labels = scene.render(t).labels
@@ -220,7 +220,7 @@ def test_layout_is_a_dashcams(scene: StreetScene) -> None:
 
 
 def test_pictures_are_textured(scene: StreetScene) -> None:
-    """No flat colours: inside one thing, neighbouring pixels differ."""
+    """Inside an object neighbouring pixels differ."""
     frame = scene.render(60, sensor=False)
     inner = _inner(frame.labels, frame.instances)
     grey = frame.image.astype(float).mean(2)
@@ -361,14 +361,14 @@ def test_corners_turn_by_their_angle_and_no_side_street_is_near() -> None:
 
 
 def test_a_drive_takes_the_corner(scene: StreetScene) -> None:
-    """The camera's heading changes by more than 40 degrees within six seconds, on the road all the while."""
+    """The camera's heading changes by more than 40 degrees within six seconds, and the camera stays on the road."""
     heading = [np.degrees(np.arctan2(*scene.camera(t).rotation[2][[0, 2]])) for t in range(500, 640, 10)]
     assert abs(heading[-1] - heading[0]) > 40
     assert all((scene.render(t).labels[-20:, 60:100] == 3).mean() > 0.8 for t in range(500, 640, 35))
 
 
 def test_large_frames() -> None:
-    """1024 x 2048, the largest asked for; the labels are those of the small frame."""
+    """A frame of 1024 x 2048 has the labels of the small frame."""
     large = StreetScene(5, width=2048, height=1024, look="overcast").render(60)
     small = StreetScene(5, width=256, height=128, look="overcast").render(60)
     assert large.image.shape == (1024, 2048, 3)

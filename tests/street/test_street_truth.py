@@ -1,4 +1,4 @@
-"""The truth on disk is the truth of the scene, and an interrupted run leaves no half file."""
+"""The truth on disk is equal to the truth of the scene, and an interrupted run leaves no incomplete file."""
 
 from pathlib import Path
 
@@ -37,7 +37,7 @@ def test_files_hold_the_scene(tmp_path: Path, scene: StreetScene) -> None:
 
 
 def test_flo_files_are_middleburys(tmp_path: Path, scene: StreetScene) -> None:
-    """OpenCV's own reader agrees."""
+    """OpenCV reads the same flow."""
     write_truth(scene, tmp_path, count=1, start=60)
     flow = cv2.readOpticalFlow(str(tmp_path / "flow_forward" / "000060.flo"))
     np.testing.assert_array_equal(flow.transpose(2, 0, 1), scene.flow(60, 1)[0])
