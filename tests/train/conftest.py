@@ -12,7 +12,7 @@ from train.main import main
 
 @pytest.fixture(autouse=True)
 def fresh_accelerate() -> Iterator[None]:
-    """Accelerate keeps its state for the whole process: each test starts without it. One thread, for speed."""
+    """Resets Accelerate's state, which lasts for the whole process, and sets one thread for speed."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     forget_accelerate()

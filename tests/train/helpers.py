@@ -1,6 +1,6 @@
 """Helpers of the trainer's tests: a tiny CamVid, and recipes that train on it in seconds.
 
-As a script under `accelerate launch`: what the tests check with several processes.
+As a script under `accelerate launch` it runs the checks that need several processes.
 """
 
 import os
@@ -47,7 +47,7 @@ Command = Callable[..., int]
 def write_camvid(root: Path, *, train: int = 13, uneven: bool = False) -> Path:
     """The 480x360 layout with frames of 96x64 px: a car on a road under a sky, the upper six rows void.
 
-    `uneven` voids a number of rows of its own in each frame, so that no two crops have the same number of labels.
+    `uneven` voids a different number of rows in each frame, so that crops have different numbers of labels.
     """
     rng = np.random.default_rng(0)
     palette = rng.integers(0, 256, (12, 3))
@@ -99,7 +99,7 @@ def forget_accelerate() -> None:
 
 
 def fails(train: Command, capsys: pytest.CaptureFixture[str], *options: str, root: Path | None = None) -> str:
-    """The one line that the command ends with."""
+    """Runs a command that must fail; returns its one line of error."""
     capsys.readouterr()
     assert train(*options, **({} if root is None else {"root": root})) == 1
     error = capsys.readouterr().err.strip()
@@ -114,14 +114,14 @@ def plain(printed: str) -> str:
 
 
 def events(folder: Path) -> dict[str, list[tuple[int, float]]]:
-    """What TensorBoard was told of a run: (step, value) by name."""
+    """Returns the scalars of a run in TensorBoard: (step, value) by name."""
     accumulator = EventAccumulator(str(folder / "tracked/dwnet"))
     accumulator.Reload()
     return {tag: [(e.step, e.value) for e in accumulator.Scalars(tag)] for tag in accumulator.Tags()["scalars"]}
 
 
 def assert_same_state(found: Checkpoint, expected: Checkpoint) -> None:
-    """Weights, running statistics and momentum, bit for bit."""
+    """Asserts that weights, running statistics and momentum are equal bit for bit."""
 
     def tensors(checkpoint: Checkpoint) -> dict[str, Tensor]:
         state = checkpoint.training["optimiser"]["state"]
@@ -137,7 +137,7 @@ def assert_same_state(found: Checkpoint, expected: Checkpoint) -> None:
 
 
 def stop_at(monkeypatch: pytest.MonkeyPatch, iteration: int) -> None:
-    """A real SIGTERM to this process, in the step after which `iteration` steps are done."""
+    """Sends SIGTERM to this process in the step that ends with `iteration` steps done."""
     step = Tracking.step
 
     def step_and_signal(self: Tracking, done: int, *rest: Any) -> None:
@@ -149,7 +149,7 @@ def stop_at(monkeypatch: pytest.MonkeyPatch, iteration: int) -> None:
 
 
 def poison(monkeypatch: pytest.MonkeyPatch, frame: str, *, gradient_only: bool = False) -> None:
-    """The loss of a batch with `frame` is NaN, or its gradient alone."""
+    """Makes the loss of batches with `frame` NaN, or only its gradient non-finite."""
 
     def poisoned(self: BaselineMethod, batch: dict[str, Any]) -> Losses:
         losses = forward(self, batch)
@@ -166,7 +166,7 @@ def poison(monkeypatch: pytest.MonkeyPatch, frame: str, *, gradient_only: bool =
 
 
 def launch(*command: str, output: Path) -> str:
-    """`accelerate launch` of two processes on the CPU; what they printed."""
+    """Runs `accelerate launch` with two processes on the CPU; returns their output."""
     # Its own --cpu starts one process only, or needs MPI.
     options = ["--multi_gpu", "--num_processes", "2", "--num_machines", "1", "--mixed_precision", "no"]
     options += ["--dynamo_backend", "no", "--main_process_port", "0"]
@@ -185,9 +185,9 @@ def launch(*command: str, output: Path) -> str:
 
 
 def launch_nodes(*command: str, output: Path) -> str:
-    """`accelerate launch` once on each of two machines, both this one, of one process each; what they printed.
+    """Runs two launchers of one process each, as on two machines; returns their output.
 
-    Their processes meet at an address, as those of real machines do.
+    The processes connect through an address, as on real machines.
     """
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -216,7 +216,7 @@ def launch_nodes(*command: str, output: Path) -> str:
 
 
 def freeze_norms(method: nn.Module) -> None:
-    """Batch norm as a fixed affine map: its batch statistics are each process's own, and SyncBatchNorm needs a GPU."""
+    """Freezes batch norm, because batch statistics differ by process and SyncBatchNorm needs a GPU."""
     for module in method.modules():
         if isinstance(module, nn.BatchNorm2d):
             module.eval()
@@ -224,7 +224,7 @@ def freeze_norms(method: nn.Module) -> None:
 
 
 def gradient(recipe: Recipe, accumulation: int = 1) -> Tensor:
-    """The gradient of the first step, with frozen norms, in as many processes as there are, as one vector."""
+    """Returns the gradient of the first step, with frozen norms, over all processes, as one vector."""
     trainer = Trainer(recipe, Accelerator(gradient_accumulation_steps=accumulation))
     freeze_norms(trainer.method)
     trainer.optimiser.step = trainer.optimiser.zero_grad = lambda: None  # they would use it up
@@ -242,7 +242,7 @@ def gradients(root: Path, output: Path) -> dict[str, Tensor]:
 
 
 def several_processes(root: Path, output: Path) -> None:
-    """Everything that one launch of several processes checks; process 0 writes the results to OUTPUT."""
+    """Runs all checks that need several processes. Process 0 writes the results to OUTPUT."""
     found: dict[str, Any] = {"gradients": gradients(root, output)}
     with pytest.MonkeyPatch.context() as patch:  # what a loss would be if each process divided by its own count
         patch.setattr(losses, "_shared_count", lambda count: count.clamp(min=1))
@@ -283,7 +283,7 @@ def several_processes(root: Path, output: Path) -> None:
 
 
 def run_command(arguments: list[str], log: Path) -> None:
-    """The command in a process of its own, which ends with its status; its output goes to `log`."""
+    """Runs the command, with its output in `log`, and ends this process with its status."""
     torch.set_num_threads(1)
     with log.open("a") as file:
         os.dup2(file.fileno(), 1)
@@ -292,7 +292,7 @@ def run_command(arguments: list[str], log: Path) -> None:
 
 
 def save_until(path: Path, limit_bytes: int) -> None:
-    """Saves a checkpoint again; the kernel kills this process at the byte `limit_bytes` of any file it writes."""
+    """Saves a checkpoint again. The kernel kills this process when a file reaches `limit_bytes`."""
     checkpoint = load_checkpoint(path)
     signal.signal(signal.SIGXFSZ, signal.SIG_DFL)
     resource.setrlimit(resource.RLIMIT_FSIZE, (limit_bytes, limit_bytes))

@@ -1,4 +1,4 @@
-"""train/ablate.py: a table's rows run, stopped, continued, and set beside the paper's figures."""
+"""train/ablate.py runs, stops and continues the rows of a table and prints them beside the paper's results."""
 
 import contextlib
 import io
@@ -27,7 +27,7 @@ ROWS = "--base camvid_lite0 --rows baseline camera_motion"
 
 
 class InThisProcess:
-    """Trains as the command does, without a new interpreter for each run; keeps what it was asked for."""
+    """Trains in this process instead of a new interpreter for each run, and records the arguments."""
 
     def __init__(self) -> None:
         self.asked: list[list[str]] = []
@@ -49,7 +49,7 @@ def arguments(camvid: Path, output: Path, more: str = "") -> list[str]:
 
 
 def test_two_rows_and_two_seeds(camvid: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """A run that fails is reported and the others go on; the same command then runs that one alone."""
+    """A failed run is reported, and the others continue. The same command then runs only the failed one."""
     request = read_request(arguments(camvid, tmp_path, "--seeds 2 --epochs 1"))
     broken = tmp_path / "camvid_lite0_baseline_seed1/last.pt"
     broken.parent.mkdir()
@@ -101,7 +101,7 @@ def test_two_rows_and_two_seeds(camvid: Path, tmp_path: Path, capsys: pytest.Cap
 def test_stopped_by_a_signal_and_continued(
     camvid: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    """The command itself, with its processes: SIGTERM reaches the run, which saves; the same command goes on there."""
+    """The command with its processes: SIGTERM reaches the run, which saves. The same command continues it."""
     command = arguments(camvid, tmp_path, "--rows baseline --seeds 1 --epochs 8 --evaluate-every 8")
     folder = tmp_path / "camvid_lite0_baseline_seed0"
     say, lines = ablate._say, list[str]()
@@ -163,7 +163,7 @@ def test_stopped_in_the_evaluation(camvid: Path, tmp_path: Path) -> None:
         ("to do", "interrupted in its evaluation"),
         ("to do", ""),
     ]
-    # What is trained is not trained again.
+    # Finished training is not repeated.
     plan, notes = make_plan(request)
     training = InThisProcess()
     run_all(request, plan, notes, training)
@@ -172,7 +172,7 @@ def test_stopped_in_the_evaluation(camvid: Path, tmp_path: Path) -> None:
 
 
 def test_rows_keep_their_difference_on_any_base(capsys: pytest.CaptureFixture[str]) -> None:
-    """On a laptop's base the network, data and schedule are the base's, the switches and the segmenter the row's."""
+    """With --base, network, data and schedule come from the base. Switches and segmenter come from the row."""
     plan, _ = make_plan(read_request(["table5", "--base", "camvid_lite0", "--seeds", "1"]))
     recipes = {name: runs[0].recipe for name, runs in plan.items()}
     assert {recipe.network.backbone for recipe in recipes.values()} == {"efficientnet_lite0"}

@@ -43,7 +43,7 @@ def test_no_class_rules(pixels: list[int]) -> None:
 
 
 def test_counted_in_the_training_labels(camvid: Path, tmp_path: Path) -> None:
-    """Each labelled pixel once, whatever the augmentation."""
+    """Each labelled pixel counts once, without augmentation."""
     counts = np.zeros(len(CAMVID_11.classes), np.int64)
     for path in (camvid / "train/labels").glob("*.png"):
         labels = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
@@ -97,7 +97,7 @@ def test_what_is_not_allowed(train: Command, capsys: pytest.CaptureFixture[str])
 def test_a_run_of_before_they_existed_is_not_resumed_with_them(
     train: Command, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A setting that its recipe does not name was then as the default is."""
+    """A setting that the recorded recipe lacks has its default value."""
     assert train("--epochs", "1", "--pictures", "0", "--class-balance", "0") == 0
     last = tmp_path / "runs/camvid_lite0_baseline/last.pt"
     checkpoint = load_checkpoint(last)

@@ -1,4 +1,4 @@
-"""Nothing is lost: a run that is killed again and again ends exactly as one that was let alone."""
+"""A run that is killed repeatedly and resumed ends with the same state as an uninterrupted run."""
 
 import json
 import os
@@ -24,7 +24,7 @@ MOST_STEPS = 3  # between two kills, so that the run outlasts them however the m
 
 
 def wait_for(condition: Callable[[], bool], ended: Callable[[], object], seconds: float = 300) -> bool:
-    """Whether `condition` came to hold before the process ended."""
+    """Returns whether `condition` became true before the process ended."""
     end = time.monotonic() + seconds
     while not condition():
         if ended() is not None:
@@ -35,7 +35,7 @@ def wait_for(condition: Callable[[], bool], ended: Callable[[], object], seconds
 
 
 def newest_iteration(folder: Path) -> int:
-    """How far a run is that keeps a checkpoint of every iteration."""
+    """Returns the latest iteration with a numbered checkpoint."""
     return max((int(path.stem.removeprefix("iteration_")) for path in folder.glob("iteration_*.pt")), default=0)
 
 
@@ -44,7 +44,7 @@ def written_at(path: Path) -> int:
 
 
 def assert_whole(folder: Path) -> int:
-    """Every file that has its name can be read, whatever the moment of the kill; the iteration of last.pt."""
+    """Asserts that all files with final names are readable; returns the iteration of last.pt."""
     for checkpoint in folder.glob("[!.]*.pt"):
         load_checkpoint(checkpoint)
     for name in ("recipe.json", "metrics.jsonl"):
@@ -63,9 +63,9 @@ def warm_server(monkeypatch: pytest.MonkeyPatch) -> ForkServerContext:
 
 
 def test_killed_twenty_times(camvid: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """SIGKILL at 20 random moments of a real process: in its start, in steps, in evaluations, in writing checkpoints.
+    """SIGKILL at 20 random moments of a process: during its start, steps, evaluations and writing of checkpoints.
 
-    A checkpoint is written at every step, so that many kills fall into one.
+    A checkpoint is written at every step, so that many kills happen during writing.
     """
     context = warm_server(monkeypatch)
     log = tmp_path / "log.txt"
@@ -150,7 +150,7 @@ def test_killed_at_any_byte_of_a_checkpoint(train: Command, tmp_path: Path, monk
 
 
 def test_the_launchers_death_stops_and_saves(camvid: Path, tmp_path: Path) -> None:
-    """SIGTERM to `accelerate launch` of one process, which passes it on to nobody."""
+    """SIGTERM to `accelerate launch` of one process. The launcher does not forward the signal."""
     command = [sys.executable, "-m", "accelerate.commands.launch", "--num_processes", "1", "--num_machines", "1"]
     command += ["--mixed_precision", "no", "--dynamo_backend", "no", "--cpu", "train/main.py"]
     command += ["--recipe", "camvid_lite0_baseline", *tiny_options(camvid, tmp_path / "runs"), "--name", "run"]
@@ -170,7 +170,7 @@ def test_the_launchers_death_stops_and_saves(camvid: Path, tmp_path: Path) -> No
 
 
 def test_one_run_in_a_folder(camvid: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A second process is kept out while one trains there, and let in once that is dead, however it died."""
+    """A second process is refused while another one trains in the folder, and accepted after that one was killed."""
     context = warm_server(monkeypatch)
     options = ["--recipe", "camvid_lite0_baseline", *tiny_options(camvid, tmp_path), "--name", "run"]
     options += ["--epochs", "400", "--checkpoint-every", "1", "--evaluate-every", "400", "--trackers", "none"]

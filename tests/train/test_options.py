@@ -16,7 +16,7 @@ from train.config.spec import Recipe
 from train.engine.loop import Trainer
 from train.main import main
 
-# What is wrong, and what tyro says: the wrong word, with the nearest right one or what is allowed.
+# Wrong options, with two parts of the expected message: the wrong word, and the nearest option or allowed values.
 WRONG = [
     ("--optimiser.rte 0.1", "Unrecognized options: --optimiser.rte", "--optimiser.rate FLOAT"),
     ("--netwrk.backbone resnet50", "Unrecognized options: --netwrk.backbone", "--network.backbone"),
@@ -95,7 +95,7 @@ def test_options_of_another_method_are_refused(
 
 @pytest.mark.parametrize("method", METHODS)
 def test_another_method_by_its_name_is_its_recipe(method: str) -> None:
-    """As the option says: what the recipe's own method does not have is the base's."""
+    """Fields that the recipe's own method does not have come from the base."""
     for recipe in METHODS:
         found = parse(["--recipe", f"camvid_lite0_{recipe}", "--method.name", method]).recipe
         assert found.method == RECIPES[f"camvid_lite0_{method}"].method

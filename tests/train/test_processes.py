@@ -1,4 +1,4 @@
-"""Several processes, accumulated batches, bf16 and torch.compile: by Accelerate alone, and the same training."""
+"""Several processes, accumulated batches, bf16 and torch.compile through Accelerate give the same training."""
 
 import json
 import shutil
@@ -214,7 +214,7 @@ def test_fp16_scales_and_resumes(camvid: Path, tmp_path: Path, monkeypatch: pyte
 
 
 class TwoLayers(Segmenter):
-    """As little as a compiler can be asked."""
+    """A minimal network that compiles quickly."""
 
     channels, stride, multiple = 8, 4, 16
 

@@ -1,4 +1,4 @@
-"""Recipes and the command line: what may be set, under which names, and what SGD makes of it."""
+"""Recipes, the options of the command line, and the parameter groups and learning rates of SGD."""
 
 import dataclasses
 import re
@@ -100,7 +100,7 @@ def test_the_papers_flow_network_needs_a_file(capsys: pytest.CaptureFixture[str]
 
 @pytest.mark.parametrize("method", METHODS)
 def test_flags_are_kept(capsys: pytest.CaptureFixture[str], method: str) -> None:
-    """A renamed option breaks people's commands: it must be noticed. Each method has its own options and no others."""
+    """The list of options is fixed, because a renamed option breaks commands. Each method has only its own options."""
     with pytest.raises(SystemExit) as end:
         parse(["--recipe", f"camvid_lite0_{method}", "--help"])
     assert end.value.code == 0
@@ -231,7 +231,7 @@ def test_recipes_are_checked_when_made() -> None:
         RECIPES["camvid_lite0_dwnet"].seed = 3  # type: ignore[misc]
 
 
-# What SGD makes of it
+# SGD
 
 
 def test_poly_rate() -> None:

@@ -1,4 +1,4 @@
-"""An interrupted run ends exactly as an uninterrupted one, and its folder says what made it."""
+"""A resumed run ends with the same state as an uninterrupted one. Its folder records how it was made."""
 
 import json
 import os

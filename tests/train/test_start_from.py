@@ -1,4 +1,4 @@
-"""Fine-tuning: a run starts from the segmenter of a checkpoint, whatever method trained it."""
+"""Fine-tuning: a run starts from the segmenter of a checkpoint of any method."""
 
 from pathlib import Path
 
@@ -26,7 +26,7 @@ def checkpoint(network: NetworkSpec = NETWORK, classes: ClassSet = CAMVID_11) ->
 
 
 def differing(network: NetworkSpec, found: Checkpoint, classes: ClassSet) -> set[str]:
-    """The parts of a segmenter that have not got the checkpoint's weights."""
+    """Returns the parts of a segmenter that do not have the checkpoint's weights."""
     torch.manual_seed(6)
     segmenter = network.build(len(classes.classes))
     start_from(segmenter, found, classes)

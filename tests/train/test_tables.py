@@ -1,8 +1,8 @@
-"""The paper's tables as data: its figures, and for each row that is ours a recipe with exactly the modules, losses and
-network that the row names.
+"""The paper's tables as data: the results, and for each of our rows a recipe with the modules, losses and network of
+the row.
 
-The check marks of Table 1 follow from its figures and from section 4.2: "warp and l_fc" improves by 0.55, FG-Conv in
-the warp's place by 0.57 more, FRM by 0.47, l_pc by 0.38, both give 75.62, and both on the plain warp 74.76.
+The check marks of Table 1 follow from its results and section 4.2: warp and l_fc improve by 0.55, FG-Conv instead of
+the warp by 0.57 more, FRM by 0.47, l_pc by 0.38. FRM and l_pc together give 75.62, and 74.76 on the plain warp.
 """
 
 from dataclasses import asdict, replace
@@ -50,7 +50,7 @@ EXPECTED: dict[tuple[str, str], tuple[set[str], set[str]]] = {
     ("table4", "fc"): ({"fg_conv"}, {"feature"}),
     ("table4", "fc_pc"): ({"fg_conv"}, BOTH),
 }
-# What else its row names.
+# Further settings of rows.
 SETTINGS: dict[tuple[str, str], dict[str, object]] = {
     ("table2", "s1"): {"kernel_size": 1},
     ("table2", "s3"): {"kernel_size": 3},
@@ -85,7 +85,7 @@ def miou(table: str, name: str) -> float:
 
 
 def modules(method: Method) -> set[str]:
-    """The trained parts beside the segmenter."""
+    """Returns the trained parts besides the segmenter."""
     parts = {name.split(".")[1] for name, _ in method.named_parameters() if name.startswith("network.")}
     return parts & {"fusion", "refinement", "fg_conv"}
 
@@ -186,7 +186,7 @@ def test_what_else_a_row_names() -> None:
 
 @pytest.mark.parametrize(("table", "name"), OURS)
 def test_a_row_differs_from_its_base_in_nothing_else(table: str, name: str) -> None:
-    """And so from its siblings in exactly what their variants set."""
+    """Therefore rows of the same base differ only in the settings of their variants."""
     found = row(table, name)
     base, own = flat(recipe_dict(BASES[found.base])), flat(recipe_dict(recipe(table, name)))
     # Fields that the base's method has not hold their defaults, unless the variant sets them.

@@ -1,4 +1,4 @@
-"""What is seen of a run: speed and means, trackers, and pictures whose content is known."""
+"""Monitoring of a run: speed, means, trackers, and pictures with known content."""
 
 import re
 import time
@@ -57,7 +57,7 @@ def test_means() -> None:
 
 
 def test_a_resumed_run_is_the_same_to_a_service(camvid: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Weights & Biases knows runs by an id; a run's is kept in its folder, and another run has another."""
+    """Weights & Biases identifies runs by an id. The id is stored in the run's folder. Other runs have other ids."""
     told = []
     monkeypatch.setattr(
         Accelerator, "init_trackers", lambda self, project, config, init_kwargs: told.append(init_kwargs)

@@ -1,4 +1,4 @@
-"""The trainer: every method trains from one command, and wrong input is one message that leaves nothing behind."""
+"""The trainer: every method trains with one command. Wrong input gives one message and writes no files."""
 
 import json
 import math
@@ -67,7 +67,7 @@ def test_two_frames_are_overfitted(train: Command, tmp_path: Path, method: str) 
 
 @pytest.mark.parametrize("method", METHODS)
 def test_every_trainable_parameter_gets_a_gradient(camvid: Path, tmp_path: Path, method: str) -> None:
-    # What lets DistributedDataParallel do without find_unused_parameters.
+    # Therefore DistributedDataParallel does not need find_unused_parameters.
     for auxiliary_weight in (0.4, 0.0):
         recipe = tiny_recipe(camvid, tmp_path, method)
         recipe = replace(recipe, method=replace(recipe.method, auxiliary_weight=auxiliary_weight))
@@ -140,7 +140,7 @@ def test_missing_data(train: Command, tmp_path: Path, capsys: pytest.CaptureFixt
 def test_a_recipe_with_video_on_single_images(
     train: Command, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """The data set says that it has no such neighbours; the run does not train with others under the recipe's name."""
+    """The data set has no such neighbours. The run fails and does not train with other neighbours."""
     root = tmp_path / "yard"
     write_singles(root)
     options = ["--recipe", "camvid_lite0_dwnet_video", "--dataset", "own"]
@@ -182,7 +182,7 @@ def test_gradient_that_is_not_finite(
     monkeypatch: pytest.MonkeyPatch,
     accumulation: str,
 ) -> None:
-    """It stops before the step: the last checkpoint is of finite weights, and the names are of the step at fault."""
+    """The run stops before the step. The last checkpoint has finite weights, and the error names the step's frames."""
     monkeypatch.setenv("ACCELERATE_GRADIENT_ACCUMULATION_STEPS", accumulation)
     names = [TRAIN_NAMES[index] for index in list(EpochOrder(13, batch_size=4, seed=0))[4:8]]
     poison(monkeypatch, names[1], gradient_only=True)
@@ -196,7 +196,7 @@ def test_gradient_that_is_not_finite(
 
 
 def test_steps_that_fp16_skips_without_end(camvid: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A few are the scaler's way to its scale; a run that never steps again says so. (No fp16 on a CPU: simulated.)"""
+    """The scaler may skip a few steps. A run that skips all steps is stopped. fp16 is simulated on the CPU."""
     trainer = Trainer(tiny_recipe(camvid, tmp_path), Accelerator(cpu=True))
     skips = [True] * MOST_SKIPPED + [False] + [True] * (MOST_SKIPPED + 1)
     monkeypatch.setattr(trainer.accelerator, "scaler", object())
