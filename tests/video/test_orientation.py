@@ -1,4 +1,4 @@
-"""Display matrices: page, training frames and label videos show the same upright picture, by hand for each turn."""
+"""Display matrices: page, training frames and label videos show the same upright picture for each orientation."""
 
 import json
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Reading and writing clips: exactness, damaged and odd files, folders, prefetching, errors. Clips are made here."""
+"""Reading and writing of generated clips: exactness, damaged and unusual files, folders, prefetching, errors."""
 
 import builtins
 import itertools
@@ -33,7 +33,7 @@ needs_decord = pytest.mark.skipif(not has_decord(), reason="decord has no wheel 
 
 
 def picture(index: int, width: int = 128, height: int = 96) -> np.ndarray:
-    """A picture that tells its index by its brightness, with a bright quarter in the upper left corner."""
+    """Returns a picture whose brightness encodes its index, with a bright quarter in the upper left corner."""
     image = np.full((height, width, 3), 20 + 4 * index, np.uint8)
     image[: height // 2, : width // 2] = (240, 60, 20)
     return image
@@ -317,7 +317,7 @@ def write_audio(path: Path, **settings: str) -> Path:
 
 
 def damage(path: Path) -> Path:
-    """Leaves the header whole and the pictures random."""
+    """Keeps the header and replaces the pictures by random bytes."""
     data = bytearray(path.read_bytes())
     start = data.index(b"mdat") + 4
     data[start:] = np.random.default_rng(0).bytes(len(data) - start)
@@ -404,7 +404,7 @@ def test_a_folder_of_images_is_a_clip(tmp_path: Path) -> None:
     for frame in frames:
         np.testing.assert_array_equal(frame.image, picture(frame.index))
         assert frame.pts_seconds == frame.index / 25
-    # f2 comes before f10, whatever the alphabet says.
+    # f2 comes before f10, unlike in alphabetical order.
     assert [file.stem for file in image_files(tmp_path)] == [f"f{index}" for index in range(12)]
     with open_video(tmp_path, max_side=64, image_fps=10) as video:
         small = list(video)
