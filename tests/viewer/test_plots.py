@@ -1,4 +1,4 @@
-"""Plots as HTML: the data arrive as they are, names are escaped, and a browser draws them without a network."""
+"""Plots as HTML: the data are unchanged, names are escaped, and a browser draws them without a network."""
 
 import json
 import re
