@@ -1,4 +1,4 @@
-"""Pictures against hand-computed colours, the published colour wheel in a loop, readability."""
+"""Pictures: hand-computed colours, the published colour wheel in a loop, and readable captions."""
 
 import math
 
