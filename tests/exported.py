@@ -1,7 +1,7 @@
 """Tiny exported networks with known answers, and clips, for the tests of the runtime, the comparison and the app.
 
-The segmenters' scores are the image's own red, green and blue, so a pixel's label is its strongest colour: labels,
-flips and everything derived from them are known without running anything.
+The scores of the segmenters are the red, green and blue of the image, so a pixel's label is its strongest colour.
+Therefore labels and flips are known without running a network.
 """
 
 import json
@@ -67,7 +67,7 @@ def write_segmenter(
     meta: dict[str, Any] | str | None = "default",
     output: str = "logits",
 ) -> Path:
-    """logits = weight (3, 3) @ RGB; the identity by default, all zero for a network that answers class 0 everywhere."""
+    """logits = weight (3, 3) @ RGB. The default is the identity. With zeros the network predicts class 0 everywhere."""
     kernel = (np.eye(3) if weight is None else weight).reshape(3, 3, 1, 1)
     graph = helper.make_graph(
         [helper.make_node("Conv", ["image", "weight"], [output], name="classifier")],
@@ -82,7 +82,7 @@ def write_segmenter(
 def write_static_warp(path: Path) -> Path:
     """logits = image, plus 3 x the previous features wherever the flow is shorter than 200 px; features = pooled image.
 
-    It does not warp: what the tests need of it is the state, the flow that says "nothing before", and the interface.
+    It does not warp. Tests use its state, its interface, and the long flow that stands for a missing previous frame.
     """
     nodes = [
         _pool("image", "features"),
@@ -117,7 +117,7 @@ def write_static_warp(path: Path) -> Path:
 def write_keyframe(path: Path, key_interval: int = 3) -> Path:
     """Key frames: logits = image, features = pooled image. Others: logits = the key frame's features + dx of the flow.
 
-    It does not warp either: dx tells the tests which flow it was handed, and changes no label.
+    It does not warp. From dx the tests know which flow was passed. dx does not change labels.
     """
     nodes = [
         helper.make_node("Identity", ["image"], ["key_logits"]),
@@ -167,7 +167,7 @@ def write_flow_refinement(path: Path) -> Path:
 
 
 def write_models(folder: Path) -> Path:
-    """baseline: the strongest colour; static_warp: as above; dwnet: always class 0, so it never flips."""
+    """Writes baseline (strongest colour), static_warp (see above), dwnet (class 0, no flips) and flow_refinement."""
     write_segmenter(folder / "baseline.onnx", "baseline")
     write_static_warp(folder / "static_warp.onnx")
     write_segmenter(folder / "dwnet.onnx", "dwnet", weight=np.zeros((3, 3)))
@@ -185,7 +185,7 @@ def textured_frame(index: int = 0, size: tuple[int, int] = (64, 128), shift_px: 
 
 
 def write_clip(path: Path, frames: list[np.ndarray], fps: int = 10) -> Path:
-    """Encode uint8 (H, W, 3) frames as lossless H.264 in RGB order kept as full-resolution chroma."""
+    """Encodes uint8 (H, W, 3) RGB frames as H.264 with crf 0 and full-resolution chroma."""
     import av
 
     with av.open(str(path), "w") as container:

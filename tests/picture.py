@@ -1,7 +1,7 @@
 """Takes the pictures of the running page: `python tests/picture.py http://127.0.0.1:7860 assets/app.png [CLIP]`.
 
-It presses Compare on the clip that is chosen (or uploads CLIP), waits for the end, and saves the whole page: so the
-README's picture is made. Printed: seconds from the press to the first compared frame, and to the end.
+The script presses Compare for the chosen clip (or uploads CLIP), waits for the end, and saves a picture of the whole
+page, as in the README. It prints the seconds until the first compared frame and until the end.
 """
 
 import os
@@ -13,7 +13,7 @@ from playwright.sync_api import sync_playwright
 
 
 def main(url: str, target: str, clip: str | None = None) -> None:
-    """Drives headless Chromium (DWNET_CHROMIUM names it, where it is not `chromium` on the path)."""
+    """Takes the picture with headless Chromium. DWNET_CHROMIUM names it if it is not `chromium` on the path."""
     chromium = os.environ.get("DWNET_CHROMIUM") or shutil.which("chromium")
     arguments = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"]
     with sync_playwright() as playwright:

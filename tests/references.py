@@ -1,5 +1,5 @@
-"""Independent references for the method's tests: float64 NumPy loops written from the paper's text, and a segmenter so
-small that its answers can be worked out by hand. Nothing here calls `dwnet`'s own arithmetic.
+"""Independent references for the tests of the method: float64 NumPy loops from the paper's text, and a small segmenter
+whose results can be computed by hand. The loops do not use functions of `dwnet`.
 """
 
 import math
@@ -15,7 +15,7 @@ Array = NDArray[np.float64]
 
 
 def bilinear(source: Array, x: float, y: float) -> Array:
-    """(C, H, W) read at one position, as (C,); every pixel outside the map is 0."""
+    """Returns the values (C,) of a map (C, H, W) at one position. Pixels outside the map are 0."""
     _, height, width = source.shape
     left, top = math.floor(x), math.floor(y)
     value = np.zeros(len(source))
@@ -27,7 +27,7 @@ def bilinear(source: Array, x: float, y: float) -> Array:
 
 
 def warp_loop(source: Array, flow: Array) -> tuple[Array, NDArray[np.bool_]]:
-    """Eq. 1 with section 3.2's x' = x + dx: (C, H, W) and (2, H, W) to the warped map and where it is known."""
+    """Eq. 1 with section 3.2's x' = x + dx: returns the warped map (C, H, W) and its valid pixels."""
     _, height, width = source.shape
     warped, valid = np.zeros_like(source), np.zeros((height, width), bool)
     for row in range(height):
@@ -55,7 +55,7 @@ def fg_conv_loop(source: Array, flow: Array, weight: Array) -> Array:
 
 
 def resize_loop(source: Array, size: tuple[int, int]) -> Array:
-    """Bilinear resizing with pixel centres kept (`align_corners=False`), edges repeated."""
+    """Bilinear resizing that keeps pixel centres (`align_corners=False`) and repeats edges."""
     _, height, width = source.shape
     result = np.zeros((len(source), *size))
     for row in range(size[0]):
