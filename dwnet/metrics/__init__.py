@@ -1,15 +1,15 @@
 """Metrics of segmentation on video: mIoU, flicker along the flow, temporal consistency.
 
-Functions measure one frame or one pair of frames. Meters add up over a whole set; the sum of the states of several
-processes, merged into a new meter, gives the result over all of them (`Meter.state`, `Meter.merge`).
-Every rate is in percent, 0..100. It is None where nothing could be counted (a class that never occurs, a clip of one
-frame), so that a result can be written as JSON.
+Functions measure one frame or one pair of frames. Meters accumulate over a whole set. The sum of the states of several
+processes, merged into a new meter, gives the result over all processes (`Meter.state`, `Meter.merge`).
+Every rate is in percent, 0..100. A rate is None if nothing could be counted (a class that never occurs, a clip of one
+frame), so that results can be written as JSON.
 
-Frame t is the current frame. Its flow points to the previous frame, so ``previous(x + flow(x))`` is where pixel x was.
+Frame t is the current frame. Its flow points to the previous frame: pixel x of frame t was at ``x + flow(x)``.
 Pixels that lie outside the previous frame are never counted. The mask `visible`, which `occlusion_mask` computes,
-leaves out pixels that were hidden there.
+excludes pixels that are hidden in the previous frame.
 
-A constant prediction never flips. A flicker rate means nothing without the mIoU beside it.
+A constant prediction never flips. Therefore judge a flicker rate only together with the mIoU.
 """
 
 from dwnet.metrics.consistency import VideoConsistency, VideoConsistencyMeter, video_consistency

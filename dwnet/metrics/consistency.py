@@ -1,4 +1,4 @@
-"""VC_n of VSPW: the share of pixels whose prediction stays constant where the truth does."""
+"""VC_n of VSPW: among pixels of constant truth, the share whose prediction is also constant."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -20,21 +20,21 @@ class VideoConsistency:
     n: int
     """Frames per window."""
     constant_percent: float | None
-    """Prediction constant, right or wrong, where the truth is constant and known; all windows."""
+    """Share of constant predictions, right or wrong, among pixels with constant, known truth; over all windows."""
     correct_percent: float | None
-    """Prediction constant and right there."""
+    """Share of constant and correct predictions among the same pixels."""
     published_percent: float | None
-    """As VSPW's script: correctness ignored, the last window of each video dropped, ignored truth counted."""
+    """As in VSPW's script: correctness is ignored, the last window of a video is dropped, ignored truth counts."""
     windows: int
-    """Windows in the first two means."""
+    """Number of windows in the first two means."""
 
 
 class VideoConsistencyMeter(Meter):
-    """VC_n over videos, frame by frame, in memory that does not depend on their length.
+    """VC_n over videos, frame by frame. Memory use does not depend on the length of a video.
 
-    ``VC_n = mean over windows of n frames of |C and P| / |C|`` with C the pixels whose true label, and P those whose
-    predicted label, is the same in all n frames (Miao et al., VSPW, CVPR 2021). Needs the truth of every frame.
-    `state` holds the windows counted so far; a video that has begun is not part of it.
+    ``VC_n = mean over windows of n frames of |C and P| / |C|``. C is the set of pixels whose true label is the same in
+    all n frames, and P the set of pixels whose predicted label is (Miao et al., VSPW, CVPR 2021). The truth of every
+    frame is needed. `state` holds only counted windows, and nothing else of a video that is not finished.
 
     Args:
         n: frames per window, from 2; the papers use 8 and 16.
@@ -48,7 +48,7 @@ class VideoConsistencyMeter(Meter):
         self.end_video()
 
     def end_video(self) -> None:
-        """Ends the current video: the next frame starts another one."""
+        """Ends the current video. The next frame starts a new one."""
         self._last: tuple[NDArray[np.uint8], NDArray[np.uint8]] | None = None
         self._pending: float | None = None
 
@@ -73,11 +73,11 @@ class VideoConsistencyMeter(Meter):
                 raise DWNetError(
                     f"frame of shape {true.shape} in a video of {self._last[1].shape}; call end_video first"
                 )
-            # How many frames each pixel has kept its label.
+            # Number of frames for which each pixel has kept its label.
             self._predicted_run = np.where(predicted == self._last[0], self._predicted_run + 1, 1)
             self._true_run = np.where(true == self._last[1], self._true_run + 1, 1)
         self._last = (predicted.copy(), true.copy())
-        # The published script drops the last window of a video: a window counts once another frame has come.
+        # The published script drops the last window of a video, so a window counts only when the next frame arrives.
         self._add(2, self._pending)
         constant_truth = self._true_run >= self.n
         constant = self._predicted_run >= self.n
@@ -112,7 +112,8 @@ def video_consistency(predictions: Iterable[Array], targets: Iterable[Array], *,
         n: frames per window, from 2.
 
     Raises:
-        DWNetError: for n below 2, maps that do not fit, or one sequence longer than the other.
+        DWNetError: for n below 2, or maps that do not match.
+        ValueError: if one sequence is longer than the other.
     """
     meter = VideoConsistencyMeter(n)
     for prediction, target in zip(predictions, targets, strict=True):

@@ -1,6 +1,6 @@
-"""Parts that the metrics share: sampling along a flow, occlusion, confusion matrices.
+"""Functions that several metrics use: sampling along a flow, occlusion, confusion matrices.
 
-NumPy arrays and torch tensors are both accepted; everything is computed in NumPy. Public names are in `dwnet.metrics`.
+Public functions accept NumPy arrays and torch tensors, and compute in NumPy. Public names are in `dwnet.metrics`.
 """
 
 from typing import SupportsFloat
@@ -17,10 +17,10 @@ from dwnet.core.errors import DWNetError
 def positions_along(
     flow_px: NDArray[np.float32],
 ) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.bool_]]:
-    """Returns the position of each pixel in the neighbour frame: x, y ((H, W), in pixels), and whether it is inside.
+    """Returns the position of each pixel in the neighbour frame, x and y (H, W) in pixels, and the mask of inside ones.
 
-    Inside means within the pixel centres of the border, as in `dwnet.ops.warp.inside`. Positions that are outside or
-    not finite are returned as 0, so that all can be used as indices.
+    A position is inside if it lies between the centres of the outermost pixels, as in `dwnet.ops.warp.inside`.
+    Positions that are outside or not finite are returned as 0, so that all positions can be used as indices.
     """
     height, width = flow_px.shape[1:]
     x = np.arange(width, dtype=np.float32) + flow_px[0]
@@ -45,11 +45,11 @@ def occlusion_mask(
     Args:
         flow_forward_px: (2, H, W), from t to the neighbour, in pixels.
         flow_backward_px: (2, H, W), from the neighbour to t, in pixels.
-        alpha: tolerance that grows with the motion, no unit.
-        beta: tolerance without motion, in squared pixels.
+        alpha: tolerance relative to the motion, without unit.
+        beta: absolute tolerance, in squared pixels.
 
     Returns:
-        (H, W) bool, true where visible. A flow that is not finite is never visible.
+        (H, W) bool, true for visible pixels. A pixel whose flow is not finite is not visible.
 
     Raises:
         DWNetError: for flows that are not (2, H, W) of one size, or a negative tolerance.
@@ -60,7 +60,7 @@ def occlusion_mask(
     if alpha < 0 or beta < 0:
         raise DWNetError(f"alpha is {alpha} and beta {beta}; allowed are numbers from 0")
     x, y, inside = positions_along(forward)
-    # OpenCV 5 samples exactly, OpenCV 4 at 1/32 px: both far below the tolerance.
+    # OpenCV 5 samples exactly and OpenCV 4 at 1/32 px. Both errors are far below the tolerance.
     back_x, back_y = (cv2.remap(np.ascontiguousarray(channel), x, y, cv2.INTER_LINEAR) for channel in backward)
     with np.errstate(invalid="ignore", over="ignore"):
         gap = (forward[0] + back_x) ** 2 + (forward[1] + back_y) ** 2
@@ -70,7 +70,7 @@ def occlusion_mask(
 
 
 class NearestWarp:
-    """`warp_labels` along one flow for several label maps: the source positions are computed once.
+    """`warp_labels` for several label maps along one flow. The source positions are computed once.
 
     Args:
         flow_px: (2, H, W), from frame t to the neighbour whose labels are warped, in pixels.
@@ -86,7 +86,7 @@ class NearestWarp:
         self._index = index
 
     def __call__(self, labels: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """Returns the warped labels (H, W), `IGNORE_LABEL` where the flow leaves the frame."""
+        """Returns the warped labels (H, W), with `IGNORE_LABEL` for pixels whose flow leaves the frame."""
         warped: NDArray[np.uint8] = labels.ravel().take(self._index)
         if not self._all_inside:
             warped[~self.inside] = IGNORE_LABEL
@@ -94,9 +94,9 @@ class NearestWarp:
 
 
 def warp_labels(labels_neighbour: Array, flow_px: Array) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
-    """Warps the labels of the neighbour to frame t: Eq. 1 with the nearest pixel, since class ids cannot be mixed.
+    """Warps the labels of the neighbour to frame t: Eq. 1 with the nearest pixel, since class ids cannot be averaged.
 
-    ``warped(x) = labels_neighbour(round(x + flow(x)))``; a position halfway between two pixels reads the right
+    ``warped(x) = labels_neighbour(round(x + flow(x)))``. A position halfway between two pixels is rounded to the right
     or lower one.
 
     Args:
@@ -104,11 +104,11 @@ def warp_labels(labels_neighbour: Array, flow_px: Array) -> tuple[NDArray[np.uin
         flow_px: (2, H, W), from frame t to that neighbour, in pixels.
 
     Returns:
-        The warped labels, (H, W) uint8, `IGNORE_LABEL` where the flow leaves the frame, and the validity mask (H, W)
-        bool, false there.
+        The warped labels, (H, W) uint8, and the validity mask, (H, W) bool. Where the flow leaves the frame, the label
+        is `IGNORE_LABEL` and the mask is false.
 
     Raises:
-        DWNetError: for labels that are no label map, or a flow that does not lie on it.
+        DWNetError: for an invalid label map, or a flow of another size.
     """
     labels = as_labels(labels_neighbour, "labels_neighbour")
     warp = NearestWarp(as_flow(flow_px, labels.shape))
@@ -116,23 +116,24 @@ def warp_labels(labels_neighbour: Array, flow_px: Array) -> tuple[NDArray[np.uin
 
 
 def near_edge(labels: Array, *, distance_px: int = 3) -> NDArray[np.bool_]:
-    """Returns the pixels at a boundary: another class lies within `distance_px` in x and y (a square neighbourhood).
+    """Returns the pixels near a class boundary: another class is within `distance_px` in x and y (a square window).
 
     Args:
-        labels: (H, W) integers; ignored pixels have no class and make no boundary.
-        distance_px: largest distance of the other class in pixels, from 1.
+        labels: (H, W) integers. Ignored pixels have no class and form no boundary.
+        distance_px: largest distance to the other class, in pixels, at least 1.
 
     Returns:
         (H, W) bool.
 
     Raises:
-        DWNetError: for labels that are no label map, or a distance below 1.
+        DWNetError: for an invalid label map, or a distance below 1.
     """
     if distance_px < 1:
         raise DWNetError(f"distance_px is {distance_px}; allowed are whole numbers from 1")
     array = np.ascontiguousarray(as_labels(labels))
     window = np.ones((2 * distance_px + 1, 2 * distance_px + 1), np.uint8)
-    # Two classes meet where the largest and the smallest id of the window differ. Ignored pixels must be neither.
+    # A window has two classes if its largest and smallest id differ. Ignored pixels must be neither the largest nor the
+    # smallest.
     highest = cv2.dilate(np.where(array == IGNORE_LABEL, np.uint8(0), array), window)
     lowest = cv2.erode(array, window)
     different: NDArray[np.bool_] = highest > lowest
@@ -142,9 +143,9 @@ def near_edge(labels: Array, *, distance_px: int = 3) -> NDArray[np.bool_]:
 def confusion_matrix(
     rows: NDArray[np.uint8], columns: NDArray[np.uint8], num_classes: int, mask: NDArray[np.bool_] | None = None
 ) -> NDArray[np.int64]:
-    """Returns the pixels per pair of labels: (num_classes, num_classes) int64, from two arrays of labels of one shape.
+    """Returns the number of pixels per pair of labels, (num_classes, num_classes) int64, from two arrays of one shape.
 
-    Labels from `num_classes` on (also `IGNORE_LABEL`) and pixels outside `mask` are left out.
+    Pixels with a label of at least `num_classes` (also `IGNORE_LABEL`) and pixels outside `mask` are left out.
     """
     table = np.zeros((num_classes, num_classes), np.int64)
     planes = [np.ascontiguousarray(array).reshape(1, -1) for array in (rows, columns)]
@@ -170,7 +171,7 @@ def percent(part: SupportsFloat, whole: SupportsFloat) -> float | None:
 def iou_percent(confusion: NDArray[np.int64], missed: NDArray[np.int64] | int = 0) -> tuple[float | None, ...]:
     """Returns the intersection over union per class, 0..100; None for a class absent from rows and columns.
 
-    `missed`: (K,), further pixels of the class of each row, which are in none of the columns.
+    `missed`, (K,), is the number of further pixels of each row's class that are in no column.
     """
     both = np.diag(confusion)
     union = confusion.sum(axis=0) + confusion.sum(axis=1) - both + missed

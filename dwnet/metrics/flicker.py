@@ -1,4 +1,4 @@
-"""Steadiness of a segmentation: label flips along the flow, temporal consistency, flicker error."""
+"""Flicker of a segmentation: label flips along the flow, temporal consistency, flicker error."""
 
 from dataclasses import dataclass
 from typing import ClassVar
@@ -20,7 +20,7 @@ from dwnet.metrics.counting import (
 from dwnet.metrics.meter import ClassMeter, class_counts, counts
 
 BOUNDARY_PX = 3
-"""A pixel within this distance of another class counts as boundary, in pixels."""
+"""Largest distance of a boundary pixel from another class, in pixels."""
 
 
 def flip_map(
@@ -39,7 +39,7 @@ def flip_map(
         labelled in both). Flipped pixels are always counted ones.
 
     Raises:
-        DWNetError: for maps that do not fit each other.
+        DWNetError: for maps of different sizes or invalid maps.
     """
     current = as_labels(labels)
     shape = current.shape
@@ -66,8 +66,8 @@ def temporal_consistency(
 ) -> float | None:
     """Returns the mIoU in percent between the warped previous prediction and the current one, for one pair.
 
-    The idea is ETC's TC (Liu et al., ECCV 2020). The definition is ours: the warp takes the nearest pixel; occluded
-    pixels, pixels outside the frame and classes absent from both maps are left out. For a whole set use
+    The idea is from ETC's TC (Liu et al., ECCV 2020). This definition differs: the warp uses the nearest pixel, and
+    occluded pixels, pixels outside the frame and classes absent from both maps are left out. For a whole set use
     `FlickerMeter`, which keeps one confusion matrix. `tc_etc` and `tc_vspw` are the published procedures.
     """
     meter = FlickerMeter(num_classes)
@@ -77,20 +77,20 @@ def temporal_consistency(
 
 @dataclass(frozen=True)
 class FlickerResult:
-    """The result of a `FlickerMeter`; rates in percent of the counted pixels."""
+    """The result of a `FlickerMeter`. Rates are in percent of the counted pixels."""
 
     flips_percent: float | None
     """Pixels whose label changed along the flow."""
     per_class_percent: tuple[float | None, ...]
-    """The same per class, by the current label; None for a class that is never predicted."""
+    """Flips per class, by the current label; None for a class that is never predicted."""
     boundary_percent: float | None
-    """The same among pixels within `BOUNDARY_PX` of an edge of the current prediction."""
+    """Flips among pixels within `BOUNDARY_PX` of a boundary in the current prediction."""
     interior_percent: float | None
-    """The same among all other pixels."""
+    """Flips among all other pixels."""
     temporal_consistency_percent: float | None
-    """mIoU between the warped previous and the current prediction, one confusion matrix over the whole set."""
+    """mIoU between the warped previous and the current prediction, from one confusion matrix over the whole set."""
     per_class_consistency_percent: tuple[float | None, ...]
-    """Its IoU per class; None for a class in neither prediction."""
+    """IoU per class of the same predictions; None for a class in neither prediction."""
     absent_classes: tuple[int, ...]
     """Ids of the classes in neither prediction, left out of the mean."""
     frames: int
@@ -98,14 +98,14 @@ class FlickerResult:
     pixels: int
     """Pixels counted, over all pairs."""
     boundary_pixels: int
-    """Counted pixels near an edge."""
+    """Counted pixels near a boundary."""
 
 
 class FlickerMeter(ClassMeter):
     """Label flips and temporal consistency over a whole set, from one table of label transitions.
 
     Args:
-        num_classes: ids are 0 .. num_classes - 1.
+        num_classes: number of classes; ids are 0 .. num_classes - 1.
     """
 
     class_axes: ClassVar = {"transitions": 2}
@@ -138,7 +138,7 @@ class FlickerMeter(ClassMeter):
             The flips of this pair in percent; None if no pixel counts.
 
         Raises:
-            DWNetError: for maps that do not fit each other, or a label that is no class. Nothing is counted then.
+            DWNetError: for maps of different sizes, or a label that is not a class. Nothing is counted in this case.
         """
         current = as_labels(labels)
         previous = as_labels(previous_labels, "previous_labels")
@@ -154,13 +154,13 @@ class FlickerMeter(ClassMeter):
     def update_warped(
         self, warped: NDArray[np.uint8], labels: NDArray[np.uint8], visible: NDArray[np.bool_]
     ) -> float | None:
-        """Counts one pair of frames whose previous labels are already warped, so that several meters share one warp.
+        """Counts one pair of frames whose previous labels are already warped. Several meters can share one warp.
 
         Args:
             warped: (H, W) uint8, the previous frame's prediction, from `NearestWarp` or `warp_labels`.
-            labels: (H, W) uint8, the current frame's prediction. The ids of the maps are not checked: ids that
-                are not classes of this meter are left out.
-            visible: (H, W) bool.
+            labels: (H, W) uint8, the current frame's prediction. The ids are not checked. Pixels with ids
+                that are not classes of this meter are left out.
+            visible: (H, W) bool, the pixels to count.
 
         Returns:
             The flips of this pair in percent; None if no pixel counts.
@@ -201,7 +201,7 @@ class FlickerMeter(ClassMeter):
 def unchanged_truth(previous_target: Array, target: Array, flow_px: Array) -> NDArray[np.bool_]:
     """Returns the pixels whose true label is known in both frames and stays the same along the flow.
 
-    With this mask (and the visible pixels) as `visible`, `FlickerMeter.update` measures the flicker error.
+    With this mask, combined with the visible pixels, as `visible`, `FlickerMeter.update` measures the flicker error.
 
     Args:
         previous_target: (H, W) integers, the previous frame's truth.
@@ -223,9 +223,9 @@ def flicker_error(
     flow_px: Array,
     visible: Array | None = None,
 ) -> float | None:
-    """Returns the flips that are errors, in percent: `flip_rate` among the pixels whose true label does not change.
+    """Returns the flicker error in percent: `flip_rate` among the pixels whose true label does not change.
 
-    Where the truth is the same in both frames, a flip means that at least one of the two predictions is wrong.
+    If the truth is the same in both frames, a flip means that at least one of the two predictions is wrong.
 
     Args:
         previous_labels: (H, W) integers, the previous frame's prediction.

@@ -11,14 +11,14 @@ from dwnet.metrics.meter import Meter, counts, sums
 
 
 class LogitJitterMeter(Meter):
-    """`logit_jitter` over a whole set: the mean over all counted pixels of all pairs."""
+    """Accumulates `logit_jitter` over a whole set: the mean over all counted pixels of all pairs."""
 
     def __init__(self) -> None:
         super().__init__(change=sums(), pixels=counts())
 
     @property
     def pixels(self) -> int:
-        """Counted pixels."""
+        """Number of counted pixels."""
         return int(self._arrays["pixels"])
 
     def update(
@@ -49,11 +49,11 @@ class LogitJitterMeter(Meter):
 
 
 def logit_jitter(previous_logits: Array, logits: Array, flow_px: Array, visible: Array | None = None) -> float | None:
-    """Returns the mean absolute change of the class probabilities along the flow: it also sees changes without a flip.
+    """Returns the mean absolute change of the class probabilities along the flow. It includes changes without a flip.
 
-    ``mean over counted x and classes c of |p_c(x) - p_previous,c(x + flow(x))|``, p = softmax(logits), the previous
-    map sampled bilinearly. It lies in 0 .. 2/C; times ``50 C`` it is the share of probability that moves, in percent,
-    which for one-hot probabilities and whole-pixel flow equals `flip_rate`.
+    ``mean over counted x and classes c of |p_c(x) - p_previous,c(x + flow(x))|``, p = softmax(logits). The
+    previous map is sampled bilinearly. The range is 0 .. 2/C. Multiplied by ``50 C``, the jitter is the share of
+    probability that moves, in percent. For one-hot probabilities and whole-pixel flow this equals `flip_rate`.
 
     Args:
         previous_logits: (C, H, W) float, the previous frame's logits.
@@ -65,7 +65,7 @@ def logit_jitter(previous_logits: Array, logits: Array, flow_px: Array, visible:
         The jitter, 0 .. 2/C; None if no pixel counts.
 
     Raises:
-        DWNetError: for maps that do not fit each other, or logits that are not finite.
+        DWNetError: for maps of different sizes, or logits that are not finite.
     """
     return LogitJitterMeter().update(previous_logits, logits, flow_px, visible)
 

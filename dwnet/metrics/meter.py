@@ -1,4 +1,4 @@
-"""The base of all meters: named arrays of counts and sums that add up over frames, clips and processes."""
+"""Base classes of the meters: named arrays of counts and sums that add up over frames, clips and processes."""
 
 from collections.abc import Mapping
 from typing import Any, ClassVar, TypeAlias
@@ -11,38 +11,38 @@ from dwnet.core.classes import IGNORE_LABEL
 from dwnet.core.errors import DWNetError
 
 State: TypeAlias = dict[str, NDArray[Any]]
-"""Name -> int64 (counts) or float64 (sums) array. The states of several meters are merged by adding their arrays."""
+"""Arrays by name: int64 (counts) or float64 (sums). The states of several meters are merged by adding their arrays."""
 
 
 class Meter:
     """Counts and sums that add up.
 
-    A process that has counted a share of the frames hands out its `state`; the sum of all states, merged into a new
-    meter, gives what one meter would have found.
+    Each process counts a share of the frames and returns its `state`. The sum of all states, merged into a new meter,
+    gives the result that one meter would give for all frames.
 
     Args:
-        arrays: every array of the state, with zeros.
+        arrays: all arrays of the state, filled with zeros.
     """
 
     class_axes: ClassVar[Mapping[str, int]] = {}
-    """For each array that counts by class: how many of its last axes are classes."""
+    """Number of trailing class axes of each array that counts by class."""
 
     def __init__(self, **arrays: NDArray[Any]) -> None:
         self._arrays = arrays
 
     def state(self) -> State:
-        """Returns a copy of everything counted: enough to rebuild the meter with `merge`."""
+        """Returns a copy of all counts and sums. `merge` adds it to another meter."""
         return {name: array.copy() for name, array in self._arrays.items()}
 
     def merge(self, state: Mapping[str, ArrayLike]) -> None:
-        """Adds what another meter counted, as if this one had counted it too.
+        """Adds the counts and sums of another meter.
 
         Args:
-            state: of a meter of the same kind, with the same number of classes. Nested lists, as JSON has them, are
+            state: state of a meter of the same kind with the same number of classes. Nested lists (from JSON) are
                 accepted.
 
         Raises:
-            DWNetError: for other names, shapes or numbers. Nothing is added then.
+            DWNetError: for other names, shapes or number types. Nothing is added in this case.
         """
         if set(state) != set(self._arrays):
             raise DWNetError(
@@ -65,7 +65,7 @@ class Meter:
         return theirs
 
     def grow(self, num_classes: int) -> None:
-        """Makes room for more classes, without pixels. Raises DWNetError for fewer classes than there are."""
+        """Adds classes without pixels. Raises DWNetError if `num_classes` is below the present number."""
         grown = {name: _grown(self._arrays[name], num_classes, axes) for name, axes in self.class_axes.items()}
         self._arrays |= grown
 
@@ -74,8 +74,8 @@ class ClassMeter(Meter):
     """A meter that counts by class.
 
     Args:
-        num_classes: class ids are 0 .. num_classes - 1.
-        arrays: every array of the state, with zeros.
+        num_classes: number of classes; ids are 0 .. num_classes - 1.
+        arrays: all arrays of the state, filled with zeros.
     """
 
     def __init__(self, num_classes: int, **arrays: NDArray[Any]) -> None:
@@ -84,7 +84,7 @@ class ClassMeter(Meter):
 
     @property
     def num_classes(self) -> int:
-        """Class ids are 0 .. num_classes - 1."""
+        """Number of classes; ids are 0 .. num_classes - 1."""
         return self._num_classes
 
     def grow(self, num_classes: int) -> None:  # noqa: D102
@@ -93,17 +93,17 @@ class ClassMeter(Meter):
 
 
 def counts(*shape: int) -> NDArray[np.int64]:
-    """Returns int64 zeros; without a shape, one number."""
+    """Returns int64 zeros of a shape; a scalar array without a shape."""
     return np.zeros(shape, np.int64)
 
 
 def sums(*shape: int) -> NDArray[np.float64]:
-    """Returns float64 zeros; without a shape, one number."""
+    """Returns float64 zeros of a shape; a scalar array without a shape."""
     return np.zeros(shape, np.float64)
 
 
 def class_counts(num_classes: int, *before: int, axes: int) -> NDArray[np.int64]:
-    """Returns int64 zeros of shape (*before, K[, K]): `axes` axes of classes. DWNetError for a number not in 1..255."""
+    """Returns int64 zeros of shape (*before, K[, K]) with `axes` class axes. Raises DWNetError for K outside 1..255."""
     check_num_classes(num_classes)
     return counts(*before, *[num_classes] * axes)
 

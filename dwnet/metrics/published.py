@@ -1,7 +1,7 @@
-"""Temporal consistency as published, flaws included, for comparison with papers. To judge a network, use ours.
+"""Temporal consistency exactly as published, including known flaws, for comparison with papers.
 
-Each docstring states what the published procedure does. The flow is an argument: the caller chooses the flow network
-that a paper used, and how it is fed. Public names are in `dwnet.metrics`.
+To judge a network, use `dwnet.metrics.FlickerMeter`. Each docstring states what the published procedure does. The flow
+is an argument, so the caller chooses the flow network and its input. Public names are in `dwnet.metrics`.
 """
 
 from collections.abc import Iterable
@@ -20,16 +20,20 @@ from dwnet.metrics.meter import ClassMeter, class_counts
 class TCETCMeter(ClassMeter):
     """TC as ETC computes it (Liu et al., Efficient semantic video segmentation with per-frame inference, ECCV 2020).
 
-    The procedure of its evaluation script: labels of frame t+1 are warped to t, intersections and unions are summed
-    over all pairs, and ``TC = mean over all classes of I_c / (U_c + 1e-10)``.
+    ETC's evaluation script warps the labels of frame t+1 to t and sums intersections I_c and unions U_c over all pairs:
+    ``TC = mean over all classes of I_c / (U_c + 1e-10)``.
 
-    Differences from ours: class ids are warped *bilinearly* in float32 and truncated, so that any id between 1 and 9
-    can arise where these two meet, and rounding can change an id inside a region (0.9999999 x 3 becomes 2); positions
-    outside clamp to the border; occluded pixels are counted; a class that never occurs scores 0 and stays in the mean.
-    The script also feeds its FlowNet2 with images normalised twice; such a flow reproduces that too.
+    Differences from `FlickerMeter`:
+
+    - Class ids are warped *bilinearly* in float32 and truncated. At a border between ids 1 and 9 any id between them
+      can arise, and rounding can change an id inside a region (0.9999999 x 3 becomes 2).
+    - Positions outside the frame are clamped to its border.
+    - Occluded pixels are counted.
+    - A class that never occurs scores 0 and stays in the mean.
+    - The script normalises the input images of FlowNet2 twice. To reproduce this, pass a flow from such images.
 
     Args:
-        num_classes: all of them are in the mean.
+        num_classes: number of classes; all are in the mean.
     """
 
     class_axes: ClassVar = {"areas": 1}
@@ -46,13 +50,13 @@ class TCETCMeter(ClassMeter):
         """Counts one pair: (H, W) integers of t and t+1, and the flow (2, H, W) from t to t+1, in pixels.
 
         Raises:
-            DWNetError: for maps that do not fit each other, or a label that is no class.
+            DWNetError: for maps of different sizes, or a label that is not a class.
         """
         first, second, flow = _read_pair(labels, labels_next, flow_px, self.num_classes, ignore=True)
         self.update_warped(first, ETCWarp(flow)(second))
 
     def update_warped(self, labels: NDArray[np.uint8], warped: NDArray[np.uint8]) -> None:
-        """Counts one pair whose next labels an `ETCWarp` brought to t. Ids are not checked."""
+        """Counts one pair: labels of t, and labels of t+1 warped to t by `ETCWarp`. Ids are not checked."""
         table = confusion_matrix(labels, warped, 256)
         same, per_warped = np.diag(table), table.sum(axis=0)
         # Ignored pixels of the warped map are ignored in both. Ids that arise from mixing with 255 are not classes.
@@ -66,7 +70,7 @@ class TCETCMeter(ClassMeter):
 
 
 def tc_etc(pairs: Iterable[tuple[Array, Array, Array]], *, num_classes: int) -> float:
-    """Returns TC in percent as ETC computes it, flaws included (`TCETCMeter`).
+    """Returns TC in percent exactly as ETC's script computes it (`TCETCMeter`).
 
     Args:
         pairs: (labels_t, labels_t+1, flow from t to t+1), each (H, W) integers, (H, W) integers, (2, H, W) pixels.
@@ -85,14 +89,19 @@ def tc_etc(pairs: Iterable[tuple[Array, Array, Array]], *, num_classes: int) -> 
 class TCVSPWMeter(ClassMeter):
     """TC as VSPW's benchmark computes it (Miao et al., VSPW, CVPR 2021; its published TC script).
 
-    Labels of frame t+1 are warped to t with the nearest pixel, one confusion matrix is kept over all pairs, and the
+    The labels of frame t+1 are warped to t with the nearest pixel. One confusion matrix is kept over all pairs. The
     IoU is averaged over the classes present in the predictions of t.
 
-    Differences from ours: pixels that come from outside the frame become class 0; the sampling grid is
-    normalised for ``align_corners=True`` but read with ``align_corners=False``, so every position is stretched by
-    W/(W-1) and shifted by half a pixel, and even zero flow loses the last column and row of even-sized frames;
-    occluded pixels are counted; a class found only in the warped map is left out of the mean. The benchmark uses
-    RAFT's flow and the first 100 validation videos.
+    Differences from `FlickerMeter`:
+
+    - Pixels that come from outside the frame become class 0.
+    - The sampling grid is normalised for ``align_corners=True`` but read with ``align_corners=False``. Every position
+      is stretched by W/(W-1) and shifted by half a pixel, and even zero flow loses the last column and row of
+      even-sized frames.
+    - Occluded pixels are counted.
+    - A class found only in the warped map is left out of the mean.
+
+    The benchmark uses RAFT's flow and the first 100 validation videos.
 
     Args:
         num_classes: VSPW has 124.
@@ -112,14 +121,14 @@ class TCVSPWMeter(ClassMeter):
         """Counts one pair: (H, W) integers of t and t+1, and the flow (2, H, W) from t to t+1, in pixels.
 
         Raises:
-            DWNetError: for maps that do not fit each other, or a label that is no class (`IGNORE_LABEL` included, which
-                the published code would count at random).
+            DWNetError: for maps of different sizes, or a label that is not a class. `IGNORE_LABEL` is not allowed: the
+                published code would count it at random.
         """
         first, second, flow = _read_pair(labels, labels_next, flow_px, self.num_classes, ignore=False)
         self.update_warped(first, VSPWWarp(flow)(second))
 
     def update_warped(self, labels: NDArray[np.uint8], warped: NDArray[np.uint8]) -> None:
-        """Counts one pair whose next labels a `VSPWWarp` brought to t. Ids are not checked."""
+        """Counts one pair: labels of t, and labels of t+1 warped to t by `VSPWWarp`. Ids are not checked."""
         self._arrays["confusion"] += confusion_matrix(labels, warped, self.num_classes)
 
     def compute(self) -> float | None:
@@ -133,7 +142,7 @@ class TCVSPWMeter(ClassMeter):
 
 
 def tc_vspw(pairs: Iterable[tuple[Array, Array, Array]], *, num_classes: int) -> float | None:
-    """Returns TC in percent as VSPW's benchmark computes it, flaws included (`TCVSPWMeter`).
+    """Returns TC in percent exactly as VSPW's script computes it (`TCVSPWMeter`).
 
     Args:
         pairs: (labels_t, labels_t+1, flow from t to t+1), each (H, W) integers, (H, W) integers, (2, H, W) pixels.
@@ -141,7 +150,7 @@ def tc_vspw(pairs: Iterable[tuple[Array, Array, Array]], *, num_classes: int) ->
         num_classes: VSPW has 124.
 
     Raises:
-        DWNetError: for maps that do not fit each other, or a label that is no class, `IGNORE_LABEL` included.
+        DWNetError: for maps of different sizes, or a label that is not a class. `IGNORE_LABEL` is not allowed.
     """
     meter = TCVSPWMeter(num_classes)
     for pair in pairs:
@@ -166,7 +175,7 @@ def _read_pair(
 class ETCWarp:
     """The warp of ETC's script along one flow: NVIDIA's Resample2d on class ids, truncated to whole ids.
 
-    Bilinear, each of the four taps clamped to the frame, summed in float32 in its order.
+    The warp is bilinear. Each of the four taps is clamped to the frame. The sum is in float32, in Resample2d's order.
 
     Args:
         flow_px: (2, H, W) float32, from t to t+1, finite, in pixels.
@@ -178,7 +187,7 @@ class ETCWarp:
         y = np.arange(height, dtype=np.float32)[:, None] + flow_px[1]
         left, top = np.floor(x), np.floor(y)
         alpha, beta = x - left, y - top
-        # In a frame with one repeated pixel around it, the four taps of any position clamp to a 2 x 2 window.
+        # After padding by one repeated pixel, the four clamped taps of any position form a 2 x 2 window.
         self._index = (np.clip(top, -1, height - 1) + 1).astype(np.intp) * (width + 1)
         self._index += (np.clip(left, -1, width - 1) + 1).astype(np.intp)
         before, above = 1 - alpha, 1 - beta
@@ -192,7 +201,7 @@ class ETCWarp:
         for tap in range(4):
             top, left = divmod(tap, 2)
             windows[..., tap] = padded[top : top + height + 1, left : left + width + 1]
-        # One look-up of four bytes is faster than four of one byte.
+        # One look-up of four bytes is faster than four look-ups of one byte.
         taps = windows.view(np.uint32).ravel().take(self._index).view(np.uint8).reshape(height, width, 4)
         total = taps[..., 0] * self._weights[0]
         for tap in range(1, 4):
@@ -202,7 +211,7 @@ class ETCWarp:
 
 
 class VSPWWarp:
-    """The warp of VSPW's script along one flow: PyTorch's nearest sampling of a grid made for the other alignment.
+    """The warp of VSPW's script along one flow: nearest sampling with a grid for the wrong ``align_corners``.
 
     Args:
         flow_px: (2, H, W) float32, from t to t+1, finite, in pixels.
@@ -219,14 +228,14 @@ class VSPWWarp:
         self._index = row.astype(np.intp) * width + column.astype(np.intp)
 
     def __call__(self, labels: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """Returns the labels (H, W) of t+1 warped to t; class 0 where they come from outside."""
+        """Returns the labels (H, W) of t+1 warped to t. Pixels from outside the frame get class 0."""
         warped: NDArray[np.uint8] = labels.ravel().take(self._index)
         warped[self._outside] = 0
         return warped
 
 
 def _misaligned(positions: NDArray[np.float32], side: int) -> NDArray[np.float32]:
-    """The pixel that grid_sample(mode="nearest", align_corners=False) reads for a grid normalised by side - 1."""
+    """Returns the pixel that grid_sample(mode="nearest", align_corners=False) reads if the grid is for True."""
     grid = 2 * positions / np.float32(max(side - 1, 1)) - 1
     # PyTorch rounds halves to the even pixel, as rint does.
     rounded: NDArray[np.float32] = np.rint((grid + 1) * np.float32(side / 2) - np.float32(0.5))

@@ -15,28 +15,28 @@ from dwnet.metrics.meter import ClassMeter, class_counts
 
 @dataclass(frozen=True)
 class SegmentationResult:
-    """The result of a `SegmentationMeter`; rates in percent."""
+    """The result of a `SegmentationMeter`. Rates are in percent."""
 
     miou_percent: float | None
-    """Mean of the classes' intersection over union; classes absent from prediction and truth are left out."""
+    """Mean intersection over union over the classes. Classes absent from prediction and truth are left out."""
     per_class_iou_percent: tuple[float | None, ...]
-    """One per class id; None for an absent class."""
+    """IoU of each class id; None for an absent class."""
     pixel_accuracy_percent: float | None
     """Share of the labelled pixels that are predicted correctly."""
     absent_classes: tuple[int, ...]
     """Ids of the classes in neither prediction nor truth."""
     pixels: int
-    """Labelled pixels counted."""
+    """Number of labelled pixels counted."""
 
 
 class SegmentationMeter(ClassMeter):
     """Confusion matrix, IoU per class, mIoU and pixel accuracy over a whole set (not a mean over images).
 
     ``IoU_c = TP_c / (TP_c + FP_c + FN_c)`` (Everingham et al., PASCAL VOC; Long et al., CVPR 2015), over the pixels
-    whose truth is not `IGNORE_LABEL`. A prediction of `IGNORE_LABEL` counts as wrong there.
+    whose truth is not `IGNORE_LABEL`. In these pixels a prediction of `IGNORE_LABEL` counts as wrong.
 
     Args:
-        num_classes: ids are 0 .. num_classes - 1.
+        num_classes: number of classes; ids are 0 .. num_classes - 1.
     """
 
     class_axes: ClassVar = {"confusion": 2, "missed": 1}
@@ -66,8 +66,8 @@ class SegmentationMeter(ClassMeter):
             target: the same shape, class ids and `IGNORE_LABEL`.
 
         Raises:
-            DWNetError: for two shapes, for labels that are not integers, or for a label that is no class. Nothing is
-                counted then.
+            DWNetError: for different shapes, labels that are not integers, or a label that is not a class. Nothing is
+                counted in this case.
         """
         predicted, true = as_numpy(prediction), as_numpy(target)
         if predicted.shape != true.shape:

@@ -1,6 +1,6 @@
-"""Interactive plots as pieces of HTML that need no network. `plot_style` and `plot_script` go into a page once.
+"""Interactive plots as HTML fragments that need no network access. A page contains `plot_style` and `plot_script` once.
 
-Lines are drawn by uPlot (`vendor/uplot`), bars by HTML and CSS alone.
+uPlot (`vendor/uplot`) draws lines. Bars are HTML and CSS.
 """
 
 import json
@@ -15,7 +15,7 @@ from markupsafe import Markup
 from dwnet.core.errors import DWNetError
 
 SET_COLOURS = ("#2563b8", "#d9572b", "#2c8c5a", "#8a4fb5", "#b38a12", "#c23b70", "#3a9fb0", "#6b6f76")
-"""Colours of the sets of a report, by their place; they repeat after the last."""
+"""Colours of the sets of a report, in the order of the sets. They repeat after the last one."""
 
 
 @dataclass(frozen=True)
@@ -24,24 +24,24 @@ class Line:
 
     name: str
     y: Sequence[float | None]
-    """One value for each x; None leaves a gap."""
+    """One value for each x; None gives a gap."""
     colour: str
     """CSS colour."""
     width: float = 1.6
-    """In pixels."""
+    """Line width in pixels."""
 
 
 def line_plot(x: Sequence[float], lines: Sequence[Line], *, x_label: str, y_label: str) -> Markup:
-    """A line plot: the values under the cursor are shown, dragging zooms, a double click shows all again.
+    """Returns a line plot. It shows the values under the cursor, zooms by dragging and resets with a double click.
 
     Args:
-        x: positions, rising.
-        lines: each with as many values as `x`.
-        x_label: heading of the x axis.
-        y_label: heading of the y axis.
+        x: positions, in ascending order.
+        lines: the lines, each with one value for each x.
+        x_label: label of the x axis.
+        y_label: label of the y axis.
 
     Raises:
-        DWNetError: a line with another number of values.
+        DWNetError: for a line with another number of values.
     """
     for line in lines:
         if len(line.y) != len(x):
@@ -55,7 +55,7 @@ def line_plot(x: Sequence[float], lines: Sequence[Line], *, x_label: str, y_labe
             for line in lines
         ],
     }
-    # Inside a script element only "</" and "<!--" end the data; JSON can write "<" as an escape.
+    # Inside a script element only "</" and "<!--" are special. JSON can escape "<".
     data = json.dumps(plot, allow_nan=False, separators=(",", ":")).replace("<", "\\u003c")
     label = f"{y_label} over {x_label}: {', '.join(line.name for line in lines)}"
     return Markup(
@@ -65,12 +65,12 @@ def line_plot(x: Sequence[float], lines: Sequence[Line], *, x_label: str, y_labe
 
 
 def grouped_bars(groups: Mapping[str, Mapping[str, float | None]], colours: Mapping[str, str], *, unit: str) -> Markup:
-    """Horizontal bars in groups, with their values.
+    """Returns horizontal bars in groups, with their values.
 
     Args:
-        groups: for each group, its bars by name; None is shown as a dash.
-        colours: CSS colour of each name.
-        unit: printed behind the values.
+        groups: the values of each group by bar name; None is shown as a dash.
+        colours: CSS colour of each bar name.
+        unit: unit, printed after each value.
     """
     largest = max((value for bars in groups.values() for value in bars.values() if value is not None), default=0.0)
     rows = []
@@ -97,7 +97,7 @@ def grouped_bars(groups: Mapping[str, Mapping[str, float | None]], colours: Mapp
 
 @cache
 def plot_style() -> Markup:
-    """The style sheet of the plots, for the page's head."""
+    """Returns the style sheet of the plots, for the head of the page."""
     return Markup("<style>{}\n{}</style>").format(
         Markup(_text("vendor/uplot/uPlot.min.css")), Markup(_text("plots.css"))
     )
@@ -105,7 +105,7 @@ def plot_style() -> Markup:
 
 @cache
 def plot_script() -> Markup:
-    """The program that draws the plots, for the end of the page's body."""
+    """Returns the script that draws the plots, for the end of the page's body."""
     return Markup("<script>{}\n{}</script>").format(
         Markup(_text("vendor/uplot/uPlot.iife.min.js")), Markup(_text("plots.js"))
     )

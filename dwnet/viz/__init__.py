@@ -1,6 +1,6 @@
-"""Pictures of what a network sees: class overlays, flow on the colour wheel, captions, grids, legends.
+"""Visualisation: class overlays, flow on the colour wheel, captions, grids, legends.
 
-Every picture is (H, W, 3) uint8 RGB; label maps are (H, W) integers with `IGNORE_LABEL`; flows are (2, H, W) in pixels.
+Pictures are (H, W, 3) uint8 RGB. Label maps are (H, W) integers with `IGNORE_LABEL`. Flows are (2, H, W) in pixels.
 """
 
 from dwnet.viz.flow_colours import flow_legend, flow_to_rgb

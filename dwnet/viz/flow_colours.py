@@ -14,14 +14,13 @@ from dwnet.viz.images import Image, as_uint8
 def flow_to_rgb(flow_px: Array, *, max_px: float | None = None) -> Image:
     """Returns a flow on the Middlebury colour wheel: hue is direction, saturation is magnitude, white is no motion.
 
-    The wheel of Baker et al., A database and evaluation methodology for optical flow, IJCV 2011: red points right,
-    yellow down, cyan-blue left, and the colours between. Motion beyond `max_px` is darkened; unknown motion (not
-    finite) is black.
+    The wheel is that of Baker et al., A database and evaluation methodology for optical flow, IJCV 2011: red means
+    right, yellow down, cyan-blue left. Motion beyond `max_px` is darkened. Motion that is not finite is black.
 
     Args:
         flow_px: (2, H, W), dx right and dy down, in pixels.
-        max_px: the magnitude shown at full saturation; use one value for all frames to compare them. None takes the
-            largest magnitude of this flow.
+        max_px: magnitude at full saturation. To compare frames, use one value for all of them. None uses the largest
+            magnitude of this flow.
 
     Returns:
         (H, W, 3) uint8 RGB.
@@ -48,10 +47,10 @@ def flow_to_rgb(flow_px: Array, *, max_px: float | None = None) -> Image:
 
 
 def flow_legend(size: int) -> Image:
-    """Returns the colour wheel as a disc: the colour of a point shows the motion from the centre to that point.
+    """Returns the colour wheel as a disc. The colour of a point means motion from the centre towards that point.
 
     Args:
-        size: height and width in pixels, from 3.
+        size: height and width in pixels, at least 3.
 
     Returns:
         (size, size, 3) uint8 RGB; white outside the disc.
@@ -68,9 +67,9 @@ def flow_legend(size: int) -> Image:
 
 @lru_cache(maxsize=1)
 def _wheel() -> NDArray[np.float32]:
-    """The Middlebury wheel, 0..255, by direction: entry i of n has the angle 360 i/n, clockwise from right.
+    """Returns the Middlebury wheel, (n, 3) in 0..255: entry i has the angle 360 i/n degrees, clockwise from right.
 
-    Its 55 anchors run through six arcs, and one channel changes along each: red - yellow in 15 steps,
+    The wheel has 55 anchors on six arcs. One channel changes along each arc: red - yellow in 15 steps,
     yellow - green 6, green - cyan 4, cyan - blue 11, blue - magenta 13, magenta - red 6.
     """
     arcs = (

@@ -1,4 +1,4 @@
-"""What every picture is, and its checks."""
+"""Types of pictures and colours, and checks of pictures."""
 
 import cv2
 import numpy as np
@@ -19,5 +19,5 @@ def check_image(image: Image) -> None:
 
 
 def as_uint8(array: NDArray[np.generic] | cv2.typing.MatLike) -> NDArray[np.uint8]:
-    """The array as uint8; fractions are cut off. Values must lie in 0..255."""
+    """Returns the array as uint8. Values must lie in 0..255; fractions are truncated."""
     return np.asarray(array).astype(np.uint8, copy=False)

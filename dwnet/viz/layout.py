@@ -15,12 +15,12 @@ _PAPER: Colour = (32, 32, 32)
 
 
 def caption(image: Image, text: str, *, height_px: int = 28) -> Image:
-    """Adds a title bar above an image. Long text is set smaller, then cut where it would become unreadable.
+    """Adds a title bar above an image. Long text gets a smaller font, and is cut if it still does not fit.
 
     Args:
         image: (H, W, 3) uint8 RGB.
-        text: one line; characters outside ASCII appear as ``?``.
-        height_px: height of the bar, from 12.
+        text: one line of text; non-ASCII characters become ``?``.
+        height_px: height of the bar in pixels, at least 12.
 
     Returns:
         (H + height_px, W, 3) uint8 RGB.
@@ -34,12 +34,12 @@ def caption(image: Image, text: str, *, height_px: int = 28) -> Image:
 
 
 def grid(tiles: Sequence[Image], columns: int, *, gap_px: int = 4) -> Image:
-    """Arranges pictures in rows of `columns`, each centred in a cell of the largest size. Empty cells are dark.
+    """Arranges pictures in a grid. Each one is centred in a cell of the largest picture's size. Empty cells are dark.
 
     Args:
         tiles: (H, W, 3) uint8 RGB each, at least one.
-        columns: pictures per row, from 1.
-        gap_px: dark pixels between cells.
+        columns: pictures per row, at least 1.
+        gap_px: width of the dark gaps between cells, in pixels.
 
     Returns:
         (H, W, 3) uint8 RGB.
@@ -64,8 +64,8 @@ def grid(tiles: Sequence[Image], columns: int, *, gap_px: int = 4) -> Image:
 
 
 def _put_text(canvas: Image, text: str, *, left: int, top: int, height_px: int) -> None:
-    """Writes one line into a bar of the canvas, vertically centred, as large as it fits (scale 0.35 or more)."""
-    # Hershey fonts know ASCII only.
+    """Writes one line of text into a bar of the canvas, vertically centred, in the largest font size that fits."""
+    # Hershey fonts have ASCII characters only.
     text = text.encode("ascii", "replace").decode()
     room = canvas.shape[1] - left - 2
     scale = 0.022 * height_px

@@ -1,4 +1,4 @@
-"""Class colours: label maps as pictures, and over images."""
+"""Label maps in class colours, as pictures or over images."""
 
 from collections.abc import Sequence
 
@@ -17,7 +17,7 @@ def overlay(image: Image, labels: Array, palette: Sequence[Sequence[int]] | Arra
 
     Args:
         image: (H, W, 3) uint8 RGB.
-        labels: (h, w) integers, class ids; resized to the image by the nearest pixel.
+        labels: (h, w) integers, class ids; resized to the image with the nearest pixel.
         palette: one RGB colour, 0..255, per class.
         opacity: 0 (image only) to 1 (colours only).
 
@@ -67,7 +67,7 @@ def colour_labels(labels: Array, palette: Sequence[Sequence[int]] | Array, *, ig
 def _resize_labels(labels: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:
     if labels.shape == size:
         return labels
-    # The exact mode keeps pixel centres, as the whole library does; plain INTER_NEAREST shifts by half a pixel.
+    # INTER_NEAREST_EXACT aligns pixel centres, like the rest of the library. INTER_NEAREST shifts by half a pixel.
     resized = cv2.resize(np.ascontiguousarray(labels), (size[1], size[0]), interpolation=cv2.INTER_NEAREST_EXACT)
     return as_uint8(resized)
 
