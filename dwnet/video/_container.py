@@ -1,4 +1,4 @@
-"""Opening a video file with PyAV: one check of the file, one choice of the stream, one set of errors."""
+"""Opens video files with PyAV: file checks, choice of the stream, errors and header facts."""
 
 import itertools
 from collections.abc import Iterator
@@ -15,7 +15,7 @@ _PLAYLISTS = (b"#EXTM3U", b"ffconcat", b"<MPD", b"<?xml")
 
 
 def check_file(path: Path, allowed: str = READABLE) -> None:
-    """Raises VideoError for a path that is no file, an empty file, a playlist or a text."""
+    """Raises VideoError for a path that is not a file, an empty file, a playlist or a text file."""
     if not path.exists():
         raise VideoError(f"{path}: there is no such file; allowed is {allowed}")
     if not path.is_file():
@@ -24,29 +24,29 @@ def check_file(path: Path, allowed: str = READABLE) -> None:
         head = file.read(64)
     if not head:
         raise VideoError(f"{path}: an empty file (0 bytes); allowed is {allowed}")
-    # A playlist would make FFmpeg open other files, or addresses, that it names.
+    # FFmpeg would open the files and addresses that a playlist names.
     if head.lstrip(b"\xef\xbb\xbf \r\n\t").startswith(_PLAYLISTS):
         raise VideoError(f"{path}: is a playlist or a text, not a video; allowed is {allowed}")
 
 
 @contextmanager
 def open_container(path: Path, allowed: str = READABLE) -> Iterator[tuple[Any, Any]]:
-    """Yields the PyAV container of a video file and its first stream of pictures that is not a cover.
+    """Yields the PyAV container of a video file and its first video stream that is not a cover image.
 
     Args:
         path: the file.
-        allowed: what error messages call allowed.
+        allowed: description of allowed files, for error messages.
 
     Raises:
-        VideoError: for a file that is no video, has no video stream, or needs a decoder that FFmpeg does not have.
-            FFmpeg's errors after that pass unchanged.
+        VideoError: for a file that is not a video, has no video stream, or needs a decoder that FFmpeg does not have.
+            FFmpeg's errors inside the context are raised unchanged.
     """
     import av
 
     check_file(path, allowed)
     try:
-        # An absolute path, so that FFmpeg does not take a colon in a name for a protocol. Metadata is ignored:
-        # cameras write names in any encoding.
+        # In a relative path FFmpeg could read a name with a colon as a protocol. Metadata errors are ignored, because
+        # cameras write metadata in any encoding.
         container = av.open(str(path.resolve()), metadata_errors="ignore")
     except (av.error.FFmpegError, OSError) as error:
         raise VideoError(
@@ -54,7 +54,7 @@ def open_container(path: Path, allowed: str = READABLE) -> Iterator[tuple[Any, A
             f"allowed is {allowed}"
         ) from error
     with container:
-        # FFmpeg shows text files as pictures of text.
+        # FFmpeg decodes text files as pictures of text.
         if container.format.name == "tty":
             raise VideoError(f"{path}: is a text file; allowed is {allowed}")
         cover = av.stream.Disposition.attached_pic
@@ -70,25 +70,25 @@ def open_container(path: Path, allowed: str = READABLE) -> Iterator[tuple[Any, A
 
 @dataclass(frozen=True)
 class Header:
-    """What PyAV finds in a video file before the frames are read."""
+    """Facts of a video file that PyAV finds without decoding all frames."""
 
     format_name: str
     """FFmpeg's name of the container format."""
     codec: str
     fps: float
     frames: int | None
-    """Within its duration; None if the file does not say."""
+    """Number of frames within the duration; None if unknown."""
     counted_frames: int
-    """As the header says, however damaged it is; 0 if it says nothing."""
+    """Number of frames in the header, which may be damaged; 0 if the header has no number."""
     duration_seconds: float | None
     open_gop: bool
-    """Whether frames shown before a key frame are stored after it (common in HEVC): they need the GOP before."""
+    """Whether frames shown before a key frame are stored after it (common in HEVC). They need the previous GOP."""
     orientation: Orientation | None
-    """Of the first frame; None if that frame cannot be decoded."""
+    """Orientation of the first frame; None if that frame cannot be decoded."""
 
 
 def frames_per_second(stream: Any) -> float:
-    """Returns a stream's average rate; 25 if it has none."""
+    """Returns a stream's average frame rate; 25 if it has none."""
     return float(stream.average_rate or stream.guessed_rate or 25)
 
 
@@ -96,7 +96,7 @@ def read_header(path: Path) -> Header | None:
     """Returns the facts of a video file; None if PyAV is not installed.
 
     Raises:
-        VideoError: as `open_container`, or for a display matrix that is not made of quarter turns and mirrorings.
+        VideoError: as in `open_container`, or for a display matrix with other than quarter turns and mirrorings.
     """
     try:
         import av
@@ -109,7 +109,7 @@ def read_header(path: Path) -> Header | None:
                 duration: float | None = float(stream.duration * stream.time_base)
             else:
                 duration = container.duration / 1e6 if container.duration else None
-            # The smaller of the two: an edit list hides frames that the header counts.
+            # The smaller number is used, because an edit list hides frames that the header counts.
             counts = [stream.frames or None, round(duration * fps) if duration else None]
             return Header(
                 format_name=container.format.name,
@@ -129,7 +129,7 @@ def read_header(path: Path) -> Header | None:
 
 
 def _has_open_gop(container: Any, stream: Any) -> bool:
-    """Looks through the first packets without decoding; an encoder does not change its ways within a clip."""
+    """Returns whether the first packets have an open GOP. An encoder uses one GOP structure for the whole clip."""
     import av
 
     key_pts: int | None = None
@@ -142,13 +142,13 @@ def _has_open_gop(container: Any, stream: Any) -> bool:
             elif key_pts is not None and packet.pts < key_pts:
                 return True
     except (av.error.FFmpegError, OSError):
-        # Damage further on is reported by whoever decodes it.
+        # The decoder reports damage later.
         return False
     return False
 
 
 def _first_orientation(path: Path) -> Orientation | None:
-    """Decodes the first frame: some codecs store the matrix in the frames, not in the container."""
+    """Returns the orientation of the decoded first frame. Some codecs store it in frames, not in the container."""
     import av
 
     try:

@@ -1,6 +1,6 @@
-"""Decoding with decord: fast, and exact in the formats below. It is used there only.
+"""Decoding with decord, which is fast and exact in the formats below. It is used for these formats only.
 
-A decord reader must not be used by two threads at once: that aborts the process. Each pass opens its own.
+Using a decord reader in two threads at once aborts the process. Therefore each pass opens its own reader.
 """
 
 from collections.abc import Generator
@@ -15,7 +15,7 @@ from dwnet.video._orientation import UPRIGHT
 from dwnet.video._types import DecoderError, VideoFrame, VideoInfo, check_side, one_line, target_size
 
 # FFmpeg's names of the formats in which decord delivers the same frames and times as FFmpeg itself. In others it loses
-# frames (AVI, MPEG-PS) or their times (AVI), or mixes them up (MPEG-TS).
+# frames (AVI, MPEG-PS) or times (AVI), or delivers frames in the wrong order (MPEG-TS).
 _DECORD_FORMATS = {"mp4", "matroska", "flv"}
 _FIRST_CHUNK_FRAMES = 16
 _CHUNK_BYTES = 64 * 2**20
@@ -34,7 +34,7 @@ def _open_decord(path: Path, size: tuple[int, int] | None) -> tuple[Any, NDArray
     decord.logging.set_level(decord.logging.QUIET)
     width, height = size or (-1, -1)
     try:
-        # decord takes text only.
+        # decord accepts only str paths.
         video = decord.VideoReader(str(path), num_threads=1, width=width, height=height)
         starts_seconds = video.get_frame_timestamp(range(len(video)))[:, 0].astype(np.float64)
     except (RuntimeError, decord.DECORDError, IndexError) as error:
@@ -42,7 +42,7 @@ def _open_decord(path: Path, size: tuple[int, int] | None) -> tuple[Any, NDArray
     if not len(video):
         raise DecoderError("decord finds no frame")
     if starts_seconds.min() < 0:
-        # Frames before time 0, which players never show; after them decord delivers wrong frames for some indices.
+        # The clip has frames before time 0, which players do not show. decord delivers wrong frames for some indices.
         raise DecoderError("the clip has an edit list, which decord does not follow")
     return video, starts_seconds
 
@@ -59,7 +59,7 @@ def probe_decord(path: Path, max_side: int | None, header: Header | None) -> Vid
     if header is not None and header.open_gop:
         raise DecoderError("decord delivers wrong frames after a seek into an open GOP")
     if header is not None and header.orientation not in (None, UPRIGHT):
-        raise DecoderError("decord turns frames, but does not mirror them")
+        raise DecoderError("the clip has turned or mirrored frames, and decord does not mirror frames")
     if header is not None and header.counted_frames * _LEAST_FRAME_BYTES > path.stat().st_size:
         raise DecoderError(f"the header counts {header.counted_frames} frames, more than the file can hold")
     video, starts_seconds = _open_decord(path, None)
@@ -72,8 +72,8 @@ def probe_decord(path: Path, max_side: int | None, header: Header | None) -> Vid
             raise DecoderError("decord delivers another size than it was asked for")
     keys = [*video.get_key_indices(), len(video)]
     if max(np.diff(keys), default=0) > 4 * _chunk_frames(size):
-        # Every chunk starts decoding at the key frame before it: with long GOPs of large frames that costs several
-        # times the work (measured: 6.5x at 720p, GOP 250, chunks of 16). PyAV needs no chunks.
+        # Decoding of every chunk starts at the key frame before it. With long GOPs of large frames this takes several
+        # times as long (measured: 6.5x at 720p, GOP 250, chunks of 16). PyAV needs no chunks.
         raise DecoderError("key frames are too far apart for decord to read in bounded memory")
     end_seconds = float(video.get_frame_timestamp(len(video) - 1)[1])
     return VideoInfo(
@@ -97,7 +97,7 @@ def _decord_frames(video: Any, indices: list[int]) -> NDArray[np.uint8]:
     except (RuntimeError, decord.DECORDError, IndexError) as error:
         raise DecoderError(one_line(error)) from error
     if frames.ndim != 4 or frames.shape[3] != 3:
-        # Seen at narrow widths (16, 24, 48): the padding of a line is read as channels.
+        # Seen at widths of 16, 24 and 48: decord reads line padding as channels.
         raise DecoderError(f"decord delivers frames of shape {frames.shape[1:]}")
     return frames
 
@@ -128,7 +128,7 @@ def read_decord(path: Path, size: tuple[int, int]) -> Generator[VideoFrame, None
         images = _decord_frames(video, list(range(position, stop)))
         video.seek(0)
         for offset, image in enumerate(images):
-            # A copy: a kept frame must not keep its whole chunk.
+            # Copied, so that a frame in use does not keep its whole chunk in memory.
             pts_seconds = round(float(starts_seconds[position + offset] - starts_seconds[0]), 6)
             yield VideoFrame(position + offset, pts_seconds, image.copy())
         del images

@@ -12,7 +12,7 @@ from dwnet.video._types import VideoError, VideoFrame, VideoInfo, check_side, ta
 
 
 def image_files(folder: Path) -> list[Path]:
-    """Returns the images of a folder by name, numbers in names by value: ``f2.png`` before ``f10.png``."""
+    """Returns the images of a folder sorted by name, with numbers by value: ``f2.png`` before ``f10.png``."""
     return natural_order(file for file in folder.iterdir() if file.suffix.lower() in IMAGE_SUFFIXES and file.is_file())
 
 
@@ -62,7 +62,7 @@ def read_images(folder: Path, size: tuple[int, int], fps: float) -> Generator[Vi
 
 def _read_image(file: Path) -> NDArray[np.uint8]:
     data = np.frombuffer(file.read_bytes(), np.uint8)
-    # imread fails on Windows for names outside the code page. imdecode also turns the image as its EXIF data says.
+    # On Windows, imread fails for names outside the code page. imdecode also applies EXIF rotation.
     image = cv2.imdecode(data, cv2.IMREAD_COLOR) if data.size else None
     if image is None:
         raise VideoError(f"{file}: is not an image that can be read ({data.size} bytes); allowed are intact images")

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from dwnet.video._types import DecoderError
 
 _TOLERANCE = 0.01
-"""Share of the larger entry that the other entry of a row or column may have: writers round differently."""
+"""Largest ratio of the small entries of the matrix to the large ones, to allow for rounding."""
 
 
 @dataclass(frozen=True)
@@ -35,18 +35,18 @@ class Orientation:
 
     @classmethod
     def of_matrix(cls, matrix: NDArray[np.int32]) -> "Orientation":
-        """Returns the orientation that FFmpeg's display matrix of nine numbers stands for.
+        """Returns the orientation of a display matrix, nine numbers in FFmpeg's format.
 
-        The stored pixel (x, y) is shown at (a x + c y, b x + d y). Only signs matter: scales are ignored as sample
-        aspect ratios are.
+        The stored pixel (x, y) is shown at (a x + c y, b x + d y). Only the signs are used. Scales are ignored, like
+        sample aspect ratios.
 
         Raises:
-            DecoderError: as `of_frame`.
+            DecoderError: as in `of_frame`.
         """
         a, b, c, d = (float(matrix[place]) for place in (0, 1, 3, 4))
         largest = max(abs(entry) for entry in (a, b, c, d))
         if largest == 0:
-            # Some writers leave the matrix empty; players show such clips as stored.
+            # Some writers leave the matrix at zero. Players show such clips as stored.
             return UPRIGHT
         straight, crossed = min(abs(a), abs(d)), min(abs(b), abs(c))
         if straight > 0 and max(abs(b), abs(c)) <= _TOLERANCE * straight:
@@ -59,11 +59,11 @@ class Orientation:
         )
 
     def size(self, width: int, height: int) -> tuple[int, int]:
-        """Returns (width, height) after the turn; the same function leads back."""
+        """Returns (width, height) after the turn. The function is its own inverse."""
         return (height, width) if self.transpose else (width, height)
 
     def apply(self, stored: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """Returns a stored picture, (H, W) or (H, W, 3), upright; itself if nothing is to be done."""
+        """Returns the upright form of a stored picture, (H, W) or (H, W, 3). An upright picture is returned as is."""
         if self == UPRIGHT:
             return stored
         shown = stored.swapaxes(0, 1) if self.transpose else stored

@@ -1,4 +1,4 @@
-"""Iterating in a background thread."""
+"""Iteration in a background thread."""
 
 import contextlib
 import queue
@@ -16,9 +16,9 @@ _STOP_SECONDS = 5.0
 def prefetch(iterable: Iterable[T], depth: int = 8) -> Generator[T, None, None]:
     """Iterates in a background thread, at most `depth` items ahead of the consumer.
 
-    The iterator is made, advanced and closed in that thread, so a decoder never changes threads. Its exceptions are
-    raised here, after the items before them. When the consumer stops (break, `close()`, an exception), the thread stops
-    after its current item.
+    The iterator is created, advanced and closed in that thread, so a decoder stays in one thread. An exception of the
+    iterator is raised to the consumer after the items before it. When the consumer stops (break, `close()`, an
+    exception), the thread stops after its current item.
 
     Args:
         iterable: for example a `VideoReader`.
@@ -51,7 +51,7 @@ def _prefetch(iterable: Iterable[T], depth: int) -> Generator[T, None, None]:
                 if close is not None:
                     close()
             ready.put(("end", None))
-        except BaseException as error:  # any exception: the consumer raises it
+        except BaseException as error:  # the consumer raises any exception
             ready.put(("error", error))
 
     thread = threading.Thread(target=work, name="dwnet-prefetch", daemon=True)
@@ -66,9 +66,9 @@ def _prefetch(iterable: Iterable[T], depth: int) -> Generator[T, None, None]:
             yield value  # type: ignore[misc]
     finally:
         stop.set()
-        # The thread may wait for room. Once there is room, it adds at most one item and then sees `stop`.
+        # The thread may be waiting for space in the queue. After this it adds at most one item and then sees `stop`.
         with contextlib.suppress(queue.Empty):
             while True:
                 ready.get_nowait()
-        # Bounded: an iterable may wait for ever. The thread is a daemon.
+        # With a timeout, because the iterable may block for ever. The thread is a daemon.
         thread.join(_STOP_SECONDS)

@@ -1,4 +1,4 @@
-"""Decoding with PyAV: exact in every container, in display order from the first frame on, every frame upright."""
+"""Decoding with PyAV, exact in every container. Frames are upright and in display order."""
 
 import contextlib
 from collections.abc import Generator, Iterator
@@ -46,9 +46,9 @@ class DecodedFrame:
         return self._orientation.apply(stored.to_ndarray(format="rgb24", width=width, height=height))
 
     def plane(self) -> NDArray[np.uint8]:
-        """Returns the upright first plane, (H, W) uint8, without colour conversion: the indices of a palette.
+        """Returns the upright first plane, (H, W) uint8, without colour conversion, for example palette indices.
 
-        A conversion could stretch grey levels from 16..235 to 0..255. For formats with one byte per pixel.
+        A conversion could stretch grey levels from 16..235 to 0..255. The format must have one byte per pixel.
         """
         plane = self._stored.planes[0]
         rows = np.frombuffer(plane, np.uint8).reshape(-1, plane.line_size)
@@ -56,17 +56,17 @@ class DecodedFrame:
 
 
 class ExactVideo:
-    """The frames of a video file by number, for files in which each frame counts: label videos, training frames.
+    """Iterates over all frames of a video file in which no frame may be missing: label videos, training frames.
 
-    Each pass opens its own decoder. Unlike `VideoReader`, a pass over a damaged file ends with an error.
+    Each pass opens its own decoder. Unlike with `VideoReader`, a pass over a damaged file ends with an error.
 
     Args:
         path: the video file.
-        allowed: what error messages call allowed.
+        allowed: description of allowed files, for error messages.
 
     Raises:
-        VideoError: for a file that is no video. While iterating: for a frame that cannot be decoded, or that is turned
-            otherwise than the first.
+        VideoError: for a file that is not a video. While iterating: for a frame that cannot be decoded, or that has
+            another orientation than the first one.
     """
 
     def __init__(self, path: Path, *, allowed: str = READABLE) -> None:
@@ -79,7 +79,7 @@ class ExactVideo:
             self.codec: str = stream.codec.canonical_name
             """FFmpeg's name, for example ``ffv1``."""
             self.pixel_format: str | None = stream.codec_context.pix_fmt
-            """FFmpeg's name, for example ``gray``; None if only the frames tell."""
+            """FFmpeg's name, for example ``gray``; None if it is known only after decoding."""
 
     def __iter__(self) -> Iterator[DecodedFrame]:
         decoded = 0
@@ -98,12 +98,12 @@ def decode(path: Path, allowed: str = READABLE, *, threads: str = "SLICE") -> Ge
 
     Args:
         path: the file.
-        allowed: what error messages call allowed.
-        threads: FFmpeg's threading: ``SLICE`` returns each frame at once, ``AUTO`` is faster.
+        allowed: description of allowed files, for error messages.
+        threads: FFmpeg's threading: ``SLICE`` returns each frame without delay, ``AUTO`` is faster.
 
     Raises:
-        VideoError: for a file that is no video.
-        DecoderError: for a frame that cannot be decoded, or that is turned otherwise than the first.
+        VideoError: for a file that is not a video.
+        DecoderError: for a frame that cannot be decoded, or that has another orientation than the first one.
     """
     import av
 
@@ -118,7 +118,7 @@ def decode(path: Path, allowed: str = READABLE, *, threads: str = "SLICE") -> Ge
                     first, start_seconds = orientation, float(frame.time or 0)
                 if orientation != first:
                     raise DecoderError(f"frame {index} has another display matrix than the first frame")
-                # Raw streams carry no times.
+                # Raw streams have no times.
                 pts_seconds = float(frame.time) - start_seconds if frame.time is not None else index / fps
                 yield DecodedFrame(index, round(pts_seconds, 6), frame, orientation)
         except (av.error.FFmpegError, OSError) as error:
@@ -158,7 +158,7 @@ def read_pyav(path: Path, size: tuple[int, int] | None, *, skip: int = 0) -> Gen
     Args:
         path: the file.
         size: (width, height) to resize to; None keeps the size.
-        skip: number of frames at the start that are decoded, but not delivered.
+        skip: number of frames at the start that are decoded but not yielded.
 
     Raises:
         DecoderError: at the first frame that cannot be decoded.

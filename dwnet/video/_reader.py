@@ -1,4 +1,4 @@
-"""Reading clips frame by frame, in memory that does not depend on their length."""
+"""Reads clips frame by frame. Memory use does not depend on the length of a clip."""
 
 import threading
 from collections.abc import Generator, Iterator
@@ -13,16 +13,16 @@ from dwnet.video._types import MIN_SIDE_PX, READABLE, DecoderError, VideoError, 
 
 
 class VideoReader:
-    """The frames of one clip, made by `open_video`.
+    """The frames of one clip, returned by `open_video`.
 
-    It can be iterated several times. Each pass opens its own decoder in the thread that iterates, and closes it.
+    A reader can be iterated several times. Each pass opens its own decoder in the thread that iterates, and closes it.
     """
 
     def __init__(self, path: Path, info: VideoInfo) -> None:
         self.path = path
         self.info = info
         self.warning: str | None = None
-        """Set when a pass ended early because the file is damaged: the cause and the number of good frames."""
+        """The cause and the number of good frames if a pass ended early because of damage; otherwise None."""
         self._closed = threading.Event()
 
     def __iter__(self) -> Iterator[VideoFrame]:
@@ -40,13 +40,13 @@ class VideoReader:
                 for frame in frames:
                     if self._closed.is_set():
                         return
-                    # Counted before the yield: a consumer that stops here has received it.
+                    # Counted before the yield, because a consumer that stops at the yield has received the frame.
                     delivered += 1
                     yield VideoFrame(delivered - 1, frame.pts_seconds, frame.image)
                 return
             except DecoderError as error:
                 if reader == "decord" and _has_pyav():
-                    # decord's error drops good frames that were waiting; PyAV delivers all of them.
+                    # With its error decord drops good frames of the chunk. PyAV delivers all of them.
                     reader = "pyav"
                     continue
                 self.warning = f"{self.path}: damaged after {delivered} good frames ({error}); the rest is left out"
@@ -77,26 +77,26 @@ class VideoReader:
 
 
 def open_video(path: str | Path, *, max_side: int | None = None, image_fps: float = 25.0) -> VideoReader:
-    """Returns a reader of a clip whose first frame can be decoded; its facts are in `.info`.
+    """Returns a reader of a clip. The facts of the clip are in `.info`.
 
-    decord reads where it is exact, PyAV everywhere else: where decord has no wheel, for formats that decord cannot
-    decode (AV1, GIF) or decodes wrongly (AVI, MPEG-PS, MPEG-TS, open GOPs, edit lists, mirrored frames), and for large
-    frames with key frames far apart. Frames are delivered upright, as their display matrix says. The sample aspect
-    ratio is ignored: pixels are taken as square.
+    decord reads the clips that it decodes exactly. PyAV reads all others: where decord has no wheel, formats that
+    decord cannot decode (AV1, GIF) or decodes wrongly (AVI, MPEG-PS, MPEG-TS, open GOPs, edit lists), turned or
+    mirrored frames, and large frames with key frames far apart. The display matrix is applied, so frames are upright. The sample
+    aspect ratio is ignored: pixels count as square.
 
     Args:
         path: a video file, or a folder of images of one size, read in the order of their names.
-        max_side: longest side of the delivered frames in pixels, at least 32; larger frames are reduced, aspect kept.
+        max_side: longer side of the reduced frames in pixels, at least 32. Smaller frames keep their size.
         image_fps: frames per second of a folder of images.
 
     Returns:
-        The reader. A clip that is damaged further on delivers its good frames and then ends, with `.warning` set.
+        The reader. If a clip is damaged after the first frame, it yields the good frames and sets `.warning`.
 
     Raises:
-        VideoError: for a path that does not exist, an empty file, a file that is no video or is damaged from the start,
-            has no picture, no frame that can be decoded, a display matrix other than quarter turns and mirrorings, or
-            frames with a side below 32 pixels. While iterating: for an image of a folder that cannot be read or has
-            another size than the first.
+        VideoError: for an argument out of range, a path that does not exist, an empty file, a file that is not a video,
+            a clip without a frame that can be decoded, a display matrix with other than quarter turns and mirrorings,
+            or frames with a side below 32 pixels. While iterating: for an image of a folder that cannot be read or has
+            another size than the first one.
     """
     path = Path(path)
     if max_side is not None and max_side < MIN_SIDE_PX:
@@ -106,7 +106,7 @@ def open_video(path: str | Path, *, max_side: int | None = None, image_fps: floa
     if path.is_dir():
         return VideoReader(path, probe_images(path, max_side, image_fps))
     check_file(path)
-    # An absolute path, so that FFmpeg does not take a colon in a name for a protocol.
+    # In a relative path FFmpeg could read a name with a colon as a protocol.
     path = path.resolve()
     header = read_header(path)
     try:

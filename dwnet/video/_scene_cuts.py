@@ -1,4 +1,4 @@
-"""Scene cuts: where two successive frames show different scenes."""
+"""Detection of scene cuts between two successive frames."""
 
 import cv2
 import numpy as np
@@ -7,7 +7,7 @@ SCENE_CUT_DIFFERENCE = 25.0
 """Mean absolute difference (0..255) of two 16x12 thumbnails above which the second frame starts another scene.
 
 Successive frames of driving video differ by less than 5, and frames a second apart mostly by less than 25 (highway
-clip, CamVid). 95 % of randomly chosen pairs of CamVid frames differ by more.
+clip, CamVid). 95 % of randomly chosen pairs of CamVid frames differ by more than 25.
 """
 
 

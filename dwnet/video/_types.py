@@ -1,4 +1,4 @@
-"""What clips are made of: errors, frames, facts of a clip, and the sizes that are allowed."""
+"""Types of clips: errors, frames, facts of a clip, and allowed sizes."""
 
 import re
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ class VideoError(DWNetError):
 
 
 class DecoderError(Exception):
-    """One decoder cannot read the clip; another may."""
+    """An error of one decoder. Another decoder may be able to read the clip."""
 
 
 @dataclass(frozen=True)
@@ -34,13 +34,13 @@ class VideoInfo:
     fps: float
     """Average frames per second."""
     frames: int | None
-    """Number of frames according to the file, an estimate; None if the file does not say."""
+    """Number of frames according to the file, an estimate; None if unknown."""
     duration_seconds: float | None
-    """None if unknown."""
+    """Duration in seconds; None if unknown."""
     reader: Literal["decord", "pyav", "images"]
-    """The decoder that reads it."""
+    """The decoder of the clip."""
     codec: str | None
-    """For example ``h264``; None if unknown."""
+    """Name of the codec, for example ``h264``; None if unknown."""
     source_width: int
     """In pixels, before `max_side`."""
     source_height: int

@@ -1,4 +1,4 @@
-"""Writing clips frame by frame as H.264 that every browser plays. A failure leaves no partial file."""
+"""Writes clips frame by frame as H.264 for browsers. After a failure no partial file remains."""
 
 from contextlib import AbstractContextManager
 from fractions import Fraction
@@ -18,25 +18,25 @@ _SMPTE170M = 6
 
 
 class VideoWriter:
-    """Writes an MP4 file: H.264, 4:2:0, playable while it loads.
+    """Writes an MP4 file: H.264, 4:2:0, with the index at the start for streaming.
 
     with VideoWriter("out.mp4", fps=25, size=(480, 270)) as writer:
         for image in images:
             writer.write(image)
 
-    The file appears under its name when the writer is closed without an error. After an error or `abort()` no part of
-    it remains, and an older file of that name is untouched.
+    The file gets its name when the writer is closed without an error. After an error or `abort()` no part of it
+    remains, and an older file of that name is unchanged.
 
     Args:
         path: ends in ``.mp4``; its folder must exist. An existing file is replaced at the end.
-        fps: frames per second, above 0.
-        size: (width, height) of the frames. An odd side is padded by repeating the last column or row: H.264 4:2:0
-            needs even ones.
-        preset: of libx264; ``ultrafast`` is twice as fast and twice as large.
-        crf: quality of libx264, 0..51, lower is better.
+        fps: frames per second, above 0 and below 1000.
+        size: (width, height) of the frames. An odd side is padded by repeating the last column or row, because
+            H.264 4:2:0 needs even sides.
+        preset: preset of libx264; ``ultrafast`` is twice as fast as the default, with twice the file size.
+        crf: constant rate factor of libx264, 0..51; lower means better quality.
 
     Raises:
-        VideoError: for an argument that is not allowed, or if PyAV is not installed.
+        VideoError: for an argument that is not allowed, a file that cannot be written, or if PyAV is not installed.
     """
 
     def __init__(
@@ -74,7 +74,7 @@ class VideoWriter:
             self._stream.width, self._stream.height = (side + side % 2 for side in self.size)
             self._stream.pix_fmt = "yuv420p"
             self._stream.options = {"preset": preset, "crf": str(crf)}
-            # FFmpeg converts RGB with the matrix of BT.601; without a label players guess BT.709 for larger frames.
+            # FFmpeg converts RGB with the BT.601 matrix. Without this label, players assume BT.709 for larger frames.
             self._stream.codec_context.color_range = _MPEG_RANGE
             self._stream.codec_context.colorspace = _SMPTE170M
             self._stream.codec_context.color_primaries = _BT709
@@ -82,9 +82,7 @@ class VideoWriter:
             self._stream.codec_context.open()
         except (av.error.FFmpegError, OSError, ValueError) as error:
             self.abort()
-            raise VideoError(
-                f"{self.path}: cannot be written ({error}); allowed is a folder one may write to"
-            ) from error
+            raise VideoError(f"{self.path}: cannot be written ({error}); allowed is a writable folder") from error
 
     def write(self, image: NDArray[np.uint8]) -> None:
         """Appends one frame, (H, W, 3) uint8 RGB of the writer's size.
@@ -119,10 +117,10 @@ class VideoWriter:
             ) from error
 
     def close(self) -> None:
-        """Finishes the file and gives it its name. A second call does nothing.
+        """Finishes the file and renames it to `path`. A second call does nothing.
 
         Raises:
-            VideoError: if no frame was written or the disk is full. No part of the file remains then.
+            VideoError: if no frame was written or the disk is full. No part of the file remains in this case.
         """
         if self._container is None:
             return
@@ -147,7 +145,7 @@ class VideoWriter:
             if container is not None:
                 container.close()
         except (self._av.error.FFmpegError, OSError):
-            # The file is removed anyway.
+            # Errors do not matter, because the file is removed.
             pass
         finally:
             target, self._target = self._target, None
