@@ -1,6 +1,6 @@
-"""Checks an installation: `python check_page.py COMMAND...` starts the page by COMMAND, and asks for it over HTTP.
+"""Checks an installation: `python check_page.py COMMAND...` starts the page with COMMAND and requests it over HTTP.
 
-It also checks that PyTorch is not installed, so that the page and a comparison are known to need none.
+The script also checks that PyTorch is not installed, which shows that the page does not need it.
 """
 
 import importlib.util
@@ -15,9 +15,9 @@ SECONDS = 120.0
 
 
 def main(command: list[str]) -> None:
-    """Starts the page, asks for it until it answers, and ends it by SIGTERM; exits with a message where it fails."""
+    """Starts the page, requests it until it answers, and stops it with SIGTERM. Exits with a message on failure."""
     if importlib.util.find_spec("torch") is not None:
-        sys.exit("PyTorch is installed; this environment must be the light one")
+        sys.exit("PyTorch is installed; this check needs an environment without it")
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]

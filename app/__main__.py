@@ -9,7 +9,7 @@ from pathlib import Path
 
 import tyro
 
-# Before Gradio is imported: it reports its use over the network otherwise.
+# Set before Gradio is imported. Otherwise Gradio sends usage data over the network.
 os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
 
 from dwnet.cli.demo import PageOptions
@@ -26,13 +26,13 @@ def serve(options: PageOptions) -> None:
     """Loads the networks and serves the page until Ctrl+C, SIGTERM or SIGHUP.
 
     Raises:
-        DWNetError: the models or the clip cannot be used, or the port is taken.
+        DWNetError: if the models or the clip cannot be used, or the port is taken.
     """
     networks = load_networks(options.models or models_folder(), threads=options.threads)
     if options.clip is not None and not options.clip.is_file():
         raise DWNetError(f"--clip {options.clip}: there is no such file")
     clip = options.clip or sample_clip()
-    # They end the page like Ctrl+C: Gradio removes what was uploaded, and the workspace is removed.
+    # These signals end the page like Ctrl+C. Gradio then removes uploads, and the workspace is removed.
     for number in (signal.SIGTERM, signal.SIGHUP):
         if signal.getsignal(number) != signal.SIG_IGN:  # nohup ignores SIGHUP
             signal.signal(number, signal.default_int_handler)
@@ -58,7 +58,7 @@ def serve(options: PageOptions) -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Reads the command line and serves the page; a clear error ends the process with status 1."""
+    """Reads the command line and serves the page; an input error ends the process with status 1."""
     options = tyro.cli(PageOptions, args=arguments, prog="python -m app", description="Opens the comparison page.")
     try:
         serve(options)

@@ -25,7 +25,7 @@ SCRIPT_CHECKS_PER_SECOND = 2.0
 """Highest repaint rates. A higher rate would only fill the connection to the browser."""
 
 MOST_WAITING = 2
-"""With more unsent repaints than this, a page gets no further pictures: a slow connection would fall behind."""
+"""Largest number of unsent repaints at which a page gets another one. This keeps slow connections up to date."""
 
 PREVIEW_MAX_SIDE = 480
 
@@ -86,7 +86,7 @@ class Callbacks:
 
     @property
     def miou_percent(self) -> dict[str, float]:
-        """The mIoU stated in each method's file; methods without a stated mIoU are left out."""
+        """The mIoU in percent from each method's file. Methods whose file has none are left out."""
         stated = {
             method: network.info.metrics.get("miou_percent") for method, network in self.networks.segmenters.items()
         }
@@ -191,7 +191,7 @@ class Callbacks:
         try:
             yield from self._frames(clip, folder, settings, press.stop, lambda: self.waiting(page))
         except Exception as error:
-            # Before the error: Gradio runs no further event after an error, and the buttons would stay swapped.
+            # Sent before the error: after an error Gradio runs no further event, and the buttons would stay swapped.
             yield Update(status=status_html("Nothing was compared."), **AT_REST)
             if isinstance(error, ValueError | OSError):
                 raise gr.Error(_message(error, clip), print_exception=False) from error
@@ -199,7 +199,7 @@ class Callbacks:
         finally:
             self._running -= 1
             self._forget(page, press)
-            # Gradio's cache holds the page's copies now.
+            # Gradio's cache has copies of the files.
             shutil.rmtree(folder, ignore_errors=True)
 
     def compare_clip(
@@ -325,7 +325,7 @@ def _page(request: gr.Request) -> str:
 
 
 def _settings(max_side: float, every: float | None, limit: float | None, opacity: float) -> dict[str, Any]:
-    """Keyword arguments of `compare`. Gradio gives None for a field that was emptied."""
+    """Returns keyword arguments for `compare`. Gradio gives None for an empty field."""
     return {"max_side": int(max_side), "every": int(every or 1), "limit": int(limit or 0) or None, "opacity": opacity}
 
 

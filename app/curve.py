@@ -22,7 +22,7 @@ class FlickerCurve:
         self._open: list[tuple[float, dict[str, float]]] = []
 
     def add(self, pts_seconds: float, flips_percent: Mapping[str, float]) -> None:
-        """Adds a frame: its time in seconds, and the flips of each method in per cent."""
+        """Adds a frame: its time in seconds, and the flips of each method in percent."""
         self._open.append((pts_seconds, dict(flips_percent)))
         if len(self._open) < self.frames_per_point:
             return
@@ -37,7 +37,7 @@ class FlickerCurve:
             self.frames_per_point *= 2
 
     def svg(self) -> str:
-        """SVG with one line per method over the time of the clip; empty axes without points."""
+        """Returns an SVG with one line per method over the time of the clip; without points, empty axes."""
         top = _round_up(max((max(values) for values in self.flips_percent.values() if values), default=1.0))
         first, last = (self.seconds[0], self.seconds[-1]) if self.seconds else (0.0, 1.0)
         span = max(last - first, 1e-9)
@@ -74,7 +74,7 @@ class FlickerCurve:
 
 
 def _round_up(value: float) -> float:
-    """The next of 1, 2, 5 x 10^n, at least 1: the axis then moves in few, readable steps."""
+    """Returns the next number of the form 1, 2 or 5 x 10^n, at least 1, so that the axis has few, readable steps."""
     scale = 1.0
     while True:
         for digit in (1, 2, 5):

@@ -14,7 +14,7 @@ HEAD = """
 """
 CLIP_SUFFIXES = (".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".ts", ".gif")
 ONE_AT_A_TIME = "compare"
-"""Queue of all comparisons. Two at once would falsify each other's times."""
+"""Queue of all comparisons. Two comparisons at once would distort the measured times."""
 
 CACHE_CHECK_SECONDS, CACHE_AGE_SECONDS = 1800, 6 * 3600
 QUEUE_LENGTH = 20
@@ -112,7 +112,7 @@ def build(callbacks: Callbacks, sample: Path | None) -> gr.Blocks:
             callbacks.stop, None, [start, stop, status], show_progress="hidden", queue=False, api_visibility="private"
         )
         page.unload(callbacks.leave)
-        # The API endpoint. Its components are real, so that Gradio checks uploads and manages files, but hidden.
+        # The API endpoint. Its components are hidden. Gradio needs them to check uploads and manage files.
         with gr.Column(visible=False):
             gr.Button("API").click(
                 callbacks.compare_clip,
@@ -128,6 +128,6 @@ def build(callbacks: Callbacks, sample: Path | None) -> gr.Blocks:
 
 
 def _unsent(page: gr.Blocks, session: str) -> int:
-    """Number of messages that Gradio has not sent to a browser yet. Gradio has no public name for it; else 0."""
+    """Returns the number of unsent messages of a browser. Reads a private attribute of Gradio; 0 if it is missing."""
     messages = getattr(page._queue, "pending_messages_per_session", {}).get(session)
     return 0 if messages is None else messages.qsize()

@@ -124,7 +124,7 @@ def table_html(
         classes: names by id.
         methods: names, in display order.
         summaries: per method; None before the first frame was compared.
-        miou_percent: per method, as stated in its file. Steadiness means nothing without accuracy.
+        miou_percent: per method, from its file. Flicker must be judged together with accuracy.
     """
     head = "".join(
         f'<th><i class="dw-dot" style="background:{method_colour(method, position)}"></i>'
@@ -153,7 +153,7 @@ def table_html(
     found = summaries or {}
     rows.append(row("Flips per frame", {m: s.flips_percent for m, s in found.items()}, "%", 2))
     rows.append(_time_row(methods, found))
-    if "keyframe" in methods:  # the median leaves its key frames out
+    if "keyframe" in methods:  # its median does not include the cost of key frames
         rows.append(row("on average", {m: s.latency_ms_mean for m, s in found.items()}, "ms", 1))
     rows.append(row("Flow, where needed", {m: s.flow_ms_median or None for m, s in found.items()}, "ms", 1))
     if miou_percent:
@@ -169,7 +169,8 @@ def table_html(
     return (
         '<div class="dw-card"><h2>All frames so far</h2><p>Small figures: relative to the baseline. Time: median on '
         f"this machine, with the flow where a method needs it, and the range of the middle half of the frames.{miou} "
-        'Steady alone proves nothing: a constant answer never flips.</p><div class="dw-scroll"><table class="dw-table">'
+        "A constant prediction never flips: judge flips together with the mIoU.</p>"
+        '<div class="dw-scroll"><table class="dw-table">'
         f"{''.join(rows)}</table></div></div>"
     )
 
@@ -231,7 +232,7 @@ def _panel(
     mark = f'<i class="dw-dot" style="background:{dot}"></i>' if dot else ""
     inside = f'<div class="dw-empty">{escape(empty)}</div>'
     if picture is not None:
-        # Synchronous decoding: the panel does not blink between two frames.
+        # With synchronous decoding the panel does not blink between two frames.
         inside = f'<img alt="{escape(title)}" decoding="sync" src="{_data_uri(picture)}">'
     if wheel:
         inside += f'<img class="dw-wheel" alt="Colour wheel: direction of the flow" src="{_wheel_uri()}">'

@@ -1,4 +1,4 @@
-"""Theme, style sheet and method colours of the page. Fonts are those of the system; nothing is downloaded."""
+"""Theme, style sheet and method colours of the page. It uses system fonts and downloads nothing."""
 
 import gradio as gr
 
@@ -29,7 +29,7 @@ def theme() -> gr.themes.Base:
 
 
 def method_name(method: str) -> str:
-    """Display name of a method; an unknown method is shown by its own name."""
+    """Returns the display name of a method; for an unknown method, the name itself."""
     return METHOD_NAMES.get(method, method)
 
 
