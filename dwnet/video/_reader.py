@@ -81,8 +81,8 @@ def open_video(path: str | Path, *, max_side: int | None = None, image_fps: floa
 
     decord reads the clips that it decodes exactly. PyAV reads all others: where decord has no wheel, formats that
     decord cannot decode (AV1, GIF) or decodes wrongly (AVI, MPEG-PS, MPEG-TS, open GOPs, edit lists), turned or
-    mirrored frames, and large frames with key frames far apart. The display matrix is applied, so frames are upright. The sample
-    aspect ratio is ignored: pixels count as square.
+    mirrored frames, and large frames with key frames far apart. The display matrix is applied, so frames are upright.
+    The sample aspect ratio is ignored: pixels count as square.
 
     Args:
         path: a video file, or a folder of images of one size, read in the order of their names.
