@@ -1,5 +1,5 @@
-"""Exported files give PyTorch's results, also at other batch and image sizes. Their metadata describes them. The file of
-a DWNet has the baseline's graph. All tests share four exports of a real network; fusions and key frames are exported
+"""Exported files give PyTorch's results, also at other batch and image sizes. Their metadata describes them. The file
+of a DWNet has the baseline's graph. All tests share four exports of a real network; fusions and key frames are exported
 with a tiny one.
 """
 

@@ -93,9 +93,7 @@ def test_fields_of_other_methods_are_dropped_or_refused_by_name() -> None:
 def test_unknown_names_are_refused_with_the_nearest(ignore_unused: bool) -> None:
     with pytest.raises(DWNetError, match=r"unknown method 'dwnets' \(did you mean dwnet\?\), allowed are baseline, s"):
         from_dict({"name": "dwnets"}, ignore_unused=ignore_unused)
-    with pytest.raises(
-        DWNetError, match=r"method 'dwnet': unknown field 'detla' \(did you mean delta\?\), allowed a"
-    ):
+    with pytest.raises(DWNetError, match=r"method 'dwnet': unknown field 'detla' \(did you mean delta\?\), allowed a"):
         from_dict({"detla": 1.0}, ignore_unused=ignore_unused)
 
 
