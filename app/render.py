@@ -169,7 +169,7 @@ def table_html(
     return (
         '<div class="dw-card"><h2>All frames so far</h2><p>Small figures: relative to the baseline. Time: median on '
         f"this machine, with the flow where a method needs it, and the range of the middle half of the frames.{miou} "
-        "A constant prediction never flips: judge flips together with the mIoU.</p>"
+        "A constant prediction never flips: few flips do not mean accurate labels.</p>"
         '<div class="dw-scroll"><table class="dw-table">'
         f"{''.join(rows)}</table></div></div>"
     )
