@@ -41,5 +41,7 @@ def available_cpus() -> int:
 
 def threads(processes: Processes) -> int:
     """Returns the CPU threads for this process: the available CPUs divided by the processes on this machine."""
-    here = int(os.environ.get("LOCAL_WORLD_SIZE", processes.count))
-    return max(1, available_cpus() // here)
+    here = os.environ.get("LOCAL_WORLD_SIZE", str(processes.count))
+    if not here.isdigit() or int(here) < 1:
+        raise DWNetError(f"LOCAL_WORLD_SIZE is {here!r}; allowed are whole numbers from 1")
+    return max(1, available_cpus() // int(here))

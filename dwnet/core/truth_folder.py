@@ -1,5 +1,6 @@
 """Layout of a folder of exact truth for each frame. `dwnet street --truth` writes it and `dwnet flicker` reads it."""
 
+import itertools
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -68,7 +69,7 @@ class TruthFolder:
         """Returns the numbers of the frames, read from the names of the label maps, or of the images if there are none.
 
         Raises:
-            DWNetError: if there are no files, a name is not a number, or a number is missing.
+            DWNetError: if there are no files, a name is not a number, a number is missing, or two files share one.
         """
         folder = self.label_folder if self.label_folder.is_dir() else self.root / "image"
         files = sorted(folder.glob("*.png"))
@@ -77,6 +78,9 @@ class TruthFolder:
             found = "no PNGs" if strange is None else strange.name
             raise DWNetError(f"{folder}: found {found}; allowed are the frames by number, 000000.png, 000001.png, ...")
         numbers = sorted(int(file.stem) for file in files)
+        shared = next((before for before, after in itertools.pairwise(numbers) if before == after), None)
+        if shared is not None:
+            raise DWNetError(f"{folder}: has frame {shared} twice; allowed is one file for each frame")
         frames = range(numbers[0], numbers[-1] + 1)
         if len(numbers) != len(frames):
             missing = next(t for t in frames if t not in set(numbers))

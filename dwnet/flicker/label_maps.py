@@ -219,7 +219,7 @@ class ArrayFile(LabelMaps):
             with ExitStack() as stack:
                 first = self._frame(self._open(stack)[0], 0)
             self.scores = "probabilities" if _is_distribution(first) else "logits"
-        self.kind = f"{path.suffix[1:]} of {self.scores or 'ids'}"
+        self.kind = f"{path.suffix[1:].lower()} of {self.scores or 'ids'}"
 
     @property
     def num_classes(self) -> int | None:
@@ -229,7 +229,7 @@ class ArrayFile(LabelMaps):
     def _open(self, stack: ExitStack) -> tuple[IO[bytes], tuple[int, ...], np.dtype[Any]]:
         """Returns the file, positioned after the header, with the shape and dtype of the array."""
         try:
-            if self.path.suffix == ".npz":
+            if self.path.suffix.lower() == ".npz":
                 archive = stack.enter_context(zipfile.ZipFile(self.path))
                 members = [name for name in archive.namelist() if name.endswith(".npy")]
                 if len(members) != 1:
@@ -307,6 +307,6 @@ def open_label_maps(
         if labels.is_dir() and not any(path.glob("*.png")):
             path = labels
         return LabelFolder(path, frame_names, ignore=ignore, sparse=sparse)
-    if path.suffix in (".npy", ".npz"):
+    if path.suffix.lower() in (".npy", ".npz"):
         return ArrayFile(path, ignore=ignore)
     return LabelVideo(path, ignore=ignore)

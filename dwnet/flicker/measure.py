@@ -124,7 +124,7 @@ def measure_clip(
                 on_row(step.frame, run.motion, counts)
             if progress is not None:
                 progress(run.frames, clip.info.frames)
-        return run.finish(flow)
+        return run.finish([flow] if second_flow is None else [flow, second_flow])
 
 
 def _ahead(
@@ -270,13 +270,14 @@ class _Run:
         images = (self._image, frame.image)
         result.worst.offer(frame.index, frame.pts_seconds, count.flips_percent, count.flipped, images, labels)
 
-    def finish(self, flow: FlowSource) -> ClipResult:
+    def finish(self, flows: Sequence[FlowSource]) -> ClipResult:
         """Checks that predictions and flow match the number of frames, and returns the result."""
         if self.frames < 2:
             raise DWNetError(f"{self.clip.path}: has {self.frames} frame(s); flicker needs two or more")
         for one in (*self.sets, *([self.truth] if self.truth is not None else [])):
             one.finish(self.frames)
-        flow.finish(self.frames)
+        for flow in flows:
+            flow.finish(self.frames)
         num_classes = max(result.tally.num_classes for result in self.results.values())
         for result in self.results.values():
             result.tally.grow(num_classes)

@@ -1,5 +1,6 @@
 """VC_n of VSPW: among pixels of constant truth, the share whose prediction is also constant."""
 
+import itertools
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -112,10 +113,12 @@ def video_consistency(predictions: Iterable[Array], targets: Iterable[Array], *,
         n: frames per window, from 2.
 
     Raises:
-        DWNetError: for n below 2, or maps that do not match.
-        ValueError: if one sequence is longer than the other.
+        DWNetError: for n below 2, maps that do not match, or one sequence that is longer than the other.
     """
     meter = VideoConsistencyMeter(n)
-    for prediction, target in zip(predictions, targets, strict=True):
+    for prediction, target in itertools.zip_longest(predictions, targets):
+        if prediction is None or target is None:
+            more, fewer = ("predictions", "targets") if target is None else ("targets", "predictions")
+            raise DWNetError(f"there are more {more} than {fewer}; allowed is one target for each prediction")
         meter.update(prediction, target)
     return meter.compute()

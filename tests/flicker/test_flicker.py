@@ -373,6 +373,9 @@ def test_flow_for_another_number_of_frames(street: Street, tmp_path: Path) -> No
     sets = open_predictions([("truth", street.folder / "truth")], None)
     with pytest.raises(ValueError, match="holds 8 flows for a clip of 8 frames"):
         measure_clip(open_video(street.folder / "frames"), sets, ExactFlow(tmp_path))
+    sets = open_predictions([("truth", street.folder / "truth")], None)
+    with pytest.raises(ValueError, match="holds 8 flows for a clip of 8 frames"):
+        measure_clip(open_video(street.folder / "frames"), sets, open_flow("dis"), second_flow=ExactFlow(tmp_path))
     with pytest.raises(ValueError, match="unknown flow 'farneback'; allowed are dis, "):
         open_flow("farneback")
 

@@ -10,6 +10,7 @@ import pytest
 
 from dwnet.cli.main import main
 from dwnet.core.classes import IGNORE_LABEL
+from dwnet.core.errors import DWNetError
 from dwnet.core.truth_folder import TruthFolder
 from dwnet.flicker import ExactFlow
 from dwnet.street import StreetScene
@@ -98,6 +99,14 @@ def test_each_frame_has_its_own_flow_to_the_frame_before(folder: Path, scene: St
     source.finish(FRAMES)
     with pytest.raises(ValueError, match="holds 4 flows for a clip of 6 frames"):
         source.finish(FRAMES + 1)
+
+
+def test_a_frame_that_two_files_share_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "labels").mkdir()
+    for name in ("0.png", "000000.png", "000002.png"):
+        (tmp_path / "labels" / name).touch()
+    with pytest.raises(DWNetError, match="has frame 0 twice; allowed is one file for each frame"):
+        TruthFolder(tmp_path).frames()
 
 
 def test_what_is_missing_or_damaged_is_named(folder: Path, tmp_path: Path) -> None:

@@ -54,7 +54,8 @@ FLOW = constant_flow(0, 0)
         (lambda: VideoConsistencyMeter(1), "n is 1; allowed are whole numbers from 2"),
         (lambda: video_consistency([LABELS, LABELS[1:]], [LABELS, LABELS[1:]], n=2), "call end_video first"),
         (lambda: video_consistency([LABELS], [LABELS[1:]], n=2), "allowed is one shape"),
-        (lambda: video_consistency([LABELS], [LABELS] * 2, n=2), "shorter|longer"),
+        (lambda: video_consistency([LABELS], [LABELS] * 2, n=2), "there are more targets than predictions"),
+        (lambda: video_consistency([LABELS] * 2, [LABELS], n=2), "there are more predictions than targets"),
         (lambda: tc_etc([(LABELS, LABELS[1:], FLOW)], num_classes=2), "allowed is one shape"),
         (lambda: tc_etc([(LABELS, LABELS, FLOW * np.nan)], num_classes=2), "not finite"),
         (

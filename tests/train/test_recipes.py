@@ -215,7 +215,7 @@ def test_wrong_option(capsys: pytest.CaptureFixture[str], options: str, message:
     ("cores", "processes", "expected"), [(2, None, 2), (2, "2", 1), (2, "4", 1), (64, "8", 8), (64, None, 16)]
 )
 def test_loader_processes(cores: int, processes: str | None, expected: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("train.config.spec.available_cpus", lambda: cores)
+    monkeypatch.setattr("dwnet.core.launch.available_cpus", lambda: cores)
     if processes is None:
         monkeypatch.delenv("LOCAL_WORLD_SIZE", raising=False)
     else:

@@ -1,20 +1,19 @@
 """The dataclasses of a recipe. Each field is an option of the command line."""
 
 import math
-import os
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
 from dwnet.core.data_kinds import DataKind, PairNeighbours
-from dwnet.core.launch import available_cpus
+from dwnet.core.launch import ALONE, threads
 from dwnet.method.specs import DWNetSpec, MethodSpec
 from dwnet.segmentation import NetworkSpec
 
 
 def loader_processes() -> int:
     """Returns the number of CPU cores for each process of the launch, 1 to 16."""
-    return max(1, min(16, available_cpus() // int(os.environ.get("LOCAL_WORLD_SIZE", "1"))))
+    return min(16, threads(ALONE))
 
 
 @dataclass(frozen=True)
