@@ -2,6 +2,7 @@
 
 import os
 import signal
+import socket
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -28,6 +29,7 @@ def serve(options: PageOptions) -> None:
     Raises:
         DWNetError: if the models or the clip cannot be used, or the port is taken.
     """
+    _check(options)
     networks = load_networks(options.models or models_folder(), threads=options.threads)
     if options.clip is not None and not options.clip.is_file():
         raise DWNetError(f"--clip {options.clip}: there is no such file")
@@ -55,6 +57,26 @@ def serve(options: PageOptions) -> None:
         except OSError as error:  # the port is taken, or the address belongs to another machine
             port = options.port or "7860 or above"
             raise DWNetError(f"cannot listen on {options.host}, port {port}: {error}") from error
+
+
+def _check(options: PageOptions) -> None:
+    """Raises DWNetError for an address that cannot be listened on, or an upload limit below 1 MB."""
+    if options.port is not None and not 1 <= options.port <= 65535:
+        raise DWNetError(f"--port is {options.port}; allowed are 1..65535")
+    if options.max_mb < 1:
+        raise DWNetError(f"--max-mb is {options.max_mb}; allowed are whole numbers from 1")
+    try:
+        family, *_, address = socket.getaddrinfo(options.host, options.port or 0, type=socket.SOCK_STREAM)[0]
+        with socket.socket(family, socket.SOCK_STREAM) as trial:
+            trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            trial.bind(address)
+    except OSError as error:  # the port is taken, or the address belongs to another machine
+        port = "any port" if options.port is None else f"port {options.port}"
+        raise DWNetError(f"cannot listen on {options.host}, {port}: {error}") from error
+    # Gradio asks its own page over HTTP at the start. A proxy must not answer that.
+    local = ["localhost", "127.0.0.1", options.host]
+    for name in ("no_proxy", "NO_PROXY"):
+        os.environ[name] = ",".join([*filter(None, [os.environ.get(name)]), *local])
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

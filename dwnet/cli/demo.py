@@ -30,11 +30,11 @@ class PageOptions:
     """CPU threads for each network; default: all."""
 
 
-def demo(options: tyro.conf.OmitArgPrefixes[PageOptions]) -> None:
+def demo(page: tyro.conf.OmitArgPrefixes[PageOptions]) -> None:
     """Open the comparison page in the browser, and serve it until Ctrl+C."""
     # In a clone the page is the package app/ beside this one. In a wheel it is inside this one.
     for name in ("dwnet.app", "app"):
         if importlib.util.find_spec(name) is not None:
-            importlib.import_module(f"{name}.__main__").serve(options)
+            importlib.import_module(f"{name}.__main__").serve(page)
             return
     raise DWNetError("the page is not installed; it is in app/ of a clone, and in every wheel")

@@ -10,7 +10,7 @@ from dwnet.deploy.runtime import (
     OnnxFlowRefinement,
     OnnxSegmenter,
     check_same_classes,
-    load,
+    load_any,
 )
 
 BASELINE = "baseline"
@@ -62,7 +62,7 @@ def load_networks(folder: str | Path, *, threads: int | None = None) -> Networks
     segmenters: dict[str, OnnxSegmenter] = {}
     refinement: OnnxFlowRefinement | None = None
     for path in paths:
-        network = load(path, threads=threads)
+        network = load_any(path, threads=threads)
         if isinstance(network, OnnxFlowRefinement):
             if refinement is not None:
                 raise NetworkFileError(f"{refinement.info.path} and {path} both refine the flow; allowed: one of them")

@@ -28,6 +28,10 @@ class ComparisonSettings:
     def __post_init__(self) -> None:
         if self.flow not in FLOW_NAMES:
             raise DWNetError(f"unknown flow {self.flow!r}; allowed: {', '.join(FLOW_NAMES)}")
+        for name in ("max_side", "every", "limit"):
+            value = getattr(self, name)
+            if value is not None and not isinstance(value, int):
+                raise DWNetError(f"{name} is {value!r}; allowed are whole numbers")
         if not 64 <= self.max_side <= 4096:
             raise DWNetError(f"max_side is 64 to 4096 px, found {self.max_side}")
         if self.every < 1:

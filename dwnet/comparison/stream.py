@@ -61,6 +61,10 @@ def compare(
         DWNetError: for an argument out of range, or fewer than two frames to compare (flicker needs two).
         VideoError: if the clip cannot be read.
     """
+    if not isinstance(networks, Networks):
+        raise DWNetError(
+            f"networks is {type(networks).__name__}; allowed is what `dwnet.load_networks(folder)` returns"
+        )
     settings = ComparisonSettings(flow, flow_weights, max_side, every, limit, opacity)
     clip = Path(clip)
     return _frames(clip, clip_name or clip.name, networks, Path(output_dir), settings, stop or (lambda: False))

@@ -21,3 +21,4 @@ from .runtime import OnnxStaticWarp as OnnxStaticWarp
 from .runtime import argmax_labels as argmax_labels
 from .runtime import check_same_classes as check_same_classes
 from .runtime import load as load
+from .runtime import load_any as load_any

@@ -8,7 +8,7 @@ the output is cropped, so that pixel (x, y) stays pixel (x, y).
 import hashlib
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Self
+from typing import Literal, Self, overload
 
 import cv2
 import numpy as np
@@ -206,8 +206,46 @@ class OnnxFlowRefinement(OnnxNetwork):
         return np.stack(resized)
 
 
-def load(path: str | Path, *, kind: str | None = None, threads: int | None = None) -> OnnxNetwork:
-    """Returns an exported network, ready to run.
+@overload
+def load(path: str | Path, *, kind: Literal["flow_refinement"], threads: int | None = None) -> OnnxFlowRefinement: ...
+
+
+@overload
+def load(
+    path: str | Path, *, kind: Literal["segmenter", "static_warp", "keyframe"] | None = None, threads: int | None = None
+) -> OnnxSegmenter: ...
+
+
+def load(
+    path: str | Path, *, kind: str | None = None, threads: int | None = None
+) -> OnnxSegmenter | OnnxFlowRefinement:
+    """Returns an exported network, ready to run: one that labels frames, unless `kind` says "flow_refinement".
+
+    Args:
+        path: an `.onnx` file written by `dwnet export`.
+        kind: the required kind (a key of `INTERFACES`); None allows any that labels frames.
+        threads: CPU threads of a run; None uses all CPUs of this process.
+
+    Returns:
+        `OnnxSegmenter`, `OnnxStaticWarp`, `OnnxKeyframe` or `OnnxFlowRefinement`, by the file's kind.
+
+    Raises:
+        NetworkFileError: if the file is missing, not ONNX, not written by `dwnet export`, or of another kind.
+        DWNetError: if `kind` is unknown or `threads` is not positive.
+    """
+    network = load_any(path, kind=kind, threads=threads)
+    if kind is None and not isinstance(network, OnnxSegmenter):
+        raise NetworkFileError(
+            f"{path} holds a network of kind {network.info.kind!r}, which labels no frames; load it with "
+            f"kind={network.info.kind!r}"
+        )
+    return network
+
+
+def load_any(
+    path: str | Path, *, kind: str | None = None, threads: int | None = None
+) -> OnnxSegmenter | OnnxFlowRefinement:
+    """Returns an exported network of any kind, ready to run.
 
     Args:
         path: an `.onnx` file written by `dwnet export`.
@@ -226,6 +264,8 @@ def load(path: str | Path, *, kind: str | None = None, threads: int | None = Non
         raise DWNetError(f"unknown kind {kind!r}; allowed: {', '.join(INTERFACES)}")
     if threads is not None and threads < 1:
         raise DWNetError(f"threads must be at least 1, found {threads}")
+    if path.is_dir():
+        raise NetworkFileError(f"{path} is a folder; allowed is one exported network, an .onnx file")
     if not path.is_file():
         raise NetworkFileError(f"no exported network at {path}; `dwnet export CHECKPOINT` writes one")
     options = onnxruntime.SessionOptions()
@@ -243,7 +283,7 @@ def load(path: str | Path, *, kind: str | None = None, threads: int | None = Non
         raise NetworkFileError(f"{path} holds a network of kind {info.kind!r}; expected {kind!r}")
     if info.kind == "keyframe":
         return OnnxKeyframe.open(info, content, options)
-    network_class = {
+    network_class: type[OnnxSegmenter | OnnxFlowRefinement] = {
         "segmenter": OnnxSegmenter,
         "static_warp": OnnxStaticWarp,
         "flow_refinement": OnnxFlowRefinement,

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from dwnet.core.errors import DWNetError
 from dwnet.deploy.checkpoint import load_checkpoint
 from dwnet.deploy.reference import ReferenceFrame
-from dwnet.deploy.runtime import OnnxSegmenter, load
+from dwnet.deploy.runtime import OnnxSegmenter, load_any
 from dwnet.evaluation.inference import WHOLE, Inference, Logits
 from dwnet.method.reference import PER_FRAME, ReferencePolicy
 from dwnet.method.training import Method, ReferenceMethod
@@ -172,7 +172,7 @@ def load_predictor(
         checkpoint = load_checkpoint(path)
         predictor = method_predictor(checkpoint.build().to(device), inference, source=path)
         return predictor, checkpoint.classes.classes
-    network = load(path, threads=threads)
+    network = load_any(path, threads=threads)
     if not isinstance(network, OnnxSegmenter):
         raise DWNetError(f"{path} is a {network.info.kind} network, allowed are segmenter, static_warp and keyframe")
     if network.info.kind != "segmenter":

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from dwnet.core.classes import ClassSet
 from dwnet.core.launch import Processes, threads
-from dwnet.deploy.runtime import OnnxSegmenter, argmax_labels, load
+from dwnet.deploy.runtime import OnnxSegmenter, argmax_labels, load_any
 from dwnet.flicker.label_maps import ArrayFile, LabelMaps, Prediction, PredictionError, open_label_maps
 from dwnet.flow import dis_flow
 from dwnet.video import prefetch
@@ -90,7 +90,7 @@ class NetworkPredictions(PredictionSet):
     """
 
     def __init__(self, name: str, path: Path, *, threads: int | None = None) -> None:
-        network = load(path, threads=threads)
+        network = load_any(path, threads=threads)
         if not isinstance(network, OnnxSegmenter):
             raise PredictionError(f"{path}: is a {network.info.kind} network; allowed are networks that label frames")
         self.name, self.path, self._network = name, path, network

@@ -8,6 +8,9 @@ from dwnet.core.errors import DWNetError
 from dwnet.flow.base import FlowEstimator
 from dwnet.flow.dis import DIS_PRESETS, dis_flow
 
+_TOLERANCE = 0.01
+"""Interpolation and rounding may leave the range 0..1 by this much."""
+
 
 class DISFlow(FlowEstimator):
     """Dense Inverse Search (Kroeger et al., ECCV 2016) by OpenCV, on the CPU, without weights and without gradient.
@@ -31,6 +34,16 @@ class DISFlow(FlowEstimator):
 
 def _batched_dis_flow(frame: Tensor, neighbour: Tensor, *, preset: str) -> Tensor:
     """Returns `dis_flow` of (B, 3, H, W) float tensors of 0..1: (B, 2, H, W) float32 on their device, no gradient."""
+    for name, images in (("frame", frame), ("neighbour", neighbour)):
+        if images.ndim != 4 or images.shape[1] != 3 or not images.is_floating_point() or images.shape != frame.shape:
+            raise DWNetError(
+                f"{name} is {images.dtype} of shape {tuple(images.shape)}; allowed are two floating point images "
+                "of one shape (B, 3, H, W)"
+            )
+        # A copy to the CPU follows anyway, so reading the range costs no further wait.
+        low, high = (float(value) for value in images.detach().aminmax())
+        if not -_TOLERANCE <= low <= high <= 1 + _TOLERANCE:
+            raise DWNetError(f"{name} has values {low:.4g}..{high:.4g}; allowed are RGB values 0..1")
     with torch.no_grad():
         frames, neighbours = (
             (images.detach().float() * 255).round().clamp(0, 255).to("cpu", torch.uint8).permute(0, 2, 3, 1).numpy()

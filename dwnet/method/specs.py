@@ -187,6 +187,13 @@ class DWNetSpec(_FlowSpec):
             raise DWNetError(f"delta is {self.delta}, allowed are numbers above 0")
         if self.kernel_size < 1 or self.kernel_size % 2 == 0:
             raise DWNetError(f"kernel_size is {self.kernel_size}, allowed are odd numbers from 1")
+        # A switch that is off makes these fields idle. Another value than the default would be dropped in silence.
+        for switch, field in IDLE_WITHOUT.items():
+            if not getattr(self, switch) and getattr(self, field) != _default(field):
+                raise DWNetError(
+                    f"{field} is {getattr(self, field)}, but {switch} is off and does not use it; allowed is "
+                    f"{_default(field)}"
+                )
         if not self.refinement:
             for name in FLOW_WEIGHTS:
                 if getattr(self, name) > 0:
@@ -206,6 +213,9 @@ class DWNetSpec(_FlowSpec):
         """Whether a loss trains the refined flow: a consistency loss, or a loss on the flow."""
         return self.trains_fg_conv or any(getattr(self, name) > 0 for name in FLOW_WEIGHTS)
 
+
+IDLE_WITHOUT = {"fg_conv": "kernel_size", "occlusion_mask": "delta", "refinement": "residual_refinement"}
+"""Switches of `DWNetSpec`, and the field that only the switched part uses."""
 
 MethodSpec = BaselineSpec | StaticWarpSpec | KeyframeSpec | DWNetSpec
 """The specification of any method."""
@@ -253,15 +263,19 @@ def from_dict(values: Mapping[str, Any], *, ignore_unused: bool = False) -> Meth
 
     Args:
         values: "name" (default dwnet) and any of the fields. Missing fields get their defaults.
-        ignore_unused: True drops fields of other methods, whatever their values. Checkpoints of format 1 may store the
-            fields of all methods, with values that their method does not use.
+        ignore_unused: True drops fields of other methods, and of parts that are switched off, whatever their values.
+            Checkpoints of format 1 may store the fields of all methods, with values that their method does not use.
 
     Raises:
         DWNetError: under the same conditions as `method_spec`.
     """
     fields = dict(values)
     name = fields.pop("name", "dwnet")
-    return method_spec(name, **(_split(name, fields)[0] if ignore_unused else fields))
+    if not ignore_unused:
+        return method_spec(name, **fields)
+    own = _split(name, fields)[0]
+    idle = {field for switch, field in IDLE_WITHOUT.items() if not own.get(switch, True)}
+    return method_spec(name, **{field: value for field, value in own.items() if field not in idle})
 
 
 def to_method(spec: MethodSpec, name: str) -> MethodSpec:

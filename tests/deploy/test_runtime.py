@@ -20,6 +20,7 @@ from dwnet.deploy.runtime import (
     argmax_labels,
     check_same_classes,
     load,
+    load_any,
 )
 from tests.exported import CLASSES, PALETTE, metadata, write_keyframe, write_segmenter
 
@@ -50,7 +51,7 @@ def test_load_tells_what_the_file_says(models: Path) -> None:
     assert (info.stride, info.channels, info.metrics["miou_percent"], info.recipe["name"]) == (16, 3, 12.5, "tiny")
     assert len(info.sha256) == 64
     assert isinstance(load(models / "static_warp.onnx", kind="static_warp"), OnnxStaticWarp)
-    assert isinstance(load(models / "flow_refinement.onnx"), OnnxFlowRefinement)
+    assert isinstance(load_any(models / "flow_refinement.onnx"), OnnxFlowRefinement)
 
 
 @pytest.mark.parametrize("size", [(16, 32), (17, 31), (1, 1), (47, 64)])
@@ -157,7 +158,7 @@ def test_keyframe_file_with_a_wrong_interval(tmp_path: Path) -> None:
 
 def test_refined_flow_comes_back_in_pixels_of_the_frame(models: Path) -> None:
     """A constant flow at an odd size: the tiny network changes only the unit, so the same flow must be returned."""
-    network = load(models / "flow_refinement.onnx", threads=1)
+    network = load(models / "flow_refinement.onnx", kind="flow_refinement", threads=1)
     image = random_image(33, 50)
     flow = np.broadcast_to(np.array([3.5, -2.0], np.float32)[:, None, None], (2, 33, 50))
     refined = network.refine(image, image, flow)
@@ -189,6 +190,10 @@ def test_files_that_are_not_exported_networks(tmp_path: Path, models: Path) -> N
         load(text)
     with pytest.raises(NetworkFileError, match="has no 'dwnet' metadata"):
         load(write_segmenter(tmp_path / "bare.onnx", meta=None))
+    with pytest.raises(NetworkFileError, match="labels no frames; load it with kind='flow_refinement'"):
+        load(models / "flow_refinement.onnx")
+    with pytest.raises(NetworkFileError, match="is a folder; allowed is one exported network"):
+        load(models)
     with pytest.raises(NetworkFileError, match="kind 'segmenter'; expected 'flow_refinement'"):
         load(models / "baseline.onnx", kind="flow_refinement")
     with pytest.raises(ValueError, match="unknown kind 'detector'; allowed: segmenter"):

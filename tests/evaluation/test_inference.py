@@ -222,11 +222,13 @@ def test_networks_with_a_memory_refuse_all_but_whole_images(tmp_path: Path) -> N
     files = [write_static_warp(tmp_path / "static.onnx"), write_keyframe(tmp_path / "key.onnx")]
     for inference in MODES[1:]:
         for path in files:
-            with pytest.raises(ValueError, match=rf"{path.name} is a \w+ network, found .*takes features of a frame"):
+            with pytest.raises(
+                ValueError, match=rf"{path.name} is a \w+ network, found .*uses features of an earlier whole"
+            ):
                 load_predictor(path, inference)
         for name in ("static_warp", "keyframe"):
             method = method_spec(name).build(TinySegmenter())
-            with pytest.raises(ValueError, match=f"last.pt is a {name} network, found .*; allowed for it are whole"):
+            with pytest.raises(ValueError, match=f"last.pt is a {name} network, found .*; allowed are whole images"):
                 method_predictor(method, inference, source="last.pt")
     assert [load_predictor(path)[1] for path in files] == [("Red", "Green", "Blue")] * 2
 

@@ -40,8 +40,13 @@ def build_method(spec: MethodSpec, segmenter: Segmenter, *, load_flow: bool = Tr
         load_flow: False leaves the flow estimator's weights random, if a checkpoint is loaded afterwards.
 
     Raises:
-        DWNetError: for a name or number that is not allowed, or flow weights that cannot be loaded.
+        DWNetError: for another segmenter, a name or number that is not allowed, or flow weights that cannot be loaded.
     """
+    if not isinstance(segmenter, Segmenter):
+        raise DWNetError(
+            f"segmenter is {type(segmenter).__name__}; allowed is a Segmenter: `dwnet.adapt` makes one of another "
+            "package's network"
+        )
     if spec.class_weights and len(spec.class_weights) != segmenter.num_classes:
         raise DWNetError(
             f"class_weights has {len(spec.class_weights)} numbers, allowed are {segmenter.num_classes}, one per class"

@@ -1,11 +1,13 @@
 """Base classes of the training modules: the interface that the trainer and the predictors use."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from dwnet.core.errors import DWNetError
 from dwnet.flow.base import FlowEstimator
 from dwnet.method.losses import segmentation_loss
 from dwnet.method.specs import MethodSpec
@@ -56,6 +58,34 @@ class Method(nn.Module, ABC):
     @abstractmethod
     def forward(self, batch: dict[str, Any]) -> Losses:
         """Returns the losses of a training batch, "total" among them."""
+
+    def _check(self, batch: dict[str, Any]) -> None:
+        """Raises DWNetError if an entry of a training batch is missing, or has another shape or dtype."""
+        if not isinstance(batch, Mapping):
+            raise DWNetError(f"the batch is a {type(batch).__name__}; allowed is a dict with {self._needed()}")
+        missing = [name for name in self._needed().split(", ") if name not in batch]
+        if missing:
+            raise DWNetError(f"the batch has {', '.join(batch)}; {missing[0]} is missing")
+        frame, labels = batch["frame"], batch["labels"]
+        if frame.ndim != 4 or frame.shape[1] != 3 or not frame.is_floating_point():
+            raise DWNetError(
+                f"frame is {frame.dtype} of shape {tuple(frame.shape)}; allowed is floating point RGB 0..1 of shape "
+                "(B, 3, H, W)"
+            )
+        if self.needs_neighbour and (batch["neighbour"].shape, batch["neighbour"].dtype) != (frame.shape, frame.dtype):
+            neighbour = batch["neighbour"]
+            raise DWNetError(
+                f"neighbour is {neighbour.dtype} of shape {tuple(neighbour.shape)}; allowed is {frame.dtype} of shape "
+                f"{tuple(frame.shape)}, as the frame"
+            )
+        size = (frame.shape[0], *frame.shape[2:])
+        if labels.shape != size or labels.is_floating_point():
+            raise DWNetError(
+                f"labels are {labels.dtype} of shape {tuple(labels.shape)}; allowed are integers of shape {size}"
+            )
+
+    def _needed(self) -> str:
+        return "frame, neighbour, labels" if self.needs_neighbour else "frame, labels"
 
     def predict(self, batch: dict[str, Any]) -> Tensor:
         """Returns the logits (B, K, H, W) of the batch's frames. H and W may be any."""

@@ -21,5 +21,6 @@ class BaselineMethod(Method):
         return self.network
 
     def forward(self, batch: dict[str, Any]) -> Losses:  # noqa: D102
+        self._check(batch)
         features, auxiliary = self.network.features_and_auxiliary(batch["frame"])
         return self._cross_entropy(self.network.classify(features), auxiliary, batch["labels"])

@@ -49,6 +49,7 @@ class DWNetMethod(Method):
 
         A loss with weight 0 is left out.
         """
+        self._check(batch)
         spec = self.spec
         coarse = self._coarse_flow_px(batch)
         output = self.network(batch["frame"], batch["neighbour"], coarse)

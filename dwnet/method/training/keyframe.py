@@ -33,6 +33,7 @@ class KeyframeMethod(ReferenceMethod):
 
     def forward(self, batch: dict[str, Any]) -> Losses:
         """Returns the losses. Pixels whose flow leaves the key frame are ignored."""
+        self._check(batch)
         labels = batch["labels"]
         flow = self._coarse_flow_px(batch)
         logits, auxiliary = self.network(batch["neighbour"], flow)

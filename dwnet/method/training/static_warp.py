@@ -26,6 +26,7 @@ class StaticWarpMethod(ReferenceMethod):
         return self.network.segmenter
 
     def forward(self, batch: dict[str, Any]) -> Losses:  # noqa: D102
+        self._check(batch)
         flow = self._coarse_flow_px(batch)
         logits, auxiliary = self.network(batch["frame"], batch["neighbour"], flow)
         return self._cross_entropy(logits, auxiliary, batch["labels"])
