@@ -86,6 +86,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         serve(options)
     except ValueError as error:
         sys.exit(f"python -m app: {error}")
+    except KeyboardInterrupt:  # Ctrl+C or SIGTERM while the page was still starting
+        sys.exit(130)
 
 
 if __name__ == "__main__":
