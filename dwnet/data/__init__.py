@@ -4,6 +4,7 @@ from dwnet.core.classes import CAMVID_11, CITYSCAPES_19, ClassSet
 from dwnet.data.camera_motion import Appearance, CameraMotion, SynthesizedNeighbour
 from dwnet.data.frames import FileSource, LabelledFrame
 from dwnet.data.mixed_in import MixedIn
+from dwnet.data.mosaic import Mosaic
 from dwnet.data.open import FrameData, open_data
 from dwnet.data.pair_dataset import PairDataset
 from dwnet.data.pairs import DataError, FrameSample, PairSample, item_generators, make_sample
@@ -24,6 +25,7 @@ __all__ = [
     "FrameSample",
     "LabelledFrame",
     "MixedIn",
+    "Mosaic",
     "PairDataset",
     "PairSample",
     "Source",

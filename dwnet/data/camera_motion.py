@@ -18,6 +18,9 @@ from dwnet.core.errors import DWNetError
 REFERENCE_WIDTH = 480
 """Image width, in pixels, that the magnitudes of `CameraMotion` and `Appearance` are given for."""
 
+MOST_STRENGTH = 2.0
+"""Largest strength of photometric changes. Above it the changes are no longer those of a camera."""
+
 _COARSE = 4  # the displacement is drawn on a grid this many times coarser than the image
 _COARSE_STEPS = 6  # fixed-point steps on the coarse grid, where they cost a sixteenth
 _FINE_STEPS = 2  # fixed-point steps on the image's own grid
@@ -55,6 +58,26 @@ class Appearance:
             raise DWNetError(f"sharpness: found {self.sharpness}; allowed are 0 (off) to 1")
         if not 1 <= self.jpeg_quality[0] <= self.jpeg_quality[1] <= 100:
             raise DWNetError(f"jpeg_quality: found {self.jpeg_quality}; allowed are 1 <= lowest <= highest <= 100")
+
+    def scaled(self, strength: float) -> "Appearance | None":
+        """Returns these ranges times `strength`; None, which is no change, for 0.
+
+        Raises:
+            DWNetError: for a strength below 0 or above 2.
+        """
+        if not 0 <= strength <= MOST_STRENGTH:
+            raise DWNetError(f"strength: found {strength}; allowed are 0 (off) to {MOST_STRENGTH:g}")
+        if strength == 0:
+            return None
+        lowest, highest = (max(1, round(100 - (100 - quality) * strength)) for quality in self.jpeg_quality)
+        return Appearance(
+            gain=self.gain * strength,
+            white_balance=self.white_balance * strength,
+            gamma=self.gamma * strength,
+            noise=self.noise * strength,
+            sharpness=min(1.0, self.sharpness * strength),
+            jpeg_quality=(lowest, highest),
+        )
 
     def change(self, rng: np.random.Generator, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """Returns `image`, (H, W, 3) uint8 RGB, with another exposure, sharpness, noise and compression."""

@@ -56,6 +56,8 @@ def open_data(
     neighbours: Neighbours = "none",
     max_offset: int = 5,
     augment: Augmentation | None = None,
+    photometric: float = 0.0,
+    neighbour_photometric: float = 1.0,
     seed: int = 0,
     coarse: bool = False,
     street_size: tuple[int, int] = (360, 480),
@@ -70,6 +72,8 @@ def open_data(
         neighbours: what a frame is paired with. The street renders real neighbours and knows the exact flow to them.
         max_offset: largest distance to the neighbour, in raw frames (5 in the paper, section 3.1).
         augment: random geometry and colour; None gives whole frames.
+        photometric: strength of random photometric changes of the frames, 0 (off) to 2 (`PairDataset`).
+        neighbour_photometric: strength of those of a synthetic neighbour, 0 (off) to 2.
         seed: seed of all random numbers, at least 0.
         coarse: True opens Cityscapes' coarsely labelled frames of train_extra, which have no real neighbours.
         street_size: height and width of the street's frames, in pixels.
@@ -93,7 +97,15 @@ def open_data(
     else:
         scan = camvid.scan if kind == "camvid" else own.scan
         source = scan(root, split, neighbours=neighbours, max_offset=max_offset)
-    return PairDataset(source, neighbours=neighbours, max_offset=max_offset, augment=augment, seed=seed)
+    return PairDataset(
+        source,
+        neighbours=neighbours,
+        max_offset=max_offset,
+        augment=augment,
+        photometric=photometric,
+        neighbour_photometric=neighbour_photometric,
+        seed=seed,
+    )
 
 
 def _street_cache(root: Path, split: Split, gigabytes: float) -> ArrayCache | None:

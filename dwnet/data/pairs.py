@@ -116,6 +116,11 @@ def item_generators(seed: int, epoch: int, index: int) -> tuple[np.random.Genera
     return augmentation, neighbour
 
 
+def photometric_generator(seed: int, epoch: int, index: int) -> np.random.Generator:
+    """Returns the generator of one item's photometric changes. It is independent of both `item_generators`."""
+    return np.random.default_rng([seed, epoch, index]).spawn(3)[2]
+
+
 class EpochData(Dataset[FrameSample | PairSample], ABC):
     """A data set whose samples depend on (seed, epoch, index) only.
 

@@ -24,7 +24,7 @@ WRONG = [
     ("--rate=0.1", "Unrecognized options: --rate=0.1", ""),
     ("--dryrun", "Unrecognized options: --dryrun", "--dry-run"),
     ("--recip x", "Unrecognized options: --recip", "--recipe NAME"),
-    ("--data street", "Unrecognized options: --data", "--dataset {camvid,cityscapes,own,street}"),
+    ("--data street", "Unrecognized options: --data", "train/main.py: --data is now --dataset"),
     ("--data.root x", "Unrecognized options: --data.root", "train/main.py: --data.root is now --root"),
     ("--zzzzzz", "Unrecognized options: --zzzzzz", ""),
     ("stray", "Unrecognized options: stray", ""),

@@ -27,7 +27,8 @@ FLAGS = """
 --channels-last --no-channels-last --seed
 --output --evaluate-every --checkpoint-every --keep-checkpoints --log-every --pictures --trackers
 --data.neighbours --data.coarse-ratio --data.street-size --data.street-cache-gb
---data.max-offset --data.crop --data.scale --data.colour --data.workers
+--data.max-offset --data.crop --data.scale --data.colour --data.photometric --data.neighbour-photometric --data.mosaic
+--data.workers
 --network.segmenter --network.backbone --network.output-stride --network.channels --network.dropout
 --network.auxiliary --network.no-auxiliary
 --method.name --method.auxiliary-weight --method.class-weights

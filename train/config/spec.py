@@ -38,12 +38,30 @@ class DataSpec:
     colour: float = 0.0
     """Largest change of brightness, contrast and saturation: each is a factor from 1 - colour to 1 + colour, the same
     for both frames. The paper has 0."""
+    photometric: float = 0.0
+    """Strength of random changes of exposure, white balance, sharpness, noise and JPEG compression, from 0 (off) to 2.
+    Half of the labelled frames and half of the real neighbours are changed, each on its own, with every method. The
+    paper has 0."""
+    neighbour_photometric: float = 1.0
+    """Strength of the same changes of each synthetic neighbour, from 0 (off) to 2."""
+    mosaic: float = 0.0
+    """Share of the training samples that are made of four frames, from 0 (off) to 1. Baseline only: a flow does not
+    cross the seams. The paper has 0."""
     workers: int = field(default_factory=loader_processes)
     """Loader processes of each training process; default one for each CPU core of the process, at most 16."""
 
     def __post_init__(self) -> None:
         _require("data.crop", self.crop, min(self.crop) >= 1, "two whole numbers of at least 1")
         _require("data.colour", self.colour, 0 <= self.colour < 1, "numbers from 0 to below 1")
+        for name in ("photometric", "neighbour_photometric"):
+            value = getattr(self, name)
+            _require(f"data.{name.replace('_', '-')}", value, 0 <= value <= 2, "numbers from 0 to 2")
+        if self.neighbour_photometric != 1 and self.neighbours not in ("camera_motion", "mixed"):
+            raise ValueError(
+                f"data.neighbour-photometric is {self.neighbour_photometric}, but data.neighbours is "
+                f"{self.neighbours} and makes no synthetic neighbour; allowed is 1.0"
+            )
+        _require("data.mosaic", self.mosaic, 0 <= self.mosaic <= 1, "numbers from 0 to 1")
         _require("data.workers", self.workers, self.workers >= 0, "whole numbers of at least 0")
         _require("data.coarse-ratio", self.coarse_ratio, 0 <= self.coarse_ratio < math.inf, "numbers of at least 0")
         _require(

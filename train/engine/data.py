@@ -2,13 +2,14 @@
 
 from dwnet.core.data_kinds import Neighbours
 from dwnet.data import Augmentation, FrameData, MixedIn, PairDataset, open_data
+from dwnet.data.mosaic import Mosaic
 from dwnet.data.with_flow import WithFlow
 from dwnet.flow.registry import build_flow
 from dwnet.method.specs import BaselineSpec
 from train.config.spec import Recipe
 
 
-def training_data(recipe: Recipe) -> PairDataset | MixedIn | WithFlow:
+def training_data(recipe: Recipe) -> PairDataset | MixedIn | Mosaic | WithFlow:
     """Returns the augmented train split, with neighbours unless the method is the baseline.
 
     The labelled frames are the same with and without neighbours. DIS flow runs on the CPU: the loader's workers compute
@@ -19,8 +20,12 @@ def training_data(recipe: Recipe) -> PairDataset | MixedIn | WithFlow:
         ValueError: for an option that is not allowed.
     """
     method = recipe.method
+    mosaic = recipe.data.mosaic
     if isinstance(method, BaselineSpec):
-        return _frames(recipe, "none")
+        frames = _frames(recipe, "none")
+        return Mosaic(frames, share=mosaic, seed=recipe.seed) if mosaic > 0 else frames
+    if mosaic > 0:
+        raise ValueError(f"data.mosaic is {mosaic}, allowed is 0 for {method.name}: a flow does not cross the seams")
     data = _frames(recipe, recipe.data.neighbours)
     return WithFlow(data, build_flow("dis")) if method.flow == "dis" else data
 
@@ -36,6 +41,8 @@ def _frames(recipe: Recipe, neighbours: Neighbours) -> PairDataset | MixedIn:
         neighbours=neighbours,
         max_offset=spec.max_offset,
         augment=augment,
+        photometric=spec.photometric,
+        neighbour_photometric=spec.neighbour_photometric,
         seed=recipe.seed,
         street_size=spec.street_size,
         street_cache_gb=spec.street_cache_gb,
@@ -46,7 +53,15 @@ def _frames(recipe: Recipe, neighbours: Neighbours) -> PairDataset | MixedIn:
         raise ValueError(
             f"data.coarse-ratio is {spec.coarse_ratio}, allowed is 0 for {recipe.dataset}: it has no coarse labels"
         )
-    coarse = open_data("cityscapes", recipe.data_folder, "train", coarse=True, augment=augment, seed=recipe.seed + 1)
+    coarse = open_data(
+        "cityscapes",
+        recipe.data_folder,
+        "train",
+        coarse=True,
+        augment=augment,
+        photometric=spec.photometric,
+        seed=recipe.seed + 1,
+    )
     return MixedIn(data, coarse, ratio=spec.coarse_ratio, seed=recipe.seed)
 
 
