@@ -30,7 +30,7 @@ def serve(options: PageOptions) -> None:
         DWNetError: if the models or the clip cannot be used, or the port is taken.
     """
     _check(options)
-    networks = load_networks(options.models or models_folder(), threads=options.threads)
+    networks = load_networks(options.models or models_folder(), threads=options.threads).smoothed(options.smooth)
     if options.clip is not None and not options.clip.is_file():
         raise DWNetError(f"--clip {options.clip}: there is no such file")
     clip = options.clip or sample_clip()

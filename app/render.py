@@ -12,7 +12,7 @@ from dwnet.comparison import BASELINE, ComparedFrame, MethodSummary, relative_pe
 from dwnet.viz import flow_legend, flow_to_rgb
 
 from .curve import FlickerCurve
-from .style import METHOD_NOTES, method_colour, method_name
+from .style import method_colour, method_name, method_note
 
 JPEG_QUALITY = 85
 DEFAULT_SIZE = (480, 270)
@@ -44,7 +44,7 @@ def panels_html(
             _panel(
                 key=method,
                 title=method_name(method),
-                note=METHOD_NOTES.get(method, ""),
+                note=method_note(method),
                 fact=flips,
                 picture=None if result is None else result.overlay,
                 size=size,

@@ -30,7 +30,16 @@ def theme() -> gr.themes.Base:
 
 def method_name(method: str) -> str:
     """Returns the display name of a method; for an unknown method, the name itself."""
+    network, smoothed, keep = method.partition("_smoothed")
+    if smoothed and network in METHOD_NAMES:
+        return f"{METHOD_NAMES[network]}, smoothed{keep.replace('_', ' ')}"
     return METHOD_NAMES.get(method, method)
+
+
+def method_note(method: str) -> str:
+    """Returns a sentence on a method; empty for an unknown one."""
+    smoothed = "Averages its probabilities along the flow at run time."
+    return METHOD_NOTES.get(method, smoothed if "_smoothed" in method else "")
 
 
 def method_colour(method: str, position: int) -> str:

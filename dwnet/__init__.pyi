@@ -7,6 +7,7 @@ from .core.classes import ClassSet as ClassSet
 from .core.errors import DWNetError as DWNetError
 from .deploy.hub import from_pretrained as from_pretrained
 from .deploy.runtime import load as load
+from .deploy.smoothing import SmoothedSegmenter as SmoothedSegmenter
 from .flicker.api import measure_flicker as measure_flicker
 from .flow.registry import build_flow as build_flow
 from .flow.registry import flow_function as flow_function

@@ -19,6 +19,7 @@ def compare(
     limit: int | None = None,
     flow: FlowName = "dis",
     flow_weights: str = "published",
+    smooth: tuple[str, ...] = (),
 ) -> None:
     """Compare exported networks on a clip, and write a side-by-side MP4, a CSV row per frame and a JSON report.
 
@@ -31,13 +32,18 @@ def compare(
         limit: largest number of frames to compare; default: all.
         flow: optical flow for measuring flicker and for the methods that warp.
         flow_weights: weights of the flow: published, or a file.
+        smooth: also compare these methods with their class probabilities averaged along the flow at run time, each
+            NAME or NAME=KEEP; KEEP is the weight of the past, 0 to below 1, default 0.5.
     """
     from dwnet.comparison import ComparisonFiles, load_networks
     from dwnet.comparison import compare as run
     from dwnet.core.bundled import models_folder
+    from dwnet.flow.registry import flow_function
 
     progress, frame = Progress(clip.name), None
-    networks = load_networks(models or models_folder())
+    networks = load_networks(models or models_folder()).smoothed(
+        smooth, flow=flow_function(flow, weights=flow_weights)
+    )
     for frame in run(
         clip,
         networks,

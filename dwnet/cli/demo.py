@@ -22,6 +22,9 @@ class PageOptions:
     """Open the page in the browser."""
     models: Path | None = None
     """Folder of exported networks (.onnx); default: the bundled ones."""
+    smooth: tuple[str, ...] = ()
+    """Also show these methods with their class probabilities averaged along the flow at run time, each NAME or
+    NAME=KEEP; KEEP is the weight of the past, 0 to below 1, default 0.5."""
     clip: Path | None = None
     """Clip that is selected at the start; default: the bundled one."""
     max_mb: int = 500

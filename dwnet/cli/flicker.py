@@ -31,6 +31,7 @@ def flicker(
     max_side: int | None = None,
     fps: float = 25.0,
     published: bool = False,
+    smooth: tuple[str, ...] = (),
 ) -> None:
     """Measure how much predictions flicker, and write a table, JSON, a CSV row per frame and one HTML page.
 
@@ -56,6 +57,8 @@ def flicker(
         max_side: longer side of the reduced frames, in pixels; label maps must have the reduced size.
         fps: frames per second of a folder of frames.
         published: also measure temporal consistency exactly as the scripts of ETC and VSPW do, to compare with papers.
+        smooth: also measure these exported networks with their class probabilities averaged along the flow at run
+            time, each NAME or NAME=KEEP; KEEP is the weight of the past, 0 to below 1, default 0.5.
     """
     if (corpus is None) == (clip is None) or (corpus is not None and (predictions or truth)):
         raise DWNetError("give a CLIP and its PREDICTIONS, or --corpus alone (a corpus names its predictions)")
@@ -75,6 +78,7 @@ def flicker(
             second_flow=second_flow,
             second_every=second_every,
             published=published,
+            smooth=smooth,
             progress=progress,
         )
         progress.close()
@@ -90,6 +94,7 @@ def flicker(
         max_side=max_side,
         fps=fps,
         published=published,
+        smooth=smooth,
     )
     named = None if classes is None else read_class_file(classes).classes
     records = measure_corpus(read_corpus(corpus), settings, output, classes=named)

@@ -1,7 +1,7 @@
 """The exported networks of a comparison: one per method, all with the same classes."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from dwnet.core.errors import DWNetError
@@ -12,6 +12,9 @@ from dwnet.deploy.runtime import (
     check_same_classes,
     load_any,
 )
+from dwnet.deploy.smoothing import SmoothedSegmenter, parse_smooth, smoothed_name
+from dwnet.flow.dis import dis_flow
+from dwnet.flow.registry import FlowFunction
 
 BASELINE = "baseline"
 """The method that all others are compared with."""
@@ -42,6 +45,25 @@ class Networks:
     def palette(self) -> tuple[tuple[int, int, int], ...]:
         """Colours of the classes by id, RGB 0..255."""
         return self.segmenters[BASELINE].info.palette
+
+    def smoothed(self, smooth: Iterable[str], *, flow: FlowFunction = dis_flow) -> "Networks":
+        """Returns these networks, each smoothed one after the network that it smooths.
+
+        Args:
+            smooth: the methods to smooth, each ``NAME`` or ``NAME=KEEP`` (`dwnet.deploy.smoothing`).
+            flow: computes the flows that a smoothed network is not given.
+
+        Raises:
+            DWNetError: for an unknown method, a keep out of range, or a network that cannot be smoothed.
+        """
+        wanted = parse_smooth(smooth, self.segmenters)
+        segmenters: dict[str, OnnxSegmenter] = {}
+        for method, network in self.segmenters.items():
+            segmenters[method] = network
+            for name, keep in wanted:
+                if name == method:
+                    segmenters[smoothed_name(name, keep)] = SmoothedSegmenter(network.fresh(), keep, flow=flow)
+        return replace(self, segmenters=segmenters)
 
 
 def load_networks(folder: str | Path, *, threads: int | None = None) -> Networks:

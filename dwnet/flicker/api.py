@@ -79,6 +79,7 @@ def measure_flicker(
     second_flow: PathLike | None = None,
     second_every: int = 30,
     published: bool = False,
+    smooth: Sequence[str] = (),
     progress: Progress | None = None,
 ) -> FlickerReport:
     """Measures how much predictions flicker on a clip.
@@ -104,6 +105,9 @@ def measure_flicker(
             the flow is dis_fast.
         second_every: the second flow is measured on every n-th pair of frames.
         published: also measure temporal consistency exactly as the scripts of ETC and VSPW do.
+        smooth: exported networks that are also measured with their class probabilities averaged along the flow, each
+            ``NAME`` or ``NAME=KEEP``; KEEP is the weight of the past, 0 to below 1, default 0.5. The further sets are
+            called ``NAME_smoothed``.
         progress: called after each frame with (number of frames done, number of all frames or None).
 
     Raises:
@@ -119,6 +123,7 @@ def measure_flicker(
         max_side=max_side,
         fps=fps,
         published=published,
+        smooth=tuple(smooth),
     )
     path, folder = Path(clip), None if output is None else Path(output)
     one = CorpusClip(

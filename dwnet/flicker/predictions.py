@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from dwnet.core.classes import ClassSet
 from dwnet.core.launch import Processes, threads
 from dwnet.deploy.runtime import OnnxSegmenter, argmax_labels, load_any
+from dwnet.deploy.smoothing import SmoothedSegmenter, parse_smooth, smoothed_name
 from dwnet.flicker.label_maps import ArrayFile, LabelMaps, Prediction, PredictionError, open_label_maps
 from dwnet.flow import dis_flow
 from dwnet.video import prefetch
@@ -87,14 +88,23 @@ class NetworkPredictions(PredictionSet):
     """Predictions of an exported network that runs on the frames.
 
     A method that uses earlier frames gets DIS flow (medium), whatever flow the measurement uses.
+
+    Args:
+        name: name of the set.
+        path: the file.
+        threads: CPU threads of a run; None uses every CPU that this process may use.
+        keep: weight of the past if the probabilities are smoothed along the flow; None leaves them as they are.
     """
 
-    def __init__(self, name: str, path: Path, *, threads: int | None = None) -> None:
+    def __init__(self, name: str, path: Path, *, threads: int | None = None, keep: float | None = None) -> None:
         network = load_any(path, threads=threads)
         if not isinstance(network, OnnxSegmenter):
             raise PredictionError(f"{path}: is a {network.info.kind} network; allowed are networks that label frames")
         self.name, self.path, self._network = name, path, network
         self.kind = f"exported network, {network.info.method}"
+        if keep is not None:
+            self._network = SmoothedSegmenter(network, keep)
+            self.kind += f", probabilities smoothed along DIS flow with keep {keep:g}"
         self.classes = ClassSet(network.info.path.stem, network.info.classes, network.info.palette)
         self.num_classes = len(self.classes)
 
@@ -124,6 +134,7 @@ def open_predictions(
     frame_names: Sequence[str] | None,
     *,
     ignore: int | None = None,
+    smooth: Sequence[str] = (),
 ) -> list[PredictionSet]:
     """Opens every set of a clip.
 
@@ -131,6 +142,8 @@ def open_predictions(
         named: name and path of each set.
         frame_names: names of the clip's images, without suffix; None for a video.
         ignore: a further id for unknown pixels in label maps; 255 always means unknown.
+        smooth: names of exported networks that are also measured with smoothed probabilities, each ``NAME`` or
+            ``NAME=KEEP`` (`dwnet.deploy.smoothing`). The further sets are called ``NAME_smoothed``.
 
     Raises:
         PredictionError: without sets, or for a set without a name, two sets of one name, or a set that cannot be read.
@@ -144,9 +157,17 @@ def open_predictions(
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
         raise PredictionError(f"two sets are called {twice[0]!r}; allowed is one of each name (give NAME=PATH)")
-    return [
-        NetworkPredictions(name, path, threads=threads(Processes.of_launcher()))
-        if path.suffix == ".onnx"
-        else FilePredictions(name, path, open_label_maps(path, frame_names, ignore=ignore))
-        for name, path in named
-    ]
+    further = parse_smooth(smooth, [name for name, path in named if path.suffix == ".onnx"])
+    taken = sorted({smoothed_name(*one) for one in further} & set(names))
+    if taken:
+        raise PredictionError(f"two sets are called {taken[0]!r}; allowed is one of each name (give NAME=PATH)")
+    cpus = threads(Processes.of_launcher())
+    sets: list[PredictionSet] = []
+    for name, path in named:
+        if path.suffix != ".onnx":
+            sets.append(FilePredictions(name, path, open_label_maps(path, frame_names, ignore=ignore)))
+            continue
+        sets.append(NetworkPredictions(name, path, threads=cpus))
+        keeps = [keep for one, keep in further if one == name]
+        sets += [NetworkPredictions(smoothed_name(name, keep), path, threads=cpus, keep=keep) for keep in keeps]
+    return sets

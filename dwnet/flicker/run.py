@@ -126,7 +126,7 @@ def write_reports(document: dict[str, Any], records: Sequence[Record], output: P
 
 def _open_sets(clip: CorpusClip, settings: Settings) -> tuple[list[PredictionSet], FilePredictions | None]:
     names = [file.stem for file in image_files(clip.clip)] if clip.clip.is_dir() else None
-    sets = open_predictions(clip.predictions, names, ignore=settings.ignore)
+    sets = open_predictions(clip.predictions, names, ignore=settings.ignore, smooth=settings.smooth)
     if clip.truth is None:
         return sets, None
     maps = open_label_maps(clip.truth, names, ignore=settings.ignore, sparse=True)

@@ -28,6 +28,8 @@ class Settings:
     """Frames per second of clips that are folders."""
     published: bool = False
     """Whether temporal consistency is also measured by the published definitions."""
+    smooth: tuple[str, ...] = ()
+    """Networks that are also measured with smoothed probabilities: ``NAME`` or ``NAME=KEEP`` (`open_predictions`)."""
 
     def __post_init__(self) -> None:
         if self.second_every < 1:
