@@ -10,6 +10,7 @@ from dwnet.comparison.networks import BASELINE, Networks
 from dwnet.comparison.report import MethodSummary, Outcome
 from dwnet.comparison.spread import Spread
 from dwnet.deploy.runtime import OnnxNetwork, OnnxSegmenter
+from dwnet.deploy.smoothing import SmoothedSegmenter
 from dwnet.flow.registry import FlowFunction
 from dwnet.metrics import FlickerMeter, occlusion_mask
 from dwnet.video import VideoFrame, is_scene_cut
@@ -68,6 +69,8 @@ class _Motion:
     visible: np.ndarray
     """bool (H, W), pixels that are visible in the previous frame."""
     coarse_ms: float
+    visible_ms: float
+    """Time of the flow back and of the check that gives `visible`."""
 
 
 class Comparator:
@@ -152,12 +155,14 @@ class Comparator:
         network = self._segmenters[method]
         if previous is None:
             network.reset()
-        flow_px, flow_ms = None, 0.0
+        flow_px, visible, flow_ms = None, None, 0.0
         if previous is not None and motion is not None and network.reference is previous.image:
             flow_px, flow_ms = motion.coarse_px, motion.coarse_ms
+            if isinstance(network, SmoothedSegmenter):
+                visible, flow_ms = motion.visible, flow_ms + motion.visible_ms
         elif network.reference is not None:
             flow_px, flow_ms = self._timed_flow(image, network.reference)
-        labels, network_ms = self._segment(network, image, flow_px)
+        labels, network_ms = self._segment(network, image, flow_px, visible)
         latency_ms = network_ms + flow_ms
         self._latency[method].update(latency_ms)
         if flow_px is not None:
@@ -179,11 +184,14 @@ class Comparator:
         return methods[first:] + methods[:first]
 
     def _segment(
-        self, network: OnnxSegmenter, image: np.ndarray, flow_px: np.ndarray | None
+        self, network: OnnxSegmenter, image: np.ndarray, flow_px: np.ndarray | None, visible: np.ndarray | None
     ) -> tuple[np.ndarray, float]:
         """Returns the labels and the time from image to labels in milliseconds, without the flow."""
         start = time.perf_counter()
-        labels = network.labels(image, flow_px)
+        if isinstance(network, SmoothedSegmenter):
+            labels = network.labels(image, flow_px, visible)
+        else:
+            labels = network.labels(image, flow_px)
         return labels, 1000 * (time.perf_counter() - start)
 
     def _timed_flow(self, image: np.ndarray, reference: np.ndarray) -> tuple[np.ndarray, float]:
