@@ -45,8 +45,8 @@ def flicker(
         truth: true labels of the clip, in the same formats as label predictions; a folder may have labels for some
             frames only.
         output: folder for the files. The records of a corpus are in its clips/; a second run continues from them.
-        flow: dis, dis_fast (faster, less accurate at edges), raft_small, raft_large, flownet2, or a folder of exact
-            flow.
+        flow: dis, dis_fast (faster, less accurate at edges), farneback (slower, independent of dis), raft_small,
+            raft_large, flownet2, or a folder of exact flow.
         flow_weights: weights of a flow network: published, or a file.
         second_flow: another flow, which shows how much the result depends on the flow; default: dis_fast, or dis if
             the flow is dis_fast.

@@ -92,8 +92,8 @@ def measure_flicker(
             .npy or .npz of ids or scores, or an exported network (.onnx) to run. Names come from a
             mapping or from ``NAME=PATH`` in a list. The default name is that of the file or folder.
         truth: true labels in the same formats; a folder may have labels for some frames only.
-        flow: dis, dis_fast (faster, less accurate at edges), raft_small, raft_large, flownet2, or a folder of exact
-            flow.
+        flow: dis, dis_fast (faster, less accurate at edges), farneback (slower, independent of dis), raft_small,
+            raft_large, flownet2, or a folder of exact flow.
         classes: names and colours of the classes, or a file with them (JSON or text); None uses those of a network,
             or generated ones.
         ignore: a further id for unknown pixels in label maps; 255 always means unknown.

@@ -25,6 +25,7 @@ FLOW_CHOICES = (*FLOW_NAMES, "dis_fast")
 
 DESCRIPTIONS = {
     "dis": "DIS, OpenCV's medium preset, on frames as they are",
+    "farneback": "Farneback's polynomial expansion, by OpenCV",
     "dis_fast": "DIS, OpenCV's fast preset: quicker than medium, less exact at edges",
 }
 

@@ -1,7 +1,7 @@
 """Optical flow: `dis_flow` and `flow_function` on arrays, `build_flow` and the estimators on tensors.
 
-Each name is imported when it is first used. This package, `dis_flow`, `FLOW_NAMES` and `flow_function("dis")` do not
-import PyTorch.
+Each name is imported when it is first used. This package, `dis_flow`, `farneback_flow`, `FLOW_NAMES` and
+`flow_function("dis")` do not import PyTorch.
 """
 
 import lazy_loader

@@ -1,6 +1,8 @@
 from .base import FlowEstimator as FlowEstimator
 from .dis import dis_flow as dis_flow
 from .dis_estimator import DISFlow as DISFlow
+from .farneback import farneback_flow as farneback_flow
+from .farneback_estimator import FarnebackFlow as FarnebackFlow
 from .flownet2 import FlowNet2Flow as FlowNet2Flow
 from .raft import RAFTFlow as RAFTFlow
 from .registry import FLOW_NAMES as FLOW_NAMES

@@ -14,7 +14,7 @@ DIS_PRESETS = {
 }
 
 MIN_SIDE_PX = 24
-"""Smallest image side. DIS matches 8-pixel patches in a pyramid; OpenCV fails on smaller images."""
+"""Smallest image side of OpenCV's flows. DIS matches 8-pixel patches in a pyramid and fails on smaller images."""
 
 _per_thread = threading.local()  # an OpenCV estimator holds scratch memory, so threads cannot share it
 
@@ -35,21 +35,27 @@ def dis_flow(frame: np.ndarray, neighbour: np.ndarray, *, preset: str = "medium"
     """
     if preset not in DIS_PRESETS:
         raise DWNetError(f"unknown DIS preset {preset!r}, allowed are {', '.join(DIS_PRESETS)}")
-    for name, image in (("frame", frame), ("neighbour", neighbour)):
-        fits = image.shape == frame.shape and (image.ndim == 2 or (image.ndim == 3 and image.shape[2] == 3))
-        if image.dtype != np.uint8 or not fits or min(image.shape[:2]) < MIN_SIDE_PX:
-            raise DWNetError(
-                f"{name} is {image.dtype} of shape {image.shape}; DIS flow needs two uint8 frames of one shape, "
-                f"at least {MIN_SIDE_PX} x {MIN_SIDE_PX}"
-            )
+    check_frames("DIS", frame, neighbour)
     # A frame too small for its pyramid changes an estimator's settings permanently, so each size gets its own.
     made_for = (preset, frame.shape[:2])
     if getattr(_per_thread, "made_for", None) != made_for:
         _per_thread.estimator = cv2.DISOpticalFlow.create(DIS_PRESETS[preset])
         _per_thread.made_for = made_for
-    flow = _per_thread.estimator.calc(_grey(frame), _grey(neighbour), None)
+    flow = _per_thread.estimator.calc(grey(frame), grey(neighbour), None)
     return np.ascontiguousarray(flow.transpose(2, 0, 1))
 
 
-def _grey(image: np.ndarray) -> np.ndarray:
+def check_frames(flow: str, frame: np.ndarray, neighbour: np.ndarray) -> None:
+    """Raises DWNetError unless OpenCV's flow named `flow` can read both frames."""
+    for name, image in (("frame", frame), ("neighbour", neighbour)):
+        fits = image.shape == frame.shape and (image.ndim == 2 or (image.ndim == 3 and image.shape[2] == 3))
+        if image.dtype != np.uint8 or not fits or min(image.shape[:2]) < MIN_SIDE_PX:
+            raise DWNetError(
+                f"{name} is {image.dtype} of shape {image.shape}; {flow} flow needs two uint8 frames of one shape, "
+                f"at least {MIN_SIDE_PX} x {MIN_SIDE_PX}"
+            )
+
+
+def grey(image: np.ndarray) -> np.ndarray:
+    """Returns the grey image, (H, W) uint8, of an RGB or grey one."""
     return image if image.ndim == 2 else cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)

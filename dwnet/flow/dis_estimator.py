@@ -1,5 +1,7 @@
 """OpenCV's DIS flow as an estimator on tensors."""
 
+from functools import partial
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -7,6 +9,7 @@ from torch import Tensor
 from dwnet.core.errors import DWNetError
 from dwnet.flow.base import FlowEstimator
 from dwnet.flow.dis import DIS_PRESETS, dis_flow
+from dwnet.flow.registry import FlowFunction
 
 _TOLERANCE = 0.01
 """Interpolation and rounding may leave the range 0..1 by this much."""
@@ -29,11 +32,11 @@ class DISFlow(FlowEstimator):
         self.preset = preset
 
     def forward(self, frame: Tensor, neighbour: Tensor) -> Tensor:  # noqa: D102
-        return _batched_dis_flow(frame, neighbour, preset=self.preset)
+        return batched(frame, neighbour, partial(dis_flow, preset=self.preset))
 
 
-def _batched_dis_flow(frame: Tensor, neighbour: Tensor, *, preset: str) -> Tensor:
-    """Returns `dis_flow` of (B, 3, H, W) float tensors of 0..1: (B, 2, H, W) float32 on their device, no gradient."""
+def batched(frame: Tensor, neighbour: Tensor, flow: FlowFunction) -> Tensor:
+    """Returns the flow of (B, 3, H, W) float tensors of 0..1: (B, 2, H, W) float32 on their device, no gradient."""
     for name, images in (("frame", frame), ("neighbour", neighbour)):
         if images.ndim != 4 or images.shape[1] != 3 or not images.is_floating_point() or images.shape != frame.shape:
             raise DWNetError(
@@ -50,7 +53,6 @@ def _batched_dis_flow(frame: Tensor, neighbour: Tensor, *, preset: str) -> Tenso
             for images in (frame, neighbour)
         )
         flows = [
-            dis_flow(np.ascontiguousarray(a), np.ascontiguousarray(b), preset=preset)
-            for a, b in zip(frames, neighbours, strict=True)
+            flow(np.ascontiguousarray(a), np.ascontiguousarray(b)) for a, b in zip(frames, neighbours, strict=True)
         ]
         return torch.from_numpy(np.stack(flows)).to(frame.device)

@@ -1,6 +1,6 @@
 """Flow estimators by name, on tensors (`build_flow`) and on arrays (`flow_function`).
 
-An estimator is imported when it is built. DIS on arrays, the default, needs no PyTorch.
+An estimator is imported when it is built. DIS, the default, and Farnebäck need no PyTorch on arrays.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ from dwnet.core.errors import DWNetError
 if TYPE_CHECKING:
     from dwnet.flow.base import FlowEstimator
 
-FlowName = Literal["dis", "raft_small", "raft_large", "flownet2"]
+FlowName = Literal["dis", "farneback", "raft_small", "raft_large", "flownet2"]
 """Name of a flow estimator."""
 
 FLOW_NAMES: tuple[FlowName, ...] = get_args(FlowName)
 """All names."""
 
-NETWORK_FLOWS = tuple(name for name in FLOW_NAMES if name != "dis")
+NETWORK_FLOWS = tuple(name for name in FLOW_NAMES if name not in ("dis", "farneback"))
 """Names of the estimators that have weights."""
 
 FlowFunction = Callable[[np.ndarray, np.ndarray], np.ndarray]
@@ -35,12 +35,13 @@ def build_flow(name: str, *, weights: str | Path = "published", trainable: bool 
     Args:
         name: one of `FLOW_NAMES`.
         weights: "published" (torchvision downloads RAFT's; FlowNet2's cannot be downloaded), "none" (random weights, if
-            a checkpoint is loaded afterwards), or a weight file. DIS has no weights and accepts "published" and "none".
+            a checkpoint is loaded afterwards), or a weight file. DIS and Farnebäck have no weights and accept
+            "published" and "none".
         trainable: True trains it jointly; False freezes it: no gradient, and evaluation mode even under `train()`.
 
     Raises:
-        DWNetError: for an unknown name, for weights that cannot be fetched or read or that do not fit, and for DIS with
-            a weight file or `trainable`.
+        DWNetError: for an unknown name, for weights that cannot be fetched or read or that do not fit, and for DIS or
+            Farnebäck with a weight file or `trainable`.
     """
     if name not in FLOWS:
         raise DWNetError(f"unknown flow {name!r}, allowed are {', '.join(FLOW_NAMES)}")
@@ -60,21 +61,33 @@ def flow_function(name: str, *, weights: str | Path = "published") -> FlowFuncti
     Raises:
         DWNetError: under the same conditions as `build_flow`.
     """
-    if name == "dis" and str(weights) in ("published", "none"):
+    if name in ("dis", "farneback") and str(weights) in ("published", "none"):
         from dwnet.flow.dis import dis_flow
+        from dwnet.flow.farneback import farneback_flow
 
-        return dis_flow
+        return dis_flow if name == "dis" else farneback_flow
     from dwnet.flow.on_arrays import on_arrays
 
     return on_arrays(build_flow(name, weights=weights))
 
 
-def _dis(weights: str | Path, trainable: bool) -> FlowEstimator:
+def _check_no_parameters(name: str, weights: str | Path, trainable: bool) -> None:
     if trainable or str(weights) not in ("published", "none"):
         asked = "cannot be trained" if trainable else f"cannot load weights {str(weights)!r}"
         raise DWNetError(
-            f"flow 'dis' {asked}: it has no parameters; flows with parameters are {', '.join(NETWORK_FLOWS)}"
+            f"flow {name!r} {asked}: it has no parameters; flows with parameters are {', '.join(NETWORK_FLOWS)}"
         )
+
+
+def _farneback(weights: str | Path, trainable: bool) -> FlowEstimator:
+    _check_no_parameters("farneback", weights, trainable)
+    from dwnet.flow.farneback_estimator import FarnebackFlow
+
+    return FarnebackFlow()
+
+
+def _dis(weights: str | Path, trainable: bool) -> FlowEstimator:
+    _check_no_parameters("dis", weights, trainable)
     from dwnet.flow.dis_estimator import DISFlow
 
     return DISFlow()
@@ -100,6 +113,7 @@ def _flownet2(weights: str | Path, trainable: bool) -> FlowEstimator:
 
 FLOWS: Mapping[FlowName, Callable[[str | Path, bool], FlowEstimator]] = {
     "dis": _dis,
+    "farneback": _farneback,
     "raft_small": _raft_small,
     "raft_large": _raft_large,
     "flownet2": _flownet2,

@@ -84,7 +84,7 @@ class _FlowSpec(_Spec):
     needs_neighbour: ClassVar[bool] = True
 
     flow: str = "dis"
-    """Flow estimator: dis, raft_small, raft_large or flownet2."""
+    """Flow estimator: dis, farneback, raft_small, raft_large or flownet2."""
     flow_weights: str = "published"
     """Weights of the flow estimator: published, none (random), or a file. dis has no weights."""
     train_flow: bool = False

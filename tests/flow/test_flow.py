@@ -19,7 +19,7 @@ import torch
 
 import dwnet.flow
 from dwnet.cli import options
-from dwnet.flow import FLOW_NAMES, dis_flow, flow_function
+from dwnet.flow import FLOW_NAMES, dis_flow, farneback_flow, flow_function
 from dwnet.flow.dis import DIS_PRESETS
 from dwnet.flow.dis_estimator import DISFlow
 from dwnet.flow.registry import FLOWS, FlowName, build_flow
@@ -69,7 +69,10 @@ def test_every_flow_finds_a_known_shift(usable: str, dx: int, dy: int) -> None:
 
 
 def test_every_flow_finds_the_streets_exact_motion(usable: str) -> None:
-    """For visible pixels the median error is below 0.6 px, and the mean error is far below that of zero flow."""
+    """For visible pixels the median error is below 0.6 px, and the mean error is far below that of zero flow.
+
+    Farneback loses the fast road near the camera, so its mean error is larger.
+    """
     scene = StreetScene(5, width=240, height=160, look="overcast")
     frame, neighbour = scene.render(60).image, scene.render(59).image
     exact, visible = scene.flow(60, -1)
@@ -77,11 +80,14 @@ def test_every_flow_finds_the_streets_exact_motion(usable: str) -> None:
     error_px, length_px = (np.hypot(*vectors)[visible] for vectors in (flow - exact, exact))
     assert length_px.mean() > 3
     assert np.median(error_px) < 0.6
-    assert error_px.mean() < 0.4 * length_px.mean()
+    assert error_px.mean() < (0.5 if usable == "farneback" else 0.4) * length_px.mean()
 
 
 def test_no_torch_for_the_flow_that_needs_none() -> None:
-    code = "import sys; from dwnet.flow import flow_function; flow_function('dis'); print('torch' in sys.modules)"
+    code = (
+        "import sys; from dwnet.flow import flow_function; flow_function('dis'); flow_function('farneback'); "
+        "print('torch' in sys.modules)"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"
 
@@ -186,7 +192,7 @@ def test_unknown_names_are_refused() -> None:
         dis_flow(textured(), textured(), preset="best")
     for build in (build_flow, flow_function):
         with pytest.raises(
-            ValueError, match="unknown flow 'pwcnet', allowed are dis, raft_small, raft_large, flownet2"
+            ValueError, match="unknown flow 'pwcnet', allowed are dis, farneback, raft_small, raft_large, flownet2"
         ):
             build("pwcnet")
     assert tuple(FLOWS) == FLOW_NAMES == get_args(FlowName) == get_args(options.FlowName)
@@ -203,6 +209,19 @@ def test_dis_takes_no_weights_and_is_not_trained() -> None:
             build("dis", weights="raft.pth")
     with pytest.raises(ValueError, match="flow 'dis' cannot be trained: it has no parameters"):
         build_flow("dis", trainable=True)
+
+
+def test_farneback_is_another_flow_with_the_same_interface() -> None:
+    frame, neighbour = textured(), np.roll(textured(), (1, 4), axis=(0, 1))
+    flow = farneback_flow(frame, neighbour)
+    assert (flow.shape, flow.dtype) == ((2, HEIGHT, WIDTH), np.float32)
+    np.testing.assert_array_equal(flow, flow_function("farneback")(frame, neighbour))
+    np.testing.assert_array_equal(flow, build_flow("farneback")(tensor(frame), tensor(neighbour))[0].numpy())
+    assert np.abs(flow - dis_flow(frame, neighbour)).mean() > 0.01
+    with pytest.raises(ValueError, match=r"neighbour is uint8 of shape \(95, 128, 3\); Farnebäck flow needs two uint8"):
+        farneback_flow(frame, frame[1:])
+    with pytest.raises(ValueError, match="flow 'farneback' cannot be trained: it has no parameters"):
+        build_flow("farneback", trainable=True)
 
 
 def test_a_tiny_frame_leaves_the_next_flow_as_it_is() -> None:
