@@ -1,6 +1,7 @@
 """Class sets: names and colours of the ids in a label map."""
 
 import colorsys
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from dwnet.core.errors import DWNetError
@@ -56,6 +57,12 @@ def made_up_colour(class_id: int) -> tuple[int, int, int]:
     value = 0.95 - 0.25 * (class_id // 12 % 3)
     red, green, blue = (round(255 * part) for part in colorsys.hsv_to_rgb(hue, 0.65, value))
     return red, green, blue
+
+
+def free_colour(class_id: int, taken: Collection[tuple[int, int, int]]) -> tuple[int, int, int]:
+    """Returns a generated RGB colour for class `class_id` (0..254) that is not in `taken` (at most 254 colours)."""
+    candidates = [made_up_colour(class_id), *(made_up_colour(other) for other in reversed(range(IGNORE_LABEL)))]
+    return next(colour for colour in candidates if colour not in taken)
 
 
 def made_up_classes(number: int) -> ClassSet:
@@ -147,3 +154,6 @@ CITYSCAPES_19 = ClassSet(
     ),
 )
 """Cityscapes' nineteen evaluated classes, in the order of its train ids."""
+
+CITYSCAPES_LABEL_IDS = (7, 8, 11, 12, 13, 17, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 31, 32, 33)
+"""The id of each class of `CITYSCAPES_19` in files ``*_labelIds.png``. The other ids of 0..33 are void."""

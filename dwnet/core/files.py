@@ -1,16 +1,37 @@
-"""Files: image suffixes, atomic writing of files and folders, natural order, and the git commit of the code."""
+"""Files: image suffixes, listing, atomic writing of files and folders, natural order, the git commit of the code."""
 
 import os
 import re
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Iterable, Iterator
+import unicodedata
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 IMAGE_SUFFIXES = (".bmp", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp")
 """Suffixes of image files, in lower case."""
+
+
+def listed(folder: Path, suffixes: Collection[str] | None = None) -> list[Path]:
+    """Returns the entries of a folder sorted by name, without those whose names start with a dot.
+
+    Such names are hidden files: ``._NAME``, which macOS writes beside NAME on other file systems, and ``.DS_Store``.
+
+    Args:
+        folder: an existing folder.
+        suffixes: only files with one of these suffixes, in lower case with the dot; None returns all entries.
+    """
+    entries = sorted(entry for entry in folder.iterdir() if not entry.name.startswith("."))
+    if suffixes is None:
+        return entries
+    return [entry for entry in entries if entry.suffix.lower() in suffixes and entry.is_file()]
+
+
+def same_form(name: str) -> str:
+    """Returns a file name in Unicode's composed form (NFC). macOS stores names in the decomposed form."""
+    return unicodedata.normalize("NFC", name)
 
 
 @contextmanager

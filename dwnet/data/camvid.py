@@ -8,7 +8,7 @@ from pathlib import Path
 
 from dwnet.core.classes import CAMVID_11
 from dwnet.core.data_kinds import REAL, Neighbours, Split
-from dwnet.data.camvid_layout import find_layout
+from dwnet.data.camvid_layout import camvid_root, find_layout
 from dwnet.data.frames import FileSource, LabelledFrame, list_images, offsets_within
 from dwnet.data.pair_dataset import check_options
 from dwnet.data.pairs import DataError
@@ -56,7 +56,7 @@ def scan(root: Path, split: Split, *, neighbours: Neighbours = "none", max_offse
         DWNetError: for an option that is not allowed.
     """
     check_options(neighbours=neighbours, max_offset=max_offset)
-    layout, video = find_layout(root, split), root / VIDEO_FRAMES
+    layout, video = find_layout(root, split), camvid_root(root) / VIDEO_FRAMES
     frames = tuple(_placed(frame) for frame in layout.frames)
     if neighbours in REAL:
         frames = _with_video_frames(frames, video, offsets_within(neighbours, max_offset, max_offset))

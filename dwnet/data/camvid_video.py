@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from dwnet.core.errors import DWNetError
 from dwnet.data.camvid import VIDEO_FRAMES, FrameName
-from dwnet.data.camvid_layout import find_layout, find_splits
+from dwnet.data.camvid_layout import camvid_root, find_layout, find_splits
 from dwnet.data.frames import LabelledFrame, list_images
 from dwnet.data.pairs import DataError, read_image
 from dwnet.data.video_frames import decode, write_jpeg
@@ -69,7 +69,7 @@ def extract_neighbours(video: Path, root: Path, *, max_offset: int = 5, sequence
         if offset and place.number + offset >= 0
     }
     wanted = {position: name for position, name in names.items() if position >= 0}
-    folder = root / VIDEO_FRAMES
+    folder = camvid_root(root) / VIDEO_FRAMES
     folder.mkdir(exist_ok=True)
     there = list_images(folder)
     missing = {position: name for position, name in wanted.items() if name not in there}

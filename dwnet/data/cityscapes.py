@@ -15,21 +15,21 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from dwnet.core.classes import CITYSCAPES_19, IGNORE_LABEL
+from dwnet.core.class_files import BUNDLED
+from dwnet.core.classes import CITYSCAPES_19, CITYSCAPES_LABEL_IDS
 from dwnet.core.data_kinds import REAL, Neighbours, Split
 from dwnet.core.errors import DWNetError
+from dwnet.core.files import listed
 from dwnet.data.frames import FileSource, LabelledFrame, offsets_within
+from dwnet.data.own_labels import read_labels
 from dwnet.data.pair_dataset import check_options
-from dwnet.data.pairs import DataError, read_raw, refuse
+from dwnet.data.pairs import DataError, refuse
 
-TRAIN_IDS = {7: 0, 8: 1, 11: 2, 12: 3, 13: 4, 17: 5, 19: 6, 20: 7, 21: 8, 22: 9}
-TRAIN_IDS |= {23: 10, 24: 11, 25: 12, 26: 13, 27: 14, 28: 15, 31: 16, 32: 17, 33: 18}
+TRAIN_IDS = {label_id: train_id for train_id, label_id in enumerate(CITYSCAPES_LABEL_IDS)}
 """Label ids on disk to ids of `CITYSCAPES_19`. The other ids of 0..33 are ignored."""
-LARGEST_LABEL_ID = 33
 
 BEFORE, AFTER = 19, 10
 """Frames of a snippet before and after the labelled one."""
@@ -71,6 +71,8 @@ def scan(
         layout="gtCoarse, train_extra" if coarse else f"gtFine, {split}",
         name=f"{root}, split {split}",
         raw_frame=partial(snippet_file, root, split),
+        class_file=BUNDLED["cityscapes"],
+        labels_published=split != "test",
     )
 
 
@@ -87,22 +89,9 @@ def read_label_ids(path: Path) -> NDArray[np.uint8]:
     """Returns a ``*_labelIds.png`` as (H, W) uint8 ids of `CITYSCAPES_19` and `IGNORE_LABEL`.
 
     Raises:
-        DataError: for a file that is no image, has more than one channel, or has an id that Cityscapes does not have.
+        DataError: for a file that is no label image, or has an id that Cityscapes does not have.
     """
-    ids = read_raw(path)
-    if ids.ndim != 2 or ids.dtype != np.uint8:
-        channels = 1 if ids.ndim == 2 else ids.shape[2]
-        raise DataError(
-            f"{path}: found {channels} channels of {ids.dtype}; allowed is one channel of uint8 label ids (the file "
-            "*_labelIds.png)"
-        )
-    # 255 is the id -1 (licence plate) as uint8.
-    unknown = np.unique(ids[(ids > LARGEST_LABEL_ID) & (ids != IGNORE_LABEL)])
-    if unknown.size:
-        raise DataError(
-            f"{path}: found ids {', '.join(map(str, unknown))}; allowed are label ids 0..{LARGEST_LABEL_ID}"
-        )
-    return cv2.LUT(ids, _LOOKUP)
+    return read_labels(BUNDLED["cityscapes"], path)
 
 
 def label_ids(train_ids: NDArray[np.uint8]) -> NDArray[np.uint8]:
@@ -124,11 +113,11 @@ def _frames(root: Path, split: str, annotation: str, *, real: bool) -> tuple[Lab
             found = ", ".join(sorted(path.name for path in root.iterdir())[:8]) if root.is_dir() else "no such folder"
             raise DataError(f"{folder}: missing; found in {root}: {found or 'an empty folder'}")
     suffix = f"_{annotation}_labelIds.png"
-    labels = sorted(path for city in sorted(label_folder.iterdir()) if city.is_dir() for path in city.iterdir())
+    labels = sorted(path for city in listed(label_folder) if city.is_dir() for path in listed(city))
     labels = [path for path in labels if path.name.endswith(suffix)]
     if not labels:
         raise DataError(f"{label_folder}: found no CITY/*{suffix}")
-    present = {path for city in image_folder.iterdir() if city.is_dir() for path in city.iterdir()}
+    present = {path for city in listed(image_folder) if city.is_dir() for path in city.iterdir()}
     frames, problems = [], []
     for path in labels:
         name = path.name.removesuffix(suffix)
@@ -165,7 +154,3 @@ def _with_snippets(frames: tuple[LabelledFrame, ...], offsets: Sequence[int]) ->
 def _refuse(problems: list[str], of: int, what: str) -> None:
     if problems:
         refuse(DataError(f"{problems[0]} ({len(problems)} of {of} {what})", problems))
-
-
-_LOOKUP = np.full(256, IGNORE_LABEL, np.uint8)
-_LOOKUP[list(TRAIN_IDS)] = list(TRAIN_IDS.values())

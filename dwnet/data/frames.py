@@ -11,9 +11,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from dwnet.core.class_files import ClassFile
 from dwnet.core.classes import ClassSet
 from dwnet.core.data_kinds import REAL, Neighbours
-from dwnet.core.files import IMAGE_SUFFIXES
+from dwnet.core.files import IMAGE_SUFFIXES, listed, same_form
+from dwnet.core.label_images import file_orientation, turned
 from dwnet.data.pairs import DataError, read_image, refuse
 from dwnet.data.sources import RealNeighbour, Source
 
@@ -55,6 +57,8 @@ class FileSource(Source[LabelledFrame]):
         layout: description of the layout of the files.
         name: name of the data set in messages: its folder and split.
         raw_frame: returns the file of a raw frame near a labelled one; by default a file of its `video`.
+        class_file: the ids on disk, if label files hold ids of one; None for data sets with a format of their own.
+        labels_published: False for a split whose labels are all void on disk, because only a server has them.
     """
 
     def __init__(
@@ -66,9 +70,12 @@ class FileSource(Source[LabelledFrame]):
         layout: str,
         name: str,
         raw_frame: RawFrame = lambda frame, offset: frame.video.get(offset),
+        class_file: ClassFile | None = None,
+        labels_published: bool = True,
     ) -> None:
         self.frames, self.classes, self.layout, self.name = tuple(frames), classes, layout, name
         self._read_labels, self._raw_frame = read_labels, raw_frame
+        self.class_file, self.labels_published = class_file, labels_published
         self._labelled = {(frame.sequence, frame.number): frame.image for frame in self.frames}
 
     def choices(  # noqa: D102
@@ -90,6 +97,10 @@ class FileSource(Source[LabelledFrame]):
             DataError: for a file that is no image, wrong labels, or labels of another size.
         """
         image, labels = read_image(frame.image), self._read_labels(frame.labels)
+        if labels.shape != image.shape[:2] and labels.shape == image.shape[1::-1]:
+            # The labels were drawn on the stored pixels, without the frame's EXIF rotation.
+            orientation = file_orientation(frame.image)
+            labels = turned(labels, orientation) if orientation >= 5 else labels
         require_same_size(frame.labels, labels, frame.image, image)
         return image, labels
 
@@ -130,18 +141,17 @@ def require_same_size(path: Path, array: NDArray[np.uint8], frame_path: Path, fr
 
 
 def list_images(folder: Path) -> dict[str, Path]:
-    """Returns the image files of a folder by name without suffix.
+    """Returns the image files of a folder by name without suffix, composed (NFC). Hidden files are left out.
 
     Raises:
         DataError: for a name that two files share.
     """
     files: dict[str, Path] = {}
-    for path in sorted(folder.iterdir()):
-        if path.suffix.lower() not in IMAGE_SUFFIXES:
-            continue
-        if path.stem in files:
-            raise DataError(f"{path}: found also as {files[path.stem].name}; allowed is one image per name")
-        files[path.stem] = path
+    for path in listed(folder, IMAGE_SUFFIXES):
+        name = same_form(path.stem)
+        if name in files:
+            raise DataError(f"{path}: found also as {files[name].name}; allowed is one image per name")
+        files[name] = path
     return files
 
 

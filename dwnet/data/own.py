@@ -9,26 +9,28 @@
     ROOT/train/labels/YARD.png
     ROOT/val/...                        the same
 
+`own_layouts` lists further layouts of images that are read, for example the exports of CVAT, Roboflow and labelme.
 Frames of video files are read from ``ROOT/SPLIT/frames/DRIVE_1/000012.jpg``; `extract_frames` writes them.
 """
 
 import itertools
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from dwnet.core.class_files import ClassFileError, read_class_file
 from dwnet.core.data_kinds import SPLITS, Neighbours, Split
-from dwnet.core.files import IMAGE_SUFFIXES
+from dwnet.core.file_names import by_stem, frame_number, label_files
+from dwnet.core.files import IMAGE_SUFFIXES, listed, same_form
+from dwnet.core.label_images import LABEL_SUFFIXES
 from dwnet.data.frames import FileSource, LabelledFrame, list_images, matched, offsets_within
-from dwnet.data.own_labels import read_labels
+from dwnet.data.own_labels import label_reader, refuse_lossy, void_hides_a_class
+from dwnet.data.own_layouts import SplitFiles, labelled_images, own_classes, own_root, split_folder, split_names
 from dwnet.data.pair_dataset import check_options
 from dwnet.data.pairs import DataError, collecting, refuse
 from dwnet.data.video_frames import extract
 
-CLASSES_FILE = "classes.json"
 VIDEO_SUFFIXES = (".mp4", ".mov", ".avi", ".mkv", ".webm", ".m4v", ".mxf")
 
 
@@ -46,21 +48,44 @@ def scan(root: Path, split: Split, *, neighbours: Neighbours = "none", max_offse
         DWNetError: for an option that is not allowed.
     """
     check_options(neighbours=neighbours, max_offset=max_offset)
-    try:
-        own = read_class_file(root / CLASSES_FILE)
-    except ClassFileError as error:
-        raise DataError(str(error)) from error
-    folder = _split_folder(root, split)
-    offsets = offsets_within(neighbours, max_offset, max_offset)
-    single = (folder / "images").is_dir()
-    _refuse_unused_files(folder)
+    if split not in SPLITS:
+        raise DataError(f"split: found {split!r}; allowed are {', '.join(SPLITS)}")
+    root = own_root(root)
+    folder = split_folder(root, split)
+    own = own_classes(root, [folder] if split == "train" else [split_folder(root, "train"), folder])
+    if len(own.ids) < 2:
+        raise DataError(
+            f"{root}: the classes file names one class, {own.classes.classes[0]}; allowed are two or more (name the "
+            "background too)"
+        )
+    holds_clips = folder is not None and (folder / "clips").is_dir() and not (folder / "images").is_dir()
+    files = None if holds_clips else labelled_images(root, split, folder)
+    if files is None and folder is None:
+        raise DataError(f"{root / split}: missing; splits found in {root}: {', '.join(split_names(root)) or 'none'}")
+    clips = []
+    if files is None:
+        assert folder is not None
+        if (folder / "images").is_dir():
+            raise DataError(f"{folder / 'labels'}: missing; the labels of {folder / 'images'} belong there")
+        clips = _clips(folder)
+        frames = _clip_frames(folder, clips, offsets_within(neighbours, max_offset, max_offset))
+    else:
+        frames = _single_images(files)
+    if folder is not None:
+        _refuse_unused_files(folder, single=files is not None)
+    labels = [frame.labels for frame in frames]
+    refuse_lossy(labels)
+    hidden = None if collecting() else void_hides_a_class(own, labels)
+    if hidden is not None:
+        raise DataError(f"{root}, split {split}: {hidden}")
     return FileSource(
-        _single_images(folder) if single else _clip_frames(folder, offsets),
+        frames,
         classes=own.classes,
-        read_labels=partial(read_labels, own),
-        layout="single images" if single else "clips with labelled frames",
+        read_labels=label_reader(own),
+        layout="clips with labelled frames" if files is None else files.description,
         name=f"{root}, split {split}",
-        raw_frame=partial(_raw_frame, {} if single else {clip.name: clip.frames for clip in _clips(folder)}),
+        raw_frame=partial(_raw_frame, {clip.name: clip.frames for clip in clips}),
+        class_file=own,
     )
 
 
@@ -91,14 +116,15 @@ def extract_frames(
         DataError: if there is no data, or a video cannot be decoded or ends before a labelled frame.
     """
     done: dict[str, int] = {}
-    splits = [split for split in SPLITS if (root / split).is_dir()]
-    if not splits:
+    root = own_root(root)
+    folders = [folder for split in SPLITS if (folder := split_folder(root, split)) is not None]
+    if not folders:
         raise DataError(f"{root}: found none of the folders {', '.join(SPLITS)}")
-    for split in splits:
-        for clip in [] if (root / split / "images").is_dir() else _clips(root / split):
+    for place in folders:
+        for clip in _clips(place) if (place / "clips").is_dir() else []:
             if clip.video is None:
                 continue
-            folder = root / split / "frames" / clip.name
+            folder = place / "frames" / clip.video.stem
             reach = {number + offset for number in clip.labels for offset in range(-max_offset, max_offset + 1)}
             targets = {n: folder / f"{n:06d}.jpg" for n in reach if n >= 0 and n not in clip.frames}
             if not targets:
@@ -115,34 +141,26 @@ def extract_frames(
     return done
 
 
-def _split_folder(root: Path, split: str) -> Path:
-    if split not in SPLITS:
-        raise DataError(f"split: found {split!r}; allowed are {', '.join(SPLITS)}")
-    folder = root / split
-    if not folder.is_dir():
-        found = ", ".join(name for name in SPLITS if (root / name).is_dir()) or "none"
-        raise DataError(f"{folder}: missing; splits found in {root}: {found}")
-    return folder
-
-
-def _single_images(folder: Path) -> tuple[LabelledFrame, ...]:
-    if not (folder / "labels").is_dir():
-        raise DataError(f"{folder / 'labels'}: missing; the labels of {folder / 'images'} belong there")
-    images, labels = list_images(folder / "images"), list_images(folder / "labels")
-    if not images:
-        raise DataError(f"{folder / 'images'}: found no images; allowed are {', '.join(IMAGE_SUFFIXES)}")
-    names = matched((folder / "images", images), (folder / "labels", labels))
-    return tuple(LabelledFrame(name, images[name], labels[name], sequence=name) for name in names)
+def _single_images(files: SplitFiles) -> tuple[LabelledFrame, ...]:
+    if not files.images:
+        raise DataError(f"{files.image_folder}: found no images; allowed are {', '.join(IMAGE_SUFFIXES)}")
+    if not files.labels:
+        found = ", ".join(sorted({path.suffix for path in listed(files.label_folder)})) or "no files"
+        raise DataError(
+            f"{files.label_folder}: found no label images ({found}); allowed are {', '.join(LABEL_SUFFIXES)}"
+        )
+    names = matched((files.image_folder, dict(files.images)), (files.label_folder, dict(files.labels)))
+    return tuple(LabelledFrame(name, files.images[name], files.labels[name], sequence=name) for name in names)
 
 
 def _raw_frame(frames: dict[str, dict[int, Path]], frame: LabelledFrame, offset: int) -> Path | None:
     return frames.get(frame.sequence, {}).get(frame.number + offset)
 
 
-def _clip_frames(folder: Path, offsets: Sequence[int]) -> tuple[LabelledFrame, ...]:
+def _clip_frames(folder: Path, clips: Sequence[_Clip], offsets: Sequence[int]) -> tuple[LabelledFrame, ...]:
     """Returns the labelled frames with the real frames at these offsets; DataError lists all missing ones."""
     frames, problems = [], []
-    for clip in _clips(folder):
+    for clip in clips:
         gaps = _gaps(clip) if offsets and collecting() and clip.video is None else []
         if gaps:
             refuse(DataError(gaps[0], gaps))
@@ -176,11 +194,10 @@ def _gaps(clip: _Clip) -> list[str]:
     ]
 
 
-def _refuse_unused_files(folder: Path) -> None:
+def _refuse_unused_files(folder: Path, *, single: bool) -> None:
     """Passes the files of the other layout to `refuse`, because they would not be read."""
-    single = (folder / "images").is_dir()
     other = [folder / "clips"] if single and (folder / "clips").is_dir() else []
-    entries = sorted((folder / "labels").iterdir()) if (folder / "labels").is_dir() else []
+    entries = listed(folder / "labels") if (folder / "labels").is_dir() else []
     other += [path for path in entries if path.is_dir() == single]
     if other:
         layout = "images/ with labels/NAME.png" if single else "clips/ with labels/CLIP/NUMBER.png"
@@ -192,25 +209,29 @@ def _clips(folder: Path) -> list[_Clip]:
     for name in ("clips", "labels"):
         if not (folder / name).is_dir():
             raise DataError(f"{folder / name}: missing; allowed are clips/ with labels/CLIP/, or images/ with labels/")
-    videos = {path.stem: path for path in sorted((folder / "clips").iterdir()) if path.suffix.lower() in VIDEO_SUFFIXES}
+    entries = listed(folder / "clips")
+    videos = {same_form(path.stem): path for path in entries if path.suffix.lower() in VIDEO_SUFFIXES}
+    folders = {same_form(path.name): path for path in entries if path.is_dir()}
     clips = []
-    for labels in sorted(path for path in (folder / "labels").iterdir() if path.is_dir()):
-        name, video = labels.name, videos.get(labels.name)
-        frames = folder / ("clips" if video is None else "frames") / name
-        if video is None and not frames.is_dir():
+    for labels in (path for path in listed(folder / "labels") if path.is_dir()):
+        name = same_form(labels.name)
+        video = videos.get(name)
+        frames = folders.get(name) if video is None else folder / "frames" / video.stem
+        if frames is None:
             raise DataError(f"{labels}: no clip {name} in {folder / 'clips'}; allowed is a folder of frames or a video")
-        clips.append(_Clip(name, _numbered(labels), _numbered(frames) if frames.is_dir() else {}, video))
+        numbers = _numbered(list_images(frames)) if frames.is_dir() else {}
+        clips.append(_Clip(name, _numbered(by_stem(label_files(labels))), numbers, video))
     return clips
 
 
-def _numbered(folder: Path) -> dict[int, Path]:
-    """Returns the images of a folder by the number at the end of their names."""
+def _numbered(files: Mapping[str, Path]) -> dict[int, Path]:
+    """Returns the files by the number at the end of their names, or before a usual end such as ``_mask``."""
     numbered: dict[int, Path] = {}
-    for name, path in list_images(folder).items():
-        digits = name[len(name.rstrip("0123456789")) :]
-        if not digits:
+    for name, path in files.items():
+        number = frame_number(name)
+        if number is None:
             raise DataError(f"{path}: found no number at the end of its name; allowed are names such as 000012.png")
-        if int(digits) in numbered:
-            raise DataError(f"{path}: has the number of {numbered[int(digits)].name}; allowed is one file per number")
-        numbered[int(digits)] = path
+        if number in numbered:
+            raise DataError(f"{path}: has the number of {numbered[number].name}; allowed is one file per number")
+        numbered[number] = path
     return numbered

@@ -54,7 +54,9 @@ def test_an_unknown_colour_names_file_colour_and_count(tmp_path: Path) -> None:
 
 def test_grey_labels_are_refused(tmp_path: Path) -> None:
     cv2.imwrite(str(tmp_path / "x_L.png"), np.zeros((4, 5), np.uint8))
-    with pytest.raises(DataError, match=r"x_L\.png: found 1 channels of uint8; allowed is a colour image"):
+    with pytest.raises(
+        DataError, match=r"x_L\.png: found one channel of grey; allowed is an image of the class colours"
+    ):
         ColourLabels.published()(tmp_path / "x_L.png")
 
 
