@@ -8,7 +8,7 @@ from html import escape
 import cv2
 import numpy as np
 
-from dwnet.comparison import BASELINE, ComparedFrame, MethodSummary, relative_percent
+from dwnet.comparison import ComparedFrame, MethodSummary, baseline_of, relative_percent
 from dwnet.viz import flow_legend, flow_to_rgb
 
 from .curve import FlickerCurve
@@ -132,6 +132,7 @@ def table_html(
         for position, method in enumerate(methods)
     )
     rows = [f"<tr><th></th>{head}</tr>"]
+    reference = baseline_of(methods)
 
     def row(
         label: str,
@@ -142,9 +143,10 @@ def table_html(
         compare: bool = True,
         beside: str = "",
     ) -> str:
-        reference = values.get(BASELINE) if compare else None
+        others = values.get(reference) if compare else None
         cells = (
-            f"<td>{_number(values.get(method), unit, digits)}{_difference(method, values.get(method), reference)}</td>"
+            f"<td>{_number(values.get(method), unit, digits)}"
+            f"{'' if method == reference else _difference(values.get(method), others)}</td>"
             for method in methods
         )
         small = f' <small class="dw-muted">{beside}</small>' if beside else ""
@@ -160,7 +162,7 @@ def table_html(
         rows.append(row("mIoU in training", dict(miou_percent), "%", 1, compare=False))
     rows.append(f'<tr class="dw-part"><th>Flips per class, share of pixels</th>{"<th></th>" * len(methods)}</tr>')
     for class_id, name in enumerate(classes):
-        share = found[BASELINE].class_share_percent[class_id] if BASELINE in found else None
+        share = found[reference].class_share_percent[class_id] if found else None
         weight = "" if share is None else f"{share:.1f} %"
         flips = {m: s.class_flips_percent[class_id] for m, s in found.items()}
         compared = share is not None and share >= RARE_PERCENT
@@ -185,10 +187,10 @@ def _time_row(methods: Sequence[str], found: Mapping[str, MethodSummary]) -> str
         own = found[method]
         low, high = own.latency_ms_quartiles
         difference = ""
-        if BASELINE in found and method != BASELINE:
+        if method != baseline_of(methods):
             faster, slower = own.latency_ratio_quartiles
             difference = (
-                _difference(method, own.latency_ratio_median, 1.0)
+                _difference(own.latency_ratio_median, 1.0)
                 if not faster <= 1 <= slower
                 else ' <small class="dw-muted" title="The quartiles of the ratio include 1">same</small>'
             )
@@ -262,9 +264,9 @@ def _number(value: float | None, unit: str, digits: int) -> str:
     return '<span class="dw-muted">–</span>' if value is None else f"{value:.{digits}f} {unit}"
 
 
-def _difference(method: str, value: float | None, reference: float | None) -> str:
+def _difference(value: float | None, reference: float | None) -> str:
     relative = relative_percent(value, reference)
-    if method == BASELINE or relative is None:
+    if relative is None:
         return ""
     kind = "" if abs(relative) < 0.5 else " dw-better" if relative < 0 else " dw-worse"
     return f' <small class="dw-muted{kind}">{relative:+.0f} %</small>'

@@ -18,9 +18,13 @@ Conventions of the whole package:
 - **video frames**: (H, W, 3) uint8 RGB arrays with a timestamp in seconds.
 """
 
+import os
 from typing import Any
 
 import lazy_loader
+
+# ONNX Runtime reads this when it is imported. Without it, it looks up its maker's telemetry host.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 __version__ = "0.2.0"
 

@@ -6,6 +6,7 @@ from typing import TypeAlias
 
 from tyro.extras import SubcommandApp
 
+from dwnet.cli.adopt import adopt
 from dwnet.cli.compare import compare
 from dwnet.cli.data import camvid_frames, check_files, frames
 from dwnet.cli.demo import demo
@@ -26,6 +27,7 @@ COMMANDS: Mapping[str, Command | Mapping[str, Command]] = {
     "evaluate": evaluate,
     "judge-flow": judge_flow,
     "export": export,
+    "adopt": adopt,
     "street": street,
     "data": {"check": check_files, "frames": frames, "camvid-frames": camvid_frames},
     "hub": {"save": save, "push": push},

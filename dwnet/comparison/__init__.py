@@ -2,7 +2,7 @@
 
 from dwnet.comparison.files import ComparisonFiles, ComparisonWriter
 from dwnet.comparison.frame import Comparator, ComparedFrame, MethodFrame
-from dwnet.comparison.networks import BASELINE, Networks, load_networks
+from dwnet.comparison.networks import BASELINE, Networks, baseline_of, load_networks
 from dwnet.comparison.report import MethodSummary, relative_percent
 from dwnet.comparison.settings import ComparisonSettings
 from dwnet.comparison.stream import compare
@@ -17,6 +17,7 @@ __all__ = [
     "MethodFrame",
     "MethodSummary",
     "Networks",
+    "baseline_of",
     "compare",
     "load_networks",
     "relative_percent",

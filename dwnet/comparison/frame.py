@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from dwnet.comparison.networks import BASELINE, Networks
+from dwnet.comparison.networks import Networks
 from dwnet.comparison.report import MethodSummary, Outcome
 from dwnet.comparison.spread import Spread
 from dwnet.deploy.runtime import OnnxNetwork, OnnxSegmenter
@@ -109,7 +109,7 @@ class Comparator:
         motion = None if previous is None else self._motion(image, previous.image)
         results = {method: self._run(method, image, previous, motion) for method in self._in_turn()}
         for method, result in results.items():
-            self._ratio[method].update(result.latency_ms / results[BASELINE].latency_ms)
+            self._ratio[method].update(result.latency_ms / results[self.networks.baseline].latency_ms)
         self.compared += 1
         methods = {method: results[method] for method in self._segmenters}
         self._previous = ComparedFrame(
@@ -138,15 +138,17 @@ class Comparator:
             networks=[network.info for network in networks],
             frames_compared=self.compared,
             scene_cuts=self._scene_cuts,
-            threads_per_network=networks[0].session.get_session_options().intra_op_num_threads,
+            threads_per_network=networks[0].session.threads,
         )
 
     def _motion(self, image: np.ndarray, previous: np.ndarray) -> _Motion:
         coarse, coarse_ms = self._timed_flow(image, previous)
+        start = time.perf_counter()
         visible = occlusion_mask(coarse, self._flow(previous, image))
+        visible_ms = 1000 * (time.perf_counter() - start)
         refinement = self.networks.flow_refinement
         refined = None if refinement is None else refinement.refine(image, previous, coarse)
-        return _Motion(coarse, refined, visible, coarse_ms)
+        return _Motion(coarse, refined, visible, coarse_ms, visible_ms)
 
     def _run(
         self, method: str, image: np.ndarray, previous: ComparedFrame | None, motion: _Motion | None

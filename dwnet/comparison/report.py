@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from dwnet.comparison.networks import BASELINE
+from dwnet.comparison.networks import baseline_of
 from dwnet.core.launch import available_cpus
 from dwnet.core.versions import installed_versions
 from dwnet.deploy.runtime import NetworkInfo
@@ -104,7 +104,7 @@ def report(
 
 
 def _figures(summary: MethodSummary, outcome: Outcome) -> dict[str, Any]:
-    baseline = outcome.summaries[BASELINE]
+    baseline = outcome.summaries[baseline_of(outcome.summaries)]
     return {
         "flips_percent": summary.flips_percent,
         "flips_relative_to_baseline_percent": relative_percent(summary.flips_percent, baseline.flips_percent),

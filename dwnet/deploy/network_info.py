@@ -5,14 +5,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import onnxruntime
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
 
 from dwnet.core.errors import DWNetError
 from dwnet.core.validation import first_problem
+from dwnet.deploy.sessions import Session
 
 METADATA_KEY = "dwnet"
 METADATA_FORMAT = 1
+
+MIN_SCALE, MAX_SCALE = 0.125, 4.0
+"""Allowed scales at which a network runs."""
 
 Kind = Literal["segmenter", "static_warp", "keyframe", "flow_refinement"]
 """Kind of an exported network."""
@@ -60,6 +63,8 @@ class NetworkInfo:
     """Commit of the code that trained it."""
     key_interval: int
     """Every n-th frame is a key frame; 1 if the network runs on every frame."""
+    scale: float = 1.0
+    """Scale of the frame at which the network runs; the scores are resized to the frame."""
 
 
 _Positive = Annotated[int, Field(ge=1)]
@@ -80,6 +85,7 @@ class _Metadata(BaseModel):
     multiple: _Positive | None = None  # missing in files of the first version, where it equals the stride
     channels: _Positive
     key_interval: _Positive = 1
+    scale: Annotated[float, Field(ge=MIN_SCALE, le=MAX_SCALE)] = 1.0
     recipe: dict[str, Any] | None = None
     metrics: dict[str, Any] | None = None
     commit: str = ""
@@ -106,7 +112,7 @@ def check_metadata(entry: str, path: Path) -> None:
     _parse(entry, path)
 
 
-def read_info(path: Path, sha256: str, session: onnxruntime.InferenceSession) -> NetworkInfo:
+def read_info(path: Path, sha256: str, session: Session) -> NetworkInfo:
     """Returns the validated metadata of a file.
 
     Args:
@@ -117,7 +123,7 @@ def read_info(path: Path, sha256: str, session: onnxruntime.InferenceSession) ->
     Raises:
         NetworkFileError: if there is no such metadata, if it is not valid, or if the graph does not match it.
     """
-    entry = session.get_modelmeta().custom_metadata_map.get(METADATA_KEY)
+    entry = session.metadata.get(METADATA_KEY)
     if entry is None:
         raise NetworkFileError(f"{path} is ONNX, but has no {METADATA_KEY!r} metadata; `dwnet export` writes it")
     metadata = _parse(entry, path)
@@ -135,6 +141,7 @@ def read_info(path: Path, sha256: str, session: onnxruntime.InferenceSession) ->
         metrics=metadata.metrics or {},
         commit=metadata.commit,
         key_interval=metadata.key_interval,
+        scale=metadata.scale,
     )
     _check_graph(info, session)
     return info
@@ -147,16 +154,16 @@ def _parse(entry: str, path: Path) -> _Metadata:
         raise NetworkFileError(f"{path}: {METADATA_KEY!r} metadata: {first_problem(error)}") from error
 
 
-def _check_graph(info: NetworkInfo, session: onnxruntime.InferenceSession) -> None:
+def _check_graph(info: NetworkInfo, session: Session) -> None:
     """Raises NetworkFileError unless the graph has the inputs, outputs and number of classes of the metadata."""
-    found = (tuple(i.name for i in session.get_inputs()), tuple(o.name for o in session.get_outputs()))
+    found = (tuple(port.name for port in session.inputs), tuple(port.name for port in session.outputs))
     for direction, found_names, names in zip(("inputs", "outputs"), found, INTERFACES[info.kind], strict=True):
         if sorted(found_names) != sorted(names):
             raise NetworkFileError(
                 f"{info.path} has the {direction} {', '.join(found_names)}; a {info.kind} has {', '.join(names)}"
             )
-    outputs = {output.name: output.shape for output in session.get_outputs()}
+    outputs = {port.name: port.shape for port in session.outputs}
     if "logits" in outputs:
-        scores = outputs["logits"][1]  # an int, or a name if the graph leaves it open
-        if isinstance(scores, int) and scores != len(info.classes):
+        scores = outputs["logits"][1]
+        if scores is not None and scores != len(info.classes):
             raise NetworkFileError(f"{info.path} scores {scores} classes, but names {len(info.classes)}")

@@ -153,6 +153,8 @@ class SmoothedSegmenter(OnnxSegmenter):
     def __init__(self, network: OnnxSegmenter, keep: float = KEEP, *, flow: FlowFunction = dis_flow) -> None:
         smoothing = Smoothing(keep, flow)
         check_smoothable(network.info.path, network.policy)
+        if not network.scored:
+            raise DWNetError(f"{network.info.path} gives labels without scores; smoothing needs scores")
         # The stored metrics are those of the network alone.
         info = replace(network.info, method=smoothed_name(network.info.method, keep), metrics={})
         super().__init__(info, network.session, policy=smoothing.policy)

@@ -10,8 +10,11 @@ from numpy.typing import NDArray
 from dwnet.core.errors import DWNetError
 from dwnet.deploy.checkpoint import load_checkpoint
 from dwnet.deploy.reference import ReferenceFrame
-from dwnet.deploy.runtime import OnnxSegmenter, load_any
+from dwnet.deploy.runtime import OnnxSegmenter, argmax_labels, load_any
+from dwnet.deploy.smoothing import KEEP, Smoothing, check_smoothable, softmax
 from dwnet.evaluation.inference import WHOLE, Inference, Logits
+from dwnet.flow import dis_flow
+from dwnet.flow.registry import FlowFunction
 from dwnet.method.reference import PER_FRAME, ReferencePolicy
 from dwnet.method.training import Method, ReferenceMethod
 from dwnet.ops.resize import resize
@@ -51,6 +54,15 @@ class Predictor(Protocol):
         """
 
 
+class ScoringPredictor(Predictor, Protocol):
+    """A predictor that also gives class probabilities."""
+
+    policy: ReferencePolicy
+
+    def probabilities(self, image: NDArray[np.uint8], flow_px: NDArray[np.float32] | None) -> NDArray[np.float32]:
+        """Returns the class probabilities of the next frame, (K, H, W) float32; the arguments are those of `labels`."""
+
+
 class _PolicyPredictor:
     """Base class of the predictors. It takes the reference policy from the network."""
 
@@ -87,6 +99,11 @@ class FramePredictor(_PolicyPredictor):
         scores = self.inference.scores(self._logits, image)
         return scores.argmax(dim=0).to(torch.uint8).cpu().numpy()
 
+    def probabilities(self, image: NDArray[np.uint8], flow_px: NDArray[np.float32] | None) -> NDArray[np.float32]:
+        """See `ScoringPredictor.probabilities`."""
+        scores = self.inference.scores(self._logits, image).float()
+        return (scores if self.inference.augments else scores.softmax(dim=0)).cpu().numpy()
+
 
 class TorchPredictor(_PolicyPredictor):
     """A trained method that uses the features of an earlier frame. It runs on the device of its weights."""
@@ -103,8 +120,16 @@ class TorchPredictor(_PolicyPredictor):
     def reference(self) -> NDArray[np.uint8] | None:  # noqa: D102
         return self._reference.image
 
-    @torch.no_grad()
     def labels(self, image: NDArray[np.uint8], flow_px: NDArray[np.float32] | None) -> NDArray[np.uint8]:  # noqa: D102
+        return self._scores(image, flow_px).argmax(dim=0).to(torch.uint8).cpu().numpy()
+
+    def probabilities(self, image: NDArray[np.uint8], flow_px: NDArray[np.float32] | None) -> NDArray[np.float32]:
+        """See `ScoringPredictor.probabilities`."""
+        return self._scores(image, flow_px).float().softmax(dim=0).cpu().numpy()
+
+    @torch.no_grad()
+    def _scores(self, image: NDArray[np.uint8], flow_px: NDArray[np.float32] | None) -> torch.Tensor:
+        """Returns the logits of the next frame, (K, H, W)."""
         segmenter = self.method.segmenter
         height, width = image.shape[:2]
         tensor = pad_to_multiple(_tensor(image, segmenter), segmenter.multiple)
@@ -112,8 +137,7 @@ class TorchPredictor(_PolicyPredictor):
         if flow_px is not None:
             flow = pad_to_multiple(torch.from_numpy(flow_px).to(tensor.device)[None], segmenter.multiple)
         logits = self._logits(tensor, image, flow)
-        logits = resize(logits, (tensor.shape[-2], tensor.shape[-1]))[0, :, :height, :width]
-        return logits.argmax(dim=0).to(torch.uint8).cpu().numpy()
+        return resize(logits, (tensor.shape[-2], tensor.shape[-1]))[0, :, :height, :width]
 
     def _logits(self, tensor: torch.Tensor, image: NDArray[np.uint8], flow_px: torch.Tensor | None) -> torch.Tensor:
         """Returns the logits (1, K, h, w) of the next, padded frame."""
@@ -148,6 +172,48 @@ class OnnxPredictor(_PolicyPredictor):
     def labels(self, image: NDArray[np.uint8], flow_px: NDArray[np.float32] | None) -> NDArray[np.uint8]:  # noqa: D102
         return self.network.labels(image, flow_px)
 
+    def probabilities(self, image: NDArray[np.uint8], flow_px: NDArray[np.float32] | None) -> NDArray[np.float32]:
+        """See `ScoringPredictor.probabilities`."""
+        return softmax(self.network.logits(image, flow_px))
+
+
+class SmoothedPredictor(_PolicyPredictor):
+    """A predictor whose class probabilities are averaged along the flow (`dwnet.deploy.smoothing.Smoothing`).
+
+    Args:
+        predictor: the predictor.
+        keep: weight of the past, 0 to below 1.
+        flow: computes the flow back, for the visible pixels.
+        source: name of the model in error messages.
+
+    Raises:
+        DWNetError: for a key-frame network, or a `keep` out of range.
+    """
+
+    def __init__(
+        self,
+        predictor: ScoringPredictor,
+        keep: float = KEEP,
+        flow: FlowFunction = dis_flow,
+        *,
+        source: str | Path = "this method",
+    ) -> None:
+        check_smoothable(source, predictor.policy)
+        self._predictor, self._smoothing = predictor, Smoothing(keep, flow)
+        super().__init__(self._smoothing.policy)
+
+    def reset(self) -> None:  # noqa: D102
+        self._predictor.reset()
+        self._smoothing.reset()
+
+    @property
+    def reference(self) -> NDArray[np.uint8] | None:  # noqa: D102
+        return self._smoothing.reference
+
+    def labels(self, image: NDArray[np.uint8], flow_px: NDArray[np.float32] | None) -> NDArray[np.uint8]:  # noqa: D102
+        probabilities = self._predictor.probabilities(image, flow_px)
+        return argmax_labels(self._smoothing.update(image, probabilities, flow_px))
+
 
 def load_predictor(
     path: str | Path,
@@ -155,7 +221,7 @@ def load_predictor(
     *,
     device: torch.device | str = "cpu",
     threads: int | None = None,
-) -> tuple[Predictor, tuple[str, ...]]:
+) -> tuple[ScoringPredictor, tuple[str, ...]]:
     """Returns the predictor of a model file, and the names of its classes.
 
     Args:
@@ -178,10 +244,23 @@ def load_predictor(
     if network.info.kind != "segmenter":
         _require_whole(path, network.info.kind, inference)
         return OnnxPredictor(network), network.info.classes
-    return FramePredictor(lambda image: torch.from_numpy(network.logits(image)), inference), network.info.classes
+    if not network.scored:
+        if inference != WHOLE:
+            raise DWNetError(f"{path} gives labels without scores, found {inference.short}; allowed are whole images")
+        return OnnxPredictor(network), network.info.classes
+
+    def logits(image: NDArray[np.uint8]) -> torch.Tensor:
+        scores = network.logits(image)
+        if np.isnan(scores).any():
+            raise DWNetError(f"{path}: scores are not numbers (NaN)")
+        return torch.from_numpy(scores)
+
+    return FramePredictor(logits, inference), network.info.classes
 
 
-def method_predictor(method: Method, inference: Inference = WHOLE, *, source: str | Path = "this method") -> Predictor:
+def method_predictor(
+    method: Method, inference: Inference = WHOLE, *, source: str | Path = "this method"
+) -> ScoringPredictor:
     """Returns the predictor of a trained method, on the device of its weights.
 
     Args:

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dwnet.core.classes import ClassSet
+from dwnet.core.errors import DWNetError
 from dwnet.core.launch import Processes, threads
 from dwnet.deploy.runtime import OnnxSegmenter, argmax_labels, load_any
 from dwnet.deploy.smoothing import SmoothedSegmenter, parse_smooth, smoothed_name
@@ -112,8 +113,14 @@ class NetworkPredictions(PredictionSet):
         if not follows:
             self._network.reset()
         reference = self._network.reference
-        logits = self._network.logits(image, None if reference is None else dis_flow(image, reference))
-        return Prediction(argmax_labels(logits), logits)
+        flow_px = None if reference is None else dis_flow(image, reference)
+        if not self._network.scored:
+            return Prediction(self._network.labels(image, flow_px))
+        logits = self._network.logits(image, flow_px)
+        try:
+            return Prediction(argmax_labels(logits), logits)
+        except DWNetError as error:
+            raise PredictionError(f"{self.path}, frame {index}: {error}") from error
 
 
 def named_path(text: str) -> tuple[str, Path]:
