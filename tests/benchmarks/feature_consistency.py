@@ -9,7 +9,6 @@ by a tenth and by a thousandth. --quick uses small maps and takes seconds.
 from collections.abc import Callable
 
 import torch
-import tyro
 from torch import Tensor
 
 from dwnet.method.losses import feature_consistency
@@ -78,4 +77,6 @@ def main(quick: bool = False, rounds: int = 5) -> None:
 
 
 if __name__ == "__main__":
+    import tyro  # not needed by gpu.py, which imports parts of this file
+
     tyro.cli(main)

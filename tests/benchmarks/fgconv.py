@@ -1,4 +1,4 @@
-"""Cost of FG-Conv (Eq. 2-3), compared with torchvision's deformable convolution, which computes the same.
+"""Cost of FG-Conv (Eq. 2-3), compared with torchvision's deformable convolution and a loop over its taps.
 
     python tests/benchmarks/fgconv.py
 
@@ -8,12 +8,44 @@ Forward and backward, 512 channels, a flow for each tap. --quick uses small maps
 from collections.abc import Callable
 
 import torch
-import tyro
+import torch.nn.functional as F
 from torch import Tensor
 from torchvision.ops import deform_conv2d
 
 from dwnet.method.fgconv import FlowGuidedConv2d
+from dwnet.ops.warp import pixel_grid
 from tests.benchmarks.measure import described, devices, markdown, side_by_side
+
+
+def looped(features: Tensor, flow_px: Tensor, weight: Tensor) -> Tensor:
+    """Eq. 2-3 as published code writes such an operator: one sampling and one 1x1 convolution for each tap."""
+    s, (height, width) = weight.shape[-1], features.shape[-2:]
+    grid = pixel_grid(height, width, device=features.device)
+    scale = torch.tensor((2 / width, 2 / height), device=features.device)
+    total = torch.zeros_like(features)
+    for tap in range(s * s):
+        y, x = divmod(tap, s)
+        p = torch.tensor((x - s // 2, y - s // 2), device=features.device)[:, None, None]
+        positions = (grid + p + flow_px[:, 2 * tap : 2 * tap + 2]).permute(0, 2, 3, 1)
+        sampled = F.grid_sample(features, (positions + 0.5) * scale - 1, align_corners=False)
+        total = total + F.conv2d(sampled, weight[:, :, y, x, None, None])
+    return total
+
+
+def forwards(fg_conv: FlowGuidedConv2d, features: Tensor, flow_px: Tensor) -> dict[str, Callable[[], Tensor]]:
+    """Returns three computations of the same FG-Conv; torchvision's is the first."""
+    s = fg_conv.kernel_size
+
+    def deformable() -> Tensor:
+        """The offsets of deform_conv2d are (dy, dx) for each tap."""
+        offsets = flow_px.unflatten(1, (s * s, 2)).flip(2).flatten(1, 2)
+        return deform_conv2d(features, offsets, fg_conv.weight, padding=s // 2)
+
+    return {
+        "torchvision.ops.deform_conv2d": deformable,
+        "a loop over the taps": lambda: looped(features, flow_px, fg_conv.weight),
+        "FlowGuidedConv2d": lambda: fg_conv(features, flow_px)[0],
+    }
 
 
 def compare(channels: int, size: tuple[int, int], s: int, device: torch.device, rounds: int, *, compiled: bool) -> str:
@@ -25,18 +57,10 @@ def compare(channels: int, size: tuple[int, int], s: int, device: torch.device, 
     fg_conv = FlowGuidedConv2d(channels, kernel_size=s).to(device)
     torch.nn.init.normal_(fg_conv.weight, std=(channels * s * s) ** -0.5)
 
-    def deformable() -> Tensor:
-        """The offsets of deform_conv2d are (dy, dx) for each tap."""
-        offsets = flow.unflatten(1, (s * s, 2)).flip(2).flatten(1, 2)
-        return deform_conv2d(features, offsets, fg_conv.weight, padding=s // 2)
-
     def gradients(forward: Callable[[], Tensor]) -> tuple[Tensor, ...]:
         return torch.autograd.grad(forward(), (features, flow, fg_conv.weight), upstream)
 
-    variants: dict[str, Callable[[], Tensor]] = {
-        "torchvision.ops.deform_conv2d": deformable,
-        "FlowGuidedConv2d": lambda: fg_conv(features, flow)[0],
-    }
+    variants = forwards(fg_conv, features, flow)
     if compiled:
         graph = torch.compile(fg_conv)
         variants["FlowGuidedConv2d, torch.compile"] = lambda: graph(features, flow)[0]
@@ -46,7 +70,7 @@ def compare(channels: int, size: tuple[int, int], s: int, device: torch.device, 
         side_by_side(runs, rounds=rounds, device=device),
     )
     with torch.no_grad():
-        expected = deformable()
+        expected = variants["torchvision.ops.deform_conv2d"]()
         apart = max(((forward() - expected).abs().max() / expected.abs().max()).item() for forward in variants.values())
     return f"{table}\n\nLargest difference of the outputs: {apart:.1e} of the largest value."
 
@@ -68,4 +92,6 @@ def main(quick: bool = False, rounds: int = 7, compiled: bool = True) -> None:
 
 
 if __name__ == "__main__":
+    import tyro  # not needed by gpu.py, which imports parts of this file
+
     tyro.cli(main)

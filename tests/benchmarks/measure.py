@@ -18,6 +18,17 @@ import torch
 
 Run = Callable[[], object]
 
+PEAK_TFLOPS = {
+    "H100 PCIe": 756.0,
+    "H100 NVL": 835.0,
+    "H100": 989.0,
+    "H200": 989.0,
+    "A100": 312.0,
+    "L40S": 362.0,
+    "A10G": 70.0,
+}
+"""Peak of dense bf16 in TFLOP/s, from the manufacturer's data sheets, by a part of the card's name."""
+
 
 @dataclass(frozen=True)
 class Measured:
@@ -87,6 +98,11 @@ def markdown(title: str, measured: list[Measured]) -> str:
     lines = [f"| {title} | median ms | ratio | peak MiB |", "|---|---|---|---|"]
     lines += [f"| {m.name} | {m.median_ms:.1f} | {m.ratio:.3f} | {m.peak_mib:.0f} |" for m in measured]
     return "\n".join(lines)
+
+
+def peak_tflops_of(name: str) -> float | None:
+    """Returns the peak of dense bf16 in TFLOP/s of a GPU with this name; None if it is not in `PEAK_TFLOPS`."""
+    return next((value for key, value in PEAK_TFLOPS.items() if key in name), None)
 
 
 def devices() -> list[torch.device]:

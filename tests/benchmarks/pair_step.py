@@ -11,7 +11,6 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-import tyro
 from torch import Tensor, nn
 
 from dwnet.flow.base import FlowEstimator
@@ -145,4 +144,6 @@ def main(quick: bool = False, rounds: int = 5, backbone: str = "resnet50") -> No
 
 
 if __name__ == "__main__":
+    import tyro  # not needed by gpu.py, which imports parts of this file
+
     tyro.cli(main)

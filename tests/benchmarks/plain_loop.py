@@ -12,7 +12,6 @@ import cv2
 import numpy as np
 import torch
 import torch.nn.functional as F
-from feature_consistency import direct
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
@@ -20,6 +19,7 @@ from dwnet.core.launch import available_cpus
 from dwnet.method.losses import occlusion_weight
 from dwnet.method.training import DWNetMethod
 from dwnet.ops.resize import resize, resize_flow
+from tests.benchmarks.feature_consistency import direct
 
 
 class PlainPairs(Dataset[dict[str, Tensor]]):

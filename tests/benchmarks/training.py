@@ -20,23 +20,19 @@ from typing import Any
 import cv2
 import numpy as np
 import torch
-import tyro
 from accelerate import Accelerator
 from torch.utils.flop_counter import FlopCounterMode
 
 from dwnet.method.specs import method_spec
 from dwnet.method.training import DWNetMethod
 from dwnet.segmentation import NetworkSpec
-from tests.benchmarks.measure import described, devices, markdown, side_by_side
+from tests.benchmarks.measure import described, devices, markdown, peak_tflops_of, side_by_side
 from tests.benchmarks.plain_loop import Plain, plain_loss
 from train.config.spec import DataSpec, Recipe
 from train.engine.batches import stop_workers
 from train.engine.build import unwrapped
 from train.engine.loop import Trainer
 from train.monitoring.progress import Clock
-
-PEAK_TFLOPS = {"H100": 989.0, "H200": 989.0, "A100": 312.0, "L40S": 362.0, "A10G": 70.0}
-"""Peak of dense bf16 in TFLOP/s, from the manufacturers' data sheets."""
 
 
 @dataclass(frozen=True)
@@ -227,7 +223,7 @@ def utilisation(size: Size, device: torch.device, peak_tflops: float | None) -> 
     (measured,) = side_by_side({"step": step}, rounds=20 if cuda else 3, device=device)
     achieved = counter.get_total_flops() / measured.median_ms / 1e9
     name = torch.cuda.get_device_name(device) if cuda else "cpu"
-    peak = peak_tflops or next((value for key, value in PEAK_TFLOPS.items() if key in name), None)
+    peak = peak_tflops or peak_tflops_of(name)
     share = f"{achieved / peak:.1%} of {peak:g} TFLOP/s" if peak else "of an unknown peak: --peak-tflops"
     return (
         f"model FLOP utilisation, {size.network.backbone} {size.crop} x {size.crop}, batch {size.batch}, "
@@ -243,7 +239,7 @@ def main(quick: bool = False, rounds: int = 3, workers: int | None = None, peak_
         quick: use a tiny network on small crops, to check that the benchmark runs.
         rounds: number of rounds of each measurement.
         workers: loader processes; default one for each core, at least two.
-        peak_tflops: peak of the device, dense bf16 on a GPU and float32 on a CPU; default from `PEAK_TFLOPS`.
+        peak_tflops: peak of the device, dense bf16 on a GPU and float32 on a CPU; default from `measure.PEAK_TFLOPS`.
     """
     device = devices()[-1]
     size = QUICK if quick else PAPER if device.type == "cuda" else LAPTOP
@@ -262,4 +258,6 @@ def main(quick: bool = False, rounds: int = 3, workers: int | None = None, peak_
 
 
 if __name__ == "__main__":
+    import tyro  # not needed by gpu.py, which imports parts of this file
+
     tyro.cli(main)
