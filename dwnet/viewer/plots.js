@@ -32,5 +32,8 @@
     new ResizeObserver(() => chart.setSize({ width: box.clientWidth, height: HEIGHT_PX })).observe(box);
   }
 
-  document.querySelectorAll(".dwv-lines").forEach(draw);
+  const drawAll = () => document.querySelectorAll(".dwv-lines").forEach(draw);
+  // The script may come before the plots.
+  if (document.readyState === "loading") document.addEventListener("DOMContentLoaded", drawAll);
+  else drawAll();
 })();
