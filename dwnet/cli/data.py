@@ -4,9 +4,11 @@ from functools import partial
 from pathlib import Path
 
 import tyro
+from PIL import Image
 
 from dwnet.core.data_kinds import CheckedNeighbours, OnDiskKind, Split
 from dwnet.core.errors import DWNetError
+from dwnet.core.files import atomic_write
 from dwnet.core.progress import Progress
 
 
@@ -16,8 +18,12 @@ def check_files(
     splits: tuple[Split, ...] = ("train", "val"),
     neighbours: CheckedNeighbours = "none",
     coarse: bool = False,
+    output: Path = Path("data-check"),
 ) -> None:
     """Check every file of a data set before training. Every missing or inconsistent file is reported.
+
+    Also prints the pixels of each class, and writes a picture of three frames with their labels for each split. Classes
+    without a pixel, masks of 0 and 255 whose 255 is ignored, and positions where ids belong are named.
 
     Args:
         dataset: which data set.
@@ -25,10 +31,11 @@ def check_files(
         splits: parts of the data set to check.
         neighbours: kind of neighbour frames for training; video and mixed need real neighbouring frames.
         coarse: also check the coarsely labelled frames of train_extra; cityscapes only.
+        output: folder for the pictures, SPLIT.png.
     """
     root = Path("data", dataset) if root is None else root
     from dwnet.data import open_data
-    from dwnet.data.check import check, describe
+    from dwnet.data.check import check, describe, picture
 
     if coarse and dataset != "cityscapes":
         raise DWNetError(f"--coarse is for cityscapes, found {dataset}")
@@ -42,6 +49,11 @@ def check_files(
         progress.close()
         problems += len(result.problems)
         print("\n".join([*result.problems, describe(name, result)]), end="\n\n")
+        shown = picture(result)
+        if shown is not None:
+            with atomic_write(output / f"{name}.png") as temporary:
+                Image.fromarray(shown).save(temporary)
+            print(f"{output / name}.png: frames with their labels\n")
     if problems:
         raise DWNetError(f"{problems} problem(s) in {root}")
 

@@ -82,12 +82,15 @@ def unpacked(archive: Path) -> Path:
 @contextmanager
 def _locked(archive: Path) -> Iterator[None]:
     """Waits until no other process unpacks the archive. The lock ends with the process, even if that is killed."""
-    with archive.with_name(f".{archive.stem}.unpacking").open("a") as lock:
-        if fcntl is not None:
-            with suppress(OSError):  # a file system without locks
-                fcntl.lockf(lock, fcntl.LOCK_EX)
-        yield
-    Path(lock.name).unlink(missing_ok=True)
+    path = archive.with_name(f".{archive.stem}.unpacking")
+    try:
+        with path.open("a") as lock:
+            if fcntl is not None:
+                with suppress(OSError):  # a file system without locks
+                    fcntl.lockf(lock, fcntl.LOCK_EX)
+            yield
+    finally:
+        path.unlink(missing_ok=True)
 
 
 def _unpack(archive: Path, target: Path) -> None:
