@@ -14,7 +14,7 @@ MAIN = Path(__file__).resolve().parents[1] / "main.py"
 
 
 class SubprocessTraining(StopSignals):
-    """Runs trainings one after another. Within `with`, SIGTERM and SIGINT stop the current one and set `stopped`.
+    """Runs trainings, also from several threads. Within `with`, SIGTERM and SIGINT stop all and set `stopped`.
 
     Each run has its own process group. This class sends SIGTERM to the whole group. A terminal's Ctrl+C does not reach
     the group, so each process gets one signal.
@@ -26,12 +26,13 @@ class SubprocessTraining(StopSignals):
     def __init__(self, accelerate: str | None = None) -> None:
         super().__init__()
         self._accelerate = accelerate
-        self._process: subprocess.Popen[str] | None = None
+        self._processes: set[subprocess.Popen[str]] = set()
 
     def request_stop(self, *_: object) -> None:
-        """Sets `stopped` and sends SIGTERM to the current run."""
+        """Sets `stopped` and sends SIGTERM to the current runs."""
         super().request_stop()
-        self._terminate()
+        for process in tuple(self._processes):
+            _terminate(process)
 
     def run(self, arguments: list[str], on_line: Callable[[str], None]) -> int:
         """Runs a training until all its processes have ended; returns the exit status, or -N if signal N killed it.
@@ -48,20 +49,20 @@ class SubprocessTraining(StopSignals):
             errors="replace",
             start_new_session=True,
         ) as process:
-            self._process = process
+            self._processes.add(process)
             try:
                 if self.stopped:  # the signal came while the process was starting
-                    self._terminate()
+                    _terminate(process)
                 assert process.stdout is not None
                 # The output ends when the last process ends. A launcher may end before the processes that it launched.
                 for line in process.stdout:
                     on_line(line.rstrip())
                 return process.wait()
             except BaseException:
-                self._terminate()
+                _terminate(process)
                 raise
             finally:
-                self._process = None
+                self._processes.discard(process)
 
     def _command(self, arguments: list[str]) -> list[str]:
         launcher: list[str] = []
@@ -69,9 +70,10 @@ class SubprocessTraining(StopSignals):
             launcher = ["-m", "accelerate.commands.launch", *shlex.split(self._accelerate)]
         return [sys.executable, *launcher, str(MAIN), *arguments]
 
-    def _terminate(self) -> None:
-        if self._process is not None:
-            try:
-                os.killpg(self._process.pid, signal.SIGTERM)
-            except ProcessLookupError:  # it has already ended
-                return
+
+def _terminate(process: subprocess.Popen[str]) -> None:
+    """Sends SIGTERM to the process group of a run."""
+    try:
+        os.killpg(process.pid, signal.SIGTERM)
+    except ProcessLookupError:  # it has already ended
+        return
