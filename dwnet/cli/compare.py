@@ -20,8 +20,10 @@ def compare(
     flow: FlowName = "dis",
     flow_weights: str = "published",
     smooth: tuple[str, ...] = (),
+    player_mb: int = 200,
+    worst: int = 10,
 ) -> None:
-    """Compare exported networks on a clip, and write a side-by-side MP4, a CSV row per frame and a JSON report.
+    """Compare exported networks on a clip, and write a page with a player, MP4, CSV, JSON and the worst frames.
 
     Args:
         clip: a video file, or a folder of images.
@@ -34,6 +36,9 @@ def compare(
         flow_weights: weights of the flow: published, or a file.
         smooth: also compare these methods with their class probabilities averaged along the flow at run time, each
             NAME or NAME=KEEP; KEEP is the weight of the past, 0 to below 1, default 0.5.
+        player_mb: largest size of the frames that the player stores, in MB; a longer clip is stored at a lower rate,
+            except around the worst moments. 0: no player.
+        worst: number of worst frames, with every method's labels, in a folder for relabelling; 0: no folder.
     """
     from dwnet.comparison import ComparisonFiles, load_networks
     from dwnet.comparison import compare as run
@@ -41,9 +46,7 @@ def compare(
     from dwnet.flow.registry import flow_function
 
     progress, frame = Progress(clip.name), None
-    networks = load_networks(models or models_folder()).smoothed(
-        smooth, flow=flow_function(flow, weights=flow_weights)
-    )
+    networks = load_networks(models or models_folder()).smoothed(smooth, flow=flow_function(flow, weights=flow_weights))
     for frame in run(
         clip,
         networks,
@@ -53,6 +56,8 @@ def compare(
         max_side=max_side,
         every=every,
         limit=limit,
+        player_mb=player_mb,
+        worst=worst,
     ):
         progress(frame.compared, frame.expected or frame.compared)
     progress.close()
@@ -65,4 +70,5 @@ def compare(
         rows.append([method, *map(number_cell, cells)])
     print(markdown_table(headings, rows))
     files = ComparisonFiles.beside(output, Path(clip.name))
-    print(f"\n{frame.compared} frames; {files.video}, {files.csv}, {files.json}")
+    written = (files.page, files.video, files.csv, files.json, files.worst)
+    print(f"\n{frame.compared} frames; {', '.join(str(path) for path in written if path.exists())}")

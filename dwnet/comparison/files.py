@@ -1,9 +1,9 @@
-"""The files of a comparison: side-by-side MP4, a CSV row for each frame, and the JSON report."""
+"""The files of a comparison: page with the player, side-by-side MP4, CSV, JSON report, frames for relabelling."""
 
 import json
 import shutil
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dwnet.comparison.frame import ComparedFrame
+from dwnet.comparison.player import ComparisonPlayer
 from dwnet.core.tables import CsvTable
 from dwnet.video import VideoWriter
 from dwnet.viz import caption, grid
@@ -26,12 +27,19 @@ class ComparisonFiles:
     video: Path
     csv: Path
     json: Path
+    page: Path
+    """HTML page with the player; missing if the player is off (`ComparisonSettings.player_mb`)."""
+    frames: Path
+    """Folder of frames that the page loads; missing if the page contains them."""
+    worst: Path
+    """Folder of the worst frames for relabelling; missing if no label flips, or if none are wanted."""
 
     @classmethod
     def beside(cls, folder: Path, clip: Path) -> Self:
-        """Returns paths in `folder` named after the clip: ``street_comparison.mp4``, .csv and .json for street.mp4."""
+        """Returns paths in `folder` named after the clip: ``street_comparison.mp4``, .csv, ... for street.mp4."""
         stem = f"{clip.stem}_comparison"
-        return cls(folder / f"{stem}.mp4", folder / f"{stem}.csv", folder / f"{stem}.json")
+        names = (f"{stem}.mp4", f"{stem}.csv", f"{stem}.json", f"{stem}.html", f"{stem}_frames", f"{stem}_worst")
+        return cls(*(folder / name for name in names))
 
 
 class ComparisonWriter:
@@ -45,10 +53,25 @@ class ComparisonWriter:
         clip: name of the clip; the file names contain it.
         methods: names of the methods, in the order of the columns.
         fps: frame rate of the video.
+        player: collects the frames for the page and the relabelling folder; called with a scratch folder. None writes
+            neither.
+        page: whether the page is written.
+        worst: whether the relabelling folder is written.
     """
 
-    def __init__(self, folder: Path, clip: str, methods: Sequence[str], fps: float) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        clip: str,
+        methods: Sequence[str],
+        fps: float,
+        *,
+        player: Callable[[Path], ComparisonPlayer] | None = None,
+        page: bool = True,
+        worst: bool = True,
+    ) -> None:
         self._folder, self._clip, self._methods, self._fps = folder, Path(clip), tuple(methods), fps
+        self._make_player, self._with_page, self._with_worst = player, page, worst
 
     def __enter__(self) -> Self:
         self._new_folder = not self._folder.exists()
@@ -58,6 +81,9 @@ class ComparisonWriter:
         self._open_files = ExitStack()
         self._table = self._open_files.enter_context(CsvTable(self._written.csv, frame_columns(self._methods)))
         self._video: VideoWriter | None = None
+        self._player = None
+        if self._make_player is not None:
+            self._player = self._open_files.enter_context(self._make_player(self._scratch / "player"))
         return self
 
     def write(self, frame: ComparedFrame) -> None:
@@ -68,15 +94,30 @@ class ComparisonWriter:
             self._video = self._open_files.enter_context(VideoWriter(self._written.video, fps=self._fps, size=size))
         self._video.write(picture)
         self._table.write(frame_row(frame, self._methods))
+        if self._player is not None:
+            self._player.add(frame)
 
     def publish(self, report: Mapping[str, Any]) -> ComparisonFiles:
-        """Closes the files, writes the report, moves all three files to `folder` and returns their paths."""
+        """Closes the files, writes report and page, moves everything to `folder` and returns the paths.
+
+        Files and folders of an earlier comparison with the same names are replaced or removed.
+        """
+        final = ComparisonFiles.beside(self._folder, self._clip)
+        if self._player is not None and self._with_worst:
+            self._player.write_worst(self._written.worst, report["clip"]["name"])
+        if self._player is not None and self._with_page:
+            links = {"MP4": final.video.name, "CSV": final.csv.name, "JSON": final.json.name}
+            self._player.write_page(self._written.page, self._written.frames, report, links)
         self._open_files.close()
         write_json(self._written.json, report)
-        final = ComparisonFiles.beside(self._folder, self._clip)
-        self._written.video.replace(final.video)
-        self._written.csv.replace(final.csv)
-        self._written.json.replace(final.json)
+        for name in ("video", "csv", "json", "frames", "worst", "page"):
+            new, target = getattr(self._written, name), getattr(final, name)
+            if target.is_dir():
+                shutil.rmtree(target)
+            elif not new.exists():
+                target.unlink(missing_ok=True)
+            if new.exists():
+                new.replace(target)
         return final
 
     def __exit__(

@@ -31,6 +31,8 @@ class MethodFrame:
     """Part of the latency that the flow takes; 0 if the method needs no flow."""
     flips_percent: float | None
     """Label flips since the previous compared frame, in percent of the comparable pixels; None if there are none."""
+    transitions: np.ndarray | None = None
+    """int64 (2, K, K), the counts of this frame alone (`metrics.FlickerMeter.transitions`); None if it has none."""
 
 
 @dataclass(frozen=True)
@@ -57,6 +59,8 @@ class ComparedFrame:
     """The flow after the flow refinement network; None also if there is no such network."""
     comparable_percent: float | None
     """Share of the pixels that are visible in the previous compared frame; None if there is no such frame."""
+    visible: np.ndarray | None = None
+    """bool (H, W), pixels that are visible in the previous compared frame; None if there is no such frame."""
 
 
 @dataclass(frozen=True)
@@ -124,6 +128,7 @@ class Comparator:
             coarse_flow_px=None if motion is None else motion.coarse_px,
             refined_flow_px=None if motion is None else motion.refined_px,
             comparable_percent=None if motion is None else 100 * float(motion.visible.mean()),
+            visible=None if motion is None else motion.visible,
         )
         return self._previous
 
@@ -169,12 +174,13 @@ class Comparator:
         self._latency[method].update(latency_ms)
         if flow_px is not None:
             self._flow_latency[method].update(flow_ms)
-        flips_percent = None
+        flips_percent, transitions = None, None
         if previous is not None and motion is not None:
-            before = previous.methods[method].labels
+            before, counted = previous.methods[method].labels, self._flicker[method].transitions.copy()
             flips_percent = self._flicker[method].update(before, labels, motion.coarse_px, motion.visible)
+            transitions = self._flicker[method].transitions - counted
         painted = overlay(image, labels, self.networks.palette, opacity=self._opacity)
-        return MethodFrame(labels, painted, latency_ms, flow_ms, flips_percent)
+        return MethodFrame(labels, painted, latency_ms, flow_ms, flips_percent, transitions)
 
     def _in_turn(self) -> list[str]:
         """Returns the methods in running order. A different method runs first on each frame.

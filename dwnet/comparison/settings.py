@@ -6,6 +6,7 @@ from typing import Any
 
 from dwnet.core.errors import DWNetError
 from dwnet.flow.registry import FLOW_NAMES
+from dwnet.viewer import DEFAULT_MB
 
 
 @dataclass(frozen=True)
@@ -24,11 +25,15 @@ class ComparisonSettings:
     """Largest number of frames to compare, at least 2; None compares all."""
     opacity: float = 0.6
     """Opacity of the class colours over the frame, 0..1."""
+    player_mb: int = DEFAULT_MB
+    """Largest size of the stored frames of the player, in MB; longer clips get a lower rate. 0: no player."""
+    worst: int = 10
+    """Number of worst frames in the relabelling folder, 0..999; 0 writes no folder."""
 
     def __post_init__(self) -> None:
         if self.flow not in FLOW_NAMES:
             raise DWNetError(f"unknown flow {self.flow!r}; allowed: {', '.join(FLOW_NAMES)}")
-        for name in ("max_side", "every", "limit"):
+        for name in ("max_side", "every", "limit", "player_mb", "worst"):
             value = getattr(self, name)
             if value is not None and not isinstance(value, int):
                 raise DWNetError(f"{name} is {value!r}; allowed are whole numbers")
@@ -40,6 +45,10 @@ class ComparisonSettings:
             raise DWNetError(f"limit is at least 2 frames (flicker needs two), found {self.limit}")
         if not 0 <= self.opacity <= 1:
             raise DWNetError(f"opacity is 0 to 1, found {self.opacity}")
+        if self.player_mb < 0:
+            raise DWNetError(f"player_mb is 0 (no player) or more, found {self.player_mb}")
+        if not 0 <= self.worst <= 999:
+            raise DWNetError(f"worst is 0 to 999 frames, found {self.worst}")
 
     def as_json(self) -> dict[str, Any]:
         """Returns the settings for the report. A weights file is given by its name without the folder."""

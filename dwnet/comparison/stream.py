@@ -13,11 +13,13 @@ from typing import Any
 from dwnet.comparison.files import ComparisonWriter
 from dwnet.comparison.frame import Comparator, ComparedFrame
 from dwnet.comparison.networks import Networks
+from dwnet.comparison.player import ComparisonPlayer
 from dwnet.comparison.report import report
 from dwnet.comparison.settings import ComparisonSettings
 from dwnet.core.errors import DWNetError
 from dwnet.flow.registry import flow_function
 from dwnet.video import VideoReader, open_video, prefetch
+from dwnet.viewer import DEFAULT_MB
 
 PREFETCHED_FRAMES = 8
 """Largest number of frames that are decoded ahead."""
@@ -34,15 +36,18 @@ def compare(
     every: int = 1,
     limit: int | None = None,
     opacity: float = 0.6,
+    player_mb: int = DEFAULT_MB,
+    worst: int = 10,
     clip_name: str | None = None,
     stop: Callable[[], bool] | None = None,
 ) -> Generator[ComparedFrame, None, None]:
     """Compares the networks on a clip and yields one compared frame at a time.
 
-    The files of `ComparisonFiles.beside(output_dir, clip_name)` exist when the generator has ended: the side-by-side
-    MP4, the CSV with a row per frame, and the JSON report. If `stop` ends the comparison after two or more frames, the
-    files contain these frames and the report has `stopped_early`. If it ends the comparison earlier, if the comparison
-    fails, or if the generator is closed, no files remain.
+    The files of `ComparisonFiles.beside(output_dir, clip_name)` exist when the generator has ended: the HTML page with
+    the player, the side-by-side MP4, the CSV with a row per frame, the JSON report, and the relabelling folder.
+    If `stop` ends the comparison after two or more frames, the files contain these frames and the report has
+    `stopped_early`. If it ends the comparison earlier, if the comparison fails, or if the generator is closed, no files
+    remain.
 
     Args:
         clip: a video file, or a folder of images.
@@ -54,6 +59,9 @@ def compare(
         every: every n-th frame of the clip is compared; n is at least 1.
         limit: largest number of frames to compare, at least 2; None compares all.
         opacity: opacity of the class colours over the frame, 0..1.
+        player_mb: largest size of the frames that the player stores, in MB; a longer clip is stored at a lower rate,
+            except for the frames around the worst moments. 0 writes no player.
+        worst: number of worst frames in the relabelling folder, 0..999; 0 writes no folder.
         clip_name: name of the clip in files and messages; None uses the name of the file.
         stop: called before every frame; returning True ends the comparison.
 
@@ -65,7 +73,7 @@ def compare(
         raise DWNetError(
             f"networks is {type(networks).__name__}; allowed is what `dwnet.load_networks(folder)` returns"
         )
-    settings = ComparisonSettings(flow, flow_weights, max_side, every, limit, opacity)
+    settings = ComparisonSettings(flow, flow_weights, max_side, every, limit, opacity, player_mb, worst)
     clip = Path(clip)
     return _frames(clip, clip_name or clip.name, networks, Path(output_dir), settings, stop or (lambda: False))
 
@@ -86,7 +94,7 @@ def _frames(
             expected=settings.expected_frames(reader.info.frames),
         )
         fps = settings.video_fps(reader.info.fps)
-        with ComparisonWriter(output_dir, name, tuple(networks.segmenters), fps) as writer:
+        with _writer(output_dir, name, networks, fps, settings) as writer:
             stopped = False
             with closing(prefetch(reader, PREFETCHED_FRAMES)) as frames:
                 for frame in islice(frames, 0, settings.stop_index(), settings.every):
@@ -101,6 +109,28 @@ def _frames(
                 writer.publish(report(facts, settings.as_json(), comparison.outcome(), stopped_early=stopped))
             elif not stopped:
                 raise _too_short(name, comparison.compared, settings, facts["warning"])
+
+
+def _writer(
+    output_dir: Path, name: str, networks: Networks, fps: float, settings: ComparisonSettings
+) -> ComparisonWriter:
+    """Returns the writer of the files that the settings ask for."""
+    methods = tuple(networks.segmenters)
+
+    def player(scratch: Path) -> ComparisonPlayer:
+        return ComparisonPlayer(
+            scratch,
+            methods,
+            networks.classes,
+            networks.palette,
+            budget_mb=settings.player_mb or DEFAULT_MB,
+            worst=settings.worst,
+        )
+
+    page, worst = settings.player_mb > 0, settings.worst > 0
+    return ComparisonWriter(
+        output_dir, name, methods, fps, player=player if page or worst else None, page=page, worst=worst
+    )
 
 
 def _clip_facts(reader: VideoReader, name: str) -> dict[str, Any]:

@@ -34,18 +34,20 @@ class FrameStore:
         self.flips = array.array("d")
         """Flips of every frame added, the largest over the methods; 0 without a value."""
         self.pts_seconds = array.array("d")
-        self._sizes: dict[int, int] = {}
+        self._sizes = array.array("q")
+        """Size of every frame; 0 for a deleted one."""
+        self._stored = 0
         self._bytes = 0
 
     @property
     def positions(self) -> list[int]:
         """Positions of the stored frames in the order of the frames added, ascending."""
-        return sorted(self._sizes)
+        return [position for position, size in enumerate(self._sizes) if size]
 
     @property
     def thinned(self) -> bool:
         """Whether frames were deleted."""
-        return len(self._sizes) < len(self.pts_seconds)
+        return self._stored < len(self.pts_seconds)
 
     @property
     def bytes(self) -> int:
@@ -65,7 +67,8 @@ class FrameStore:
         self.pts_seconds.append(pts_seconds)
         data = encoded.encode("ascii")
         self._path(position).write_bytes(data)
-        self._sizes[position] = len(data)
+        self._sizes.append(len(data))
+        self._stored += 1
         self._bytes += len(data)
         if self._bytes > self._budget:
             self._thin()
@@ -90,7 +93,7 @@ class FrameStore:
         last = len(self.pts_seconds) - 1
         # The next frame may be a worst moment, so the frames before it are kept for now.
         near = self._near_moments(target * MOMENT_SHARE) | set(around_moment(last, self.pts_seconds))
-        while self._bytes > target and len(self._sizes) > 1:
+        while self._bytes > target and self._stored > 1:
             for position in self.positions:
                 if position % self.every and position not in near and position != last:
                     self._delete(position)
@@ -108,7 +111,7 @@ class FrameStore:
         used = 0
         for moment in worst_moments(self.flips, self.pts_seconds, KEPT_MOMENTS):
             around = set(around_moment(moment, self.pts_seconds)) - near
-            used += sum(self._sizes.get(position, 0) for position in around)
+            used += sum(self._sizes[position] for position in around)
             if used > most_bytes:
                 break
             near |= around
@@ -116,7 +119,9 @@ class FrameStore:
 
     def _delete(self, position: int) -> None:
         self._path(position).unlink()
-        self._bytes -= self._sizes.pop(position)
+        self._bytes -= self._sizes[position]
+        self._sizes[position] = 0
+        self._stored -= 1
 
 
 def around_moment(position: int, pts_seconds: Sequence[float]) -> range:

@@ -173,7 +173,7 @@ def test_nothing_is_compared_across_a_scene_cut(networks: Networks, tmp_path: Pa
 def test_files_hold_what_was_yielded(blinking: Path, networks: Networks, tmp_path: Path) -> None:
     frames = run(blinking, networks, tmp_path, opacity=0.25)
     files = ComparisonFiles.beside(tmp_path, blinking)
-    assert sorted(tmp_path.iterdir()) == sorted([files.video, files.csv, files.json])
+    assert sorted(tmp_path.iterdir()) == sorted([files.video, files.csv, files.json, files.page, files.worst])
 
     with files.csv.open(newline="") as file:
         rows = list(csv.DictReader(file))
