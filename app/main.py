@@ -38,7 +38,7 @@ def build(callbacks: Callbacks, sample: Path | None) -> gr.Blocks:
         gr.HTML(HEAD)
         with gr.Row(equal_height=False):
             with gr.Column(scale=0, min_width=280, elem_id="settings"):
-                # Not gr.Video: it rejects clips that decord reads but the browser cannot play.
+                # Not gr.Video: it rejects clips that PyAV reads but the browser cannot play.
                 clip = gr.File(chosen, label="Clip", file_types=list(CLIP_SUFFIXES), height=120, elem_id="clip")
                 clip_note = gr.HTML(note, elem_id="clip-note")
                 with gr.Row():

@@ -25,7 +25,7 @@ def decode(video: Path, count: int) -> Iterator[DecodedFrame]:
         DataError: for a file that is no video, or a frame that cannot be decoded.
     """
     try:
-        yield from islice(ExactVideo(video, allowed=_ALLOWED), count)
+        yield from islice(ExactVideo(video, allowed=_ALLOWED, strict=False), count)
     except VideoError as error:
         raise DataError(str(error)) from error
 

@@ -6,6 +6,7 @@ with open_video("clip.mp4", max_side=480) as video:
 """
 
 from dwnet.video._images import image_files
+from dwnet.video._limits import ClipLimits, default_limits, set_default_limits
 from dwnet.video._prefetch import prefetch
 from dwnet.video._pyav import DecodedFrame, ExactVideo
 from dwnet.video._reader import VideoReader, open_video
@@ -14,6 +15,7 @@ from dwnet.video._types import VideoError, VideoFrame, VideoInfo
 from dwnet.video._writer import VideoWriter
 
 __all__ = [
+    "ClipLimits",
     "DecodedFrame",
     "ExactVideo",
     "VideoError",
@@ -21,8 +23,10 @@ __all__ = [
     "VideoInfo",
     "VideoReader",
     "VideoWriter",
+    "default_limits",
     "image_files",
     "is_scene_cut",
     "open_video",
     "prefetch",
+    "set_default_limits",
 ]

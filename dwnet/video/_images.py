@@ -1,5 +1,7 @@
 """Clips that are folders of images of one size."""
 
+import io
+import warnings
 from collections.abc import Generator
 from pathlib import Path
 
@@ -8,15 +10,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dwnet.core.files import IMAGE_SUFFIXES, natural_order
+from dwnet.video._limits import ClipLimits
 from dwnet.video._types import VideoError, VideoFrame, VideoInfo, check_side, target_size
 
 
 def image_files(folder: Path) -> list[Path]:
     """Returns the images of a folder sorted by name, with numbers by value: ``f2.png`` before ``f10.png``."""
-    return natural_order(file for file in folder.iterdir() if file.suffix.lower() in IMAGE_SUFFIXES and file.is_file())
+    return natural_order(
+        file
+        for file in folder.iterdir()
+        if file.suffix.lower() in IMAGE_SUFFIXES and not file.name.startswith(".") and file.is_file()
+    )
 
 
-def probe_images(folder: Path, max_side: int | None, fps: float) -> VideoInfo:
+def probe_images(folder: Path, max_side: int | None, fps: float, limits: ClipLimits) -> VideoInfo:
     """Returns the facts of a folder of images.
 
     Raises:
@@ -25,7 +32,7 @@ def probe_images(folder: Path, max_side: int | None, fps: float) -> VideoInfo:
     files = image_files(folder)
     if not files:
         raise VideoError(f"{folder}: is a folder without images; allowed are {', '.join(IMAGE_SUFFIXES)}")
-    height, width = _read_image(files[0]).shape[:2]
+    height, width = _read_image(files[0], limits).shape[:2]
     check_side(files[0], width, height)
     size = target_size(width, height, max_side)
     return VideoInfo(
@@ -40,7 +47,9 @@ def probe_images(folder: Path, max_side: int | None, fps: float) -> VideoInfo:
     )
 
 
-def read_images(folder: Path, size: tuple[int, int], fps: float) -> Generator[VideoFrame, None, None]:
+def read_images(
+    folder: Path, size: tuple[int, int], fps: float, limits: ClipLimits
+) -> Generator[VideoFrame, None, None]:
     """Yields the images of a folder, resized to `size` = (width, height).
 
     Raises:
@@ -48,7 +57,7 @@ def read_images(folder: Path, size: tuple[int, int], fps: float) -> Generator[Vi
     """
     first_shape: tuple[int, ...] | None = None
     for index, file in enumerate(image_files(folder)):
-        image = _read_image(file)
+        image = _read_image(file, limits)
         first_shape = first_shape or image.shape
         if image.shape != first_shape:
             raise VideoError(
@@ -60,10 +69,29 @@ def read_images(folder: Path, size: tuple[int, int], fps: float) -> Generator[Vi
         yield VideoFrame(index, index / fps, image)
 
 
-def _read_image(file: Path) -> NDArray[np.uint8]:
-    data = np.frombuffer(file.read_bytes(), np.uint8)
+def _read_image(file: Path, limits: ClipLimits) -> NDArray[np.uint8]:
+    content = file.read_bytes()
+    _check_size(file, content, limits)
+    data = np.frombuffer(content, np.uint8)
     # On Windows, imread fails for names outside the code page. imdecode also applies EXIF rotation.
     image = cv2.imdecode(data, cv2.IMREAD_COLOR) if data.size else None
     if image is None:
         raise VideoError(f"{file}: is not an image that can be read ({data.size} bytes); allowed are intact images")
     return cv2.cvtColor(image, cv2.COLOR_BGR2RGB).astype(np.uint8, copy=False)
+
+
+def _check_size(file: Path, content: bytes, limits: ClipLimits) -> None:
+    """Raises VideoError if an encoded image has too many pixels. Nothing is decoded."""
+    from PIL import Image, UnidentifiedImageError
+
+    try:
+        # Pillow warns of huge images, and refuses the hugest. Here they are refused with a message of our own.
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            with Image.open(io.BytesIO(content)) as image:
+                width, height = image.size
+    except Image.DecompressionBombError as error:
+        raise VideoError(f"{file}: {error}; allowed are {limits.max_pixels} pixels per frame") from error
+    except (UnidentifiedImageError, OSError, SyntaxError, ValueError):
+        return  # OpenCV reads some files that Pillow does not know
+    limits.check_pixels(file, width, height)

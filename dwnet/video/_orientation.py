@@ -30,7 +30,11 @@ class Orientation:
         Raises:
             DecoderError: for a matrix that is not made of quarter turns and mirrorings.
         """
-        matrix = frame.side_data.get("DISPLAYMATRIX")
+        try:
+            matrix = frame.side_data.get("DISPLAYMATRIX")
+        except ValueError:
+            _accept_all_side_data()
+            matrix = frame.side_data.get("DISPLAYMATRIX")
         return UPRIGHT if matrix is None else cls.of_matrix(np.frombuffer(bytes(matrix), np.int32))
 
     @classmethod
@@ -73,3 +77,18 @@ class Orientation:
 
 
 UPRIGHT = Orientation()
+
+
+def _accept_all_side_data() -> None:
+    """Lets PyAV list the side data of frames that have a kind it has no name for, for example the EXIF data of a JPEG.
+
+    PyAV 18 raises ValueError there, and gives none of the frame's side data.
+    """
+    from av.sidedata.sidedata import Type
+
+    def unnamed(cls: Any, value: object) -> Any:
+        member = object.__new__(cls)
+        member._name_, member._value_ = f"UNNAMED_{value}", value
+        return member
+
+    Type._missing_ = classmethod(unnamed)  # type: ignore[method-assign, assignment]

@@ -20,7 +20,7 @@ class VideoError(DWNetError):
 
 
 class DecoderError(Exception):
-    """An error of one decoder. Another decoder may be able to read the clip."""
+    """An error while decoding. Callers turn it into a VideoError that names the file."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class VideoInfo:
     """Number of frames according to the file, an estimate; None if unknown."""
     duration_seconds: float | None
     """Duration in seconds; None if unknown."""
-    reader: Literal["decord", "pyav", "images"]
+    reader: Literal["pyav", "images"]
     """The decoder of the clip."""
     codec: str | None
     """Name of the codec, for example ``h264``; None if unknown."""
@@ -54,7 +54,7 @@ class VideoFrame:
     index: int
     """0, 1, 2, ... in display order."""
     pts_seconds: float
-    """Presentation time, in seconds since the first frame."""
+    """Presentation time, in seconds since the first frame. It increases from frame to frame."""
     image: NDArray[np.uint8]
     """(H, W, 3) uint8 RGB."""
 

@@ -26,7 +26,7 @@ from tests.exported import (
 
 
 def test_the_generator_may_change_threads(blinking: Path, networks: Networks, tmp_path: Path) -> None:
-    """The steps of a page run in any worker thread, and objects of OpenCV and decord depend on threads."""
+    """The steps of a page run in any worker thread, and objects of OpenCV and PyAV depend on threads."""
     frames = compare(blinking, networks, output_dir=tmp_path)
     seen: list[ComparedFrame] = []
 

@@ -10,7 +10,7 @@ import pytest
 
 from dwnet.cli.main import main
 from dwnet.data.video_frames import extract
-from dwnet.flicker.label_maps import open_label_maps
+from dwnet.flicker.open_labels import open_label_maps
 from dwnet.video import ExactVideo, VideoError, open_video
 from dwnet.video._orientation import UPRIGHT, Orientation
 from dwnet.video._types import DecoderError

@@ -14,22 +14,10 @@ import numpy as np
 import pytest
 
 from dwnet.video import VideoError, VideoReader, VideoWriter, image_files, open_video, prefetch
-from dwnet.video._decord import read_decord
-from dwnet.video._pyav import read_pyav
-from dwnet.video._types import DecoderError, target_size
+from dwnet.video._types import target_size
+from tests.video.odd_clips import plain_decode
 
 CLIP = os.environ.get("DWNET_CLIP")
-
-
-def has_decord() -> bool:
-    try:
-        import decord  # noqa: F401
-    except ImportError:
-        return False
-    return True
-
-
-needs_decord = pytest.mark.skipif(not has_decord(), reason="decord has no wheel here")
 
 
 def picture(index: int, width: int = 128, height: int = 96) -> np.ndarray:
@@ -81,11 +69,6 @@ def rotate(path: Path) -> Path:
     return path
 
 
-@pytest.fixture
-def no_decord(monkeypatch: pytest.MonkeyPatch) -> None:
-    forbid(monkeypatch, "decord")
-
-
 def forbid(monkeypatch: pytest.MonkeyPatch, *names: str) -> None:
     real = builtins.__import__
 
@@ -100,77 +83,34 @@ def forbid(monkeypatch: pytest.MonkeyPatch, *names: str) -> None:
 # ---------------------------------------------------------------------------------------------------------- reading
 
 
-@needs_decord
-def test_decord_and_pyav_deliver_the_same_frames(tmp_path: Path) -> None:
+def test_frames_times_and_facts_of_an_ordinary_clip(tmp_path: Path) -> None:
     path = encode(tmp_path / "clip.mp4", 45)
     with open_video(path) as video:
         info, frames = video.info, list(video)
     assert (info.width, info.height, info.fps, info.frames) == (128, 96, 25, 45)
-    assert (info.reader, info.codec, info.duration_seconds) == ("decord", "h264", pytest.approx(1.8))
+    assert (info.reader, info.codec, info.duration_seconds) == ("pyav", "h264", pytest.approx(1.8))
     assert [frame.index for frame in frames] == list(range(45))
     assert [index_of(frame.image) for frame in frames] == list(range(45))
-    other = list(read_pyav(path, (128, 96)))
-    for one, two in zip(frames, other, strict=True):
-        np.testing.assert_array_equal(one.image, two.image)
-        assert one.pts_seconds == pytest.approx(two.pts_seconds) == pytest.approx(one.index / 25)
-        assert one.image.dtype == np.uint8
-        assert one.image.flags.c_contiguous
+    other = plain_decode(path)
+    for frame, image, seconds in zip(frames, other.images, other.times, strict=True):
+        np.testing.assert_array_equal(frame.image, image)
+        assert frame.pts_seconds == pytest.approx(seconds) == pytest.approx(frame.index / 25)
+        assert frame.image.dtype == np.uint8
+        assert frame.image.flags.c_contiguous
     assert video.warning is None
 
 
-@needs_decord
-@pytest.mark.parametrize("gop", [5, 12, 60])
-def test_decord_chunks_are_exact_wherever_the_key_frames_lie(
-    tmp_path: Path, gop: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("dwnet.video._decord._CHUNK_BYTES", 17 * 3 * 128 * 96)
-    frames = list(read_decord(encode(tmp_path / "clip.mp4", 50, gop=gop), (128, 96)))
-    assert [index_of(frame.image) for frame in frames] == list(range(50))
-
-
-@needs_decord
-def test_open_gops_go_to_pyav(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    # There decord was seen to deliver wrong frames at the start of chunks.
-    monkeypatch.setattr("dwnet.video._decord._CHUNK_BYTES", 17 * 3 * 128 * 96)
-    options = {"x264-params": "open-gop=1", "crf": "8"}
-    with open_video(encode(tmp_path / "clip.mp4", 50, gop=7, options=options)) as video:
-        assert video.info.reader == "pyav"
+@pytest.mark.parametrize("gop", [5, 7, 12, 60])
+@pytest.mark.parametrize("open_gop", [False, True])
+def test_frames_are_exact_wherever_the_key_frames_lie(tmp_path: Path, gop: int, open_gop: bool) -> None:
+    options = {"x264-params": f"open-gop={int(open_gop)}:scenecut=0", "crf": "8"}
+    with open_video(encode(tmp_path / "clip.mp4", 50, gop=gop, options=options)) as video:
         assert [index_of(frame.image) for frame in video] == list(range(50))
-    with open_video(encode(tmp_path / "closed.mp4", 50, gop=7)) as video:
-        assert video.info.reader == "decord"
+    assert video.warning is None
 
 
-@needs_decord
-def test_key_frames_too_far_apart_go_to_pyav(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("dwnet.video._decord._CHUNK_BYTES", 1)
-    with open_video(encode(tmp_path / "clip.mp4", 80, gop=300, options={"x264-params": "scenecut=0"})) as video:
-        assert video.info.reader == "pyav"
-
-
-def test_without_decord_pyav_reads(tmp_path: Path, no_decord: None) -> None:
-    with open_video(encode(tmp_path / "clip.mp4"), max_side=64) as video:
-        assert (video.info.reader, video.info.width, video.info.height) == ("pyav", 64, 48)
-        assert [index_of(frame.image) for frame in video] == pytest.approx(range(30), abs=1)
-
-
-@needs_decord
-def test_without_pyav_decord_reads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path = encode(tmp_path / "clip.mp4")
-    text = tmp_path / "text.mp4"
-    text.write_text("not a video")
-    forbid(monkeypatch, "av")
-    with open_video(path) as video:
-        assert (video.info.reader, video.info.codec) == ("decord", None)
-        assert len(list(video)) == 30
-    with pytest.raises(VideoError, match="no frame can be decoded"):
-        open_video(text)
-
-
-@pytest.mark.parametrize("decord", [pytest.param(True, marks=needs_decord), False])
-def test_rotation_is_applied(tmp_path: Path, decord: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_rotation_is_applied(tmp_path: Path) -> None:
     path = rotate(encode(tmp_path / "clip.mp4"))
-    if not decord:
-        forbid(monkeypatch, "decord")
     for max_side, size in ((None, (96, 128)), (64, (48, 64))):
         with open_video(path, max_side=max_side) as video:
             assert (video.info.width, video.info.height) == size
@@ -261,11 +201,8 @@ def test_max_side_keeps_the_aspect_and_never_enlarges() -> None:
 # ---------------------------------------------------------------------------------------------------------- damaged
 
 
-@pytest.mark.parametrize("decord", [pytest.param(True, marks=needs_decord), False])
 @pytest.mark.parametrize("slow_seconds", [0, 0.01])
-def test_a_truncated_clip_gives_its_good_frames(
-    tmp_path: Path, decord: bool, slow_seconds: float, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_truncated_clip_gives_its_good_frames(tmp_path: Path, slow_seconds: float) -> None:
     rng = np.random.default_rng(0)
     path = tmp_path / "cut.mp4"
     with VideoWriter(path, fps=25, size=(128, 96)) as writer:
@@ -275,8 +212,6 @@ def test_a_truncated_clip_gives_its_good_frames(
             writer.write(noise)
     data = path.read_bytes()
     path.write_bytes(data[: len(data) * 6 // 10])
-    if not decord:
-        forbid(monkeypatch, "decord")
     video = open_video(path)
     frames = []
     for frame in video:
@@ -286,24 +221,6 @@ def test_a_truncated_clip_gives_its_good_frames(
     assert frames == list(range(len(frames)))
     assert video.warning is not None
     assert f"cut.mp4: damaged after {len(frames)} good frames" in video.warning
-
-
-@needs_decord
-def test_what_decord_loses_pyav_delivers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    real = read_decord
-
-    def failing(path, size):
-        for frame in real(path, size):
-            if frame.index == 18:
-                raise DecoderError("lost")
-            yield frame
-
-    monkeypatch.setattr("dwnet.video._reader.read_decord", failing)
-    video = open_video(encode(tmp_path / "clip.mp4"))
-    frames = list(video)
-    assert video.info.reader == "decord"
-    assert [index_of(frame.image) for frame in frames] == [frame.index for frame in frames] == list(range(30))
-    assert video.warning is None
 
 
 def write_audio(path: Path, **settings: str) -> Path:
@@ -361,13 +278,12 @@ def test_wrong_files_are_one_clear_error(tmp_path: Path, make, message: str) -> 
 
 
 def test_a_header_that_counts_too_many_frames_does_no_harm(tmp_path: Path) -> None:
-    """One flipped bit: decord would reserve memory for 10^9 frames and abort the process, server and all."""
+    """One flipped bit: a decoder that reserves memory for 10^9 frames would abort the process, server and all."""
     good = encode(tmp_path / "good.mp4")
     count = len(list(open_video(good)))
     content = bytearray(good.read_bytes())
     content[content.index(b"stts") + 12] ^= 0x40  # of the first entry's count
     with open_video(write(tmp_path / "bit.mp4", content)) as video:
-        assert video.info.reader == "pyav"
         assert len(list(video)) == count
 
 
@@ -432,9 +348,9 @@ def test_prefetch_keeps_order_and_decodes_in_one_other_thread(tmp_path: Path) ->
     threads = set()
 
     class Spy(VideoReader):
-        def _decode(self, reader, skip):
+        def _decode(self):
             threads.add(threading.get_ident())
-            yield from super()._decode(reader, skip)
+            yield from super()._decode()
 
     video = open_video(encode(tmp_path / "clip.mp4"))
     frames = list(prefetch(Spy(video.path, video.info)))
