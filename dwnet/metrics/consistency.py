@@ -53,12 +53,16 @@ class VideoConsistencyMeter(Meter):
         self._last: tuple[NDArray[np.uint8], NDArray[np.uint8]] | None = None
         self._pending: float | None = None
 
-    def update(self, prediction: Array, target: Array) -> None:
+    def update(self, prediction: Array, target: Array) -> tuple[float, float] | None:
         """Counts the next frame of the current video.
 
         Args:
             prediction: (H, W) integers.
             target: (H, W) integers, `IGNORE_LABEL` where unknown.
+
+        Returns:
+            Of the window that ends here, the share of constant predictions, 0..1, and of constant and correct ones;
+            None if there are not yet n frames, or no pixel of constant, known truth.
 
         Raises:
             DWNetError: for arrays that are not label maps, or a change of size within a video.
@@ -84,8 +88,10 @@ class VideoConsistencyMeter(Meter):
         constant = self._predicted_run >= self.n
         self._pending = _share(constant, constant_truth)
         known = constant_truth & (true != IGNORE_LABEL)
-        self._add(0, _share(constant & (predicted != IGNORE_LABEL), known))
-        self._add(1, _share(constant & (predicted == true), known))
+        steady, correct = (_share(constant & right, known) for right in (predicted != IGNORE_LABEL, predicted == true))
+        self._add(0, steady)
+        self._add(1, correct)
+        return None if steady is None or correct is None else (steady, correct)
 
     def _add(self, reading: int, ratio: float | None) -> None:
         if ratio is not None:

@@ -11,7 +11,7 @@ import pytest
 from dwnet.cli.main import main
 from dwnet.core.launch import Processes
 from dwnet.data import CAMVID_11, CITYSCAPES_19, open_data
-from dwnet.data.cityscapes import LARGEST_LABEL_ID, TRAIN_IDS
+from dwnet.data.cityscapes import TRAIN_IDS
 from dwnet.data.pairs import DataError
 from dwnet.deploy.runtime import load
 from dwnet.evaluation.server_files import check_server_folder, server_files, without_labels
@@ -19,6 +19,8 @@ from tests.evaluation.test_processes import write_cityscapes_network
 
 NAMES = ("aachen_000000_000019", "aachen_000001_000019", "bad-honnef_000000_000019")
 HEIGHT, WIDTH = 61, 83
+LARGEST_LABEL_ID = 33
+"""The largest id on disk."""
 
 
 def write_cityscapes(root: Path, split: str = "val", *, labels: bool = True) -> Path:
