@@ -169,7 +169,12 @@ def test_there_are_examples():
     assert len(EXAMPLES) >= 10
 
 
-@pytest.mark.parametrize("name", EXAMPLES)
+def example_parameter(name: str) -> object:
+    """Marks an example that exports a network as slow. tests/examples exports one by default."""
+    return pytest.param(name, marks=pytest.mark.slow if "export_segmenter(" in EXAMPLES[name] else ())
+
+
+@pytest.mark.parametrize("name", map(example_parameter, EXAMPLES))
 def test_python_examples_run(name: str, workplace: Path):
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
     command = [sys.executable, "-c", EXAMPLES[name]]

@@ -15,6 +15,7 @@ from dwnet.method.specs import DWNetSpec
 from dwnet.segmentation import NetworkSpec
 from tests.train.helpers import Command, fails, tiny_recipe, write_camvid
 from train.config.recipes import RECIPES
+from train.engine import class_balance
 from train.engine.class_balance import MOST, balanced, class_weights
 
 
@@ -55,12 +56,16 @@ def test_counted_in_the_training_labels(camvid: Path, tmp_path: Path) -> None:
     assert class_weights(replace(recipe, class_balance=0.0), Accelerator(cpu=True)) == ()
 
 
-def test_of_the_street_some_frames_are_counted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_of_the_street_some_frames_are_counted(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert class_balance.RENDERED_MOST == 40
+    monkeypatch.setattr(class_balance, "RENDERED_MOST", 8)  # each frame takes half a second to render
     recipe = RECIPES["street_quick_dwnet_balanced"]
     recipe = replace(recipe, root=tmp_path, data=replace(recipe.data, street_size=(48, 64), street_cache_gb=0.0))
     weights = dict(zip(CAMVID_11.classes, class_weights(recipe, Accelerator(cpu=True)), strict=True))
     assert weights["Road"] < 1 < weights["SignSymbol"] <= MOST
-    assert "counts the classes in 40 frames" in capsys.readouterr().out
+    assert "counts the classes in 8 frames" in capsys.readouterr().out
 
 
 def test_labels_that_are_all_void(train: Command, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

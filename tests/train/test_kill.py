@@ -18,8 +18,8 @@ import pytest
 from dwnet.deploy.checkpoint import load_checkpoint
 from tests.train.helpers import REPOSITORY, Command, assert_same_state, run_command, save_until, tiny_options
 
-KILLS, SEED = 20, 20210101
-EPOCHS, STEPS = 30, 3
+SEED = 20210101
+STEPS = 3
 MOST_STEPS = 3  # between two kills, so that the run outlasts them however the machine's speed changes
 
 
@@ -62,8 +62,11 @@ def warm_server(monkeypatch: pytest.MonkeyPatch) -> ForkServerContext:
     return context
 
 
-def test_killed_twenty_times(camvid: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """SIGKILL at 20 random moments of a process: during its start, steps, evaluations and writing of checkpoints.
+@pytest.mark.parametrize(("kills", "epochs"), [(6, 12), pytest.param(20, 30, marks=pytest.mark.slow)])
+def test_killed_repeatedly(
+    camvid: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kills: int, epochs: int
+) -> None:
+    """SIGKILL at random moments of a process: during its start, steps, evaluations and writing of checkpoints.
 
     A checkpoint is written at every step, so that many kills happen during writing.
     """
@@ -71,7 +74,7 @@ def test_killed_twenty_times(camvid: Path, tmp_path: Path, monkeypatch: pytest.M
     log = tmp_path / "log.txt"
 
     def start(name: str, *more: str) -> ForkServerProcess:
-        options = ["--epochs", str(EPOCHS), "--checkpoint-every", "1", "--keep-checkpoints", "3", "--name", name]
+        options = ["--epochs", str(epochs), "--checkpoint-every", "1", "--keep-checkpoints", "3", "--name", name]
         options += ["--evaluate-every", "2", "--network.dropout", "0.3", "--log-every", "7", "--pictures", "0"]
         arguments = ["--recipe", "camvid_lite0_baseline", *tiny_options(camvid, tmp_path), *options, *more]
         process = context.Process(target=run_command, args=(arguments, log))
@@ -83,14 +86,14 @@ def test_killed_twenty_times(camvid: Path, tmp_path: Path, monkeypatch: pytest.M
     began = time.monotonic()
     whole.join(300)
     assert whole.exitcode == 0, log.read_text()
-    step_seconds = (time.monotonic() - began) / (EPOCHS * STEPS)
+    step_seconds = (time.monotonic() - began) / (epochs * STEPS)
 
     rng = np.random.default_rng(SEED)
     folder = tmp_path / "killed"
     last = folder / "last.pt"
     reached = [0]
     leftovers = 0
-    for kill in range(KILLS):
+    for kill in range(kills):
         process = start("killed", *(["--resume"] if last.exists() else []))
         before, most = written_at(last), newest_iteration(folder) + MOST_STEPS
 
@@ -120,13 +123,13 @@ def test_killed_twenty_times(camvid: Path, tmp_path: Path, monkeypatch: pytest.M
         leftovers += len(list(folder.glob(".*")))
     print(f"seed {SEED}: killed after iterations {reached[1:]}, {leftovers} half-written files beside them")
     assert reached == sorted(reached)
-    assert reached[-1] > KILLS // 2
+    assert reached[-1] > kills // 2
 
     final = start("killed", "--resume")
     final.join(300)
     assert final.exitcode == 0, log.read_text()
     assert_whole(folder)
-    for name in ("last.pt", "best.pt", *(f"iteration_{EPOCHS * STEPS - back:06d}.pt" for back in range(3))):
+    for name in ("last.pt", "best.pt", *(f"iteration_{epochs * STEPS - back:06d}.pt" for back in range(3))):
         assert_same_state(load_checkpoint(folder / name), load_checkpoint(tmp_path / "whole" / name))
     assert (folder / "metrics.jsonl").read_text() == (tmp_path / "whole/metrics.jsonl").read_text()
     files = [sorted(path.name for path in at.iterdir()) for at in (folder, tmp_path / "whole")]

@@ -102,6 +102,7 @@ def test_accelerate_launch(camvid: Path, tmp_path: Path) -> None:
     assert result.pixels == 3 * 58 * 96
 
 
+@pytest.mark.slow
 def test_two_machines_are_two_processes(camvid: Path, tmp_path: Path) -> None:
     """Two launchers of one process each, joined by an address, train bit for bit as one launcher of two."""
     options = [*tiny_options(camvid, tmp_path), "--epochs", "1", "--pictures", "0", "--trackers", "none"]
