@@ -107,15 +107,15 @@ class Run:
 def plan(options: Options) -> dict[str, Run]:
     """Returns the runs by name, first networks first."""
     runs: dict[str, Run] = {}
-    networks = {
-        name: recipe for name, recipe in (METHODS | CONTROLS).items() if name in options.only or not options.only
-    }
+    first = (FIRST, "--precision", options.first_precision)
     for seed in range(options.seeds):
-        runs[f"first_seed{seed}"] = Run(f"first_seed{seed}", (FIRST,), seed)
-    for seed in range(options.seeds):
-        for name, recipe in networks.items():
-            run = Run(f"{name}_seed{seed}", recipe, seed, f"first_seed{seed}")
-            runs[run.name] = run
+        runs[f"first_seed{seed}"] = Run(f"first_seed{seed}", first, seed)
+    for group in (METHODS, CONTROLS):
+        for seed in range(options.seeds):
+            for name, recipe in group.items():
+                if name in options.only or not options.only:
+                    run = Run(f"{name}_seed{seed}", recipe, seed, f"first_seed{seed}")
+                    runs[run.name] = run
     return runs
 
 

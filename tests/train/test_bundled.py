@@ -2,7 +2,6 @@
 
 import threading
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -52,8 +51,9 @@ class Recorded:
 def test_every_method_starts_from_its_seeds_first_network(
     tmp_path: Path, checkpoint: Checkpoint, parallel: int
 ) -> None:
-    options = Options(seeds=2, parallel=parallel, output=tmp_path / "runs", half=tmp_path / "half")
-    options = replace(options, first_precision="bf16")
+    options = Options(
+        seeds=2, parallel=parallel, output=tmp_path / "runs", half=tmp_path / "half", first_precision="bf16"
+    )
     training = Recorded(checkpoint)
     results = run_all(options, ["--batch-size", "4"], training)
     networks = ("first", "baseline", "static_warp", "dwnet", "baseline_plain", "dwnet_plain")
