@@ -35,8 +35,14 @@ PAIRS_AHEAD = 4
 class RowSink(Protocol):
     """Receives every frame, with the counts of each set for the pair that ends at it (None for a first frame)."""
 
-    def __call__(self, frame: VideoFrame, motion: PairMotion | None, counts: Sequence[PairCount | None]) -> None:
-        """Receives a frame."""
+    def __call__(
+        self,
+        frame: VideoFrame,
+        motion: PairMotion | None,
+        counts: Sequence[PairCount | None],
+        labels: Sequence[NDArray[np.uint8]],
+    ) -> None:
+        """Receives a frame, and the labels (H, W) of each set."""
 
 
 @dataclass
@@ -88,7 +94,7 @@ def measure_clip(
     second_every: int = 30,
     truth: PredictionSet | None = None,
     classes: ClassSet | None = None,
-    on_row: RowSink | None = None,
+    on_row: RowSink | Sequence[RowSink] | None = None,
     progress: Progress | None = None,
 ) -> ClipResult:
     """Measures every set on a clip.
@@ -101,7 +107,7 @@ def measure_clip(
         second_every: the second flow is used on every n-th pair; n is at least 1.
         truth: the true labels; they are read and closed like the sets.
         classes: names and colours; None uses those of a network, or generates them for the ids that occur.
-        on_row: called after each frame.
+        on_row: one or several functions that are called after each frame.
         progress: called after each frame.
 
     Raises:
@@ -110,6 +116,7 @@ def measure_clip(
     """
     if second_every < 1:
         raise DWNetError(f"second_every is {second_every}; allowed are whole numbers from 1")
+    sinks = on_row if isinstance(on_row, Sequence) else [] if on_row is None else [on_row]
     with ExitStack() as stack:
         for one in (*sets, *([truth] if truth is not None else [])):
             stack.callback(one.close)
@@ -120,8 +127,8 @@ def measure_clip(
         frames = stack.enter_context(closing(prefetch(clip)))
         for step in _ahead(frames, pool, flow, second_flow, second_every):
             counts = run.step(step)
-            if on_row is not None:
-                on_row(step.frame, run.motion, counts)
+            for sink in sinks:
+                sink(step.frame, run.motion, counts, run.labels)
             if progress is not None:
                 progress(run.frames, clip.info.frames)
         return run.finish([flow] if second_flow is None else [flow, second_flow])
@@ -179,13 +186,12 @@ class _Run:
     ) -> None:
         self.clip, self.sets, self.truth, self.classes = clip, sets, truth, classes
         height, width = clip.info.height, clip.info.width
-        palette = classes.palette if classes is not None else ()
         self.results = {
             one.name: SetResult(
                 SetTally(len(classes) if classes is not None else one.num_classes or 1),
                 Curve(),
                 HeatMap(height, width),
-                WorstMoments(palette),
+                WorstMoments(),
             )
             for one in sets
         }
@@ -194,9 +200,13 @@ class _Run:
         self.motion: PairMotion | None = None
         """Between the last two frames; None across a scene cut."""
         self._mean = np.zeros((height, width, 3), np.float64)
-        self._image: NDArray[np.uint8] | None = None
         self._predictions: list[Prediction] = []
         self._true: NDArray[np.uint8] | None = None
+
+    @property
+    def labels(self) -> list[NDArray[np.uint8]]:
+        """The labels of the last frame, for each set."""
+        return [prediction.labels for prediction in self._predictions]
 
     def step(self, step: _Step) -> list[PairCount | None]:
         """Counts the next frame. Returns the counts of each set; None if no previous frame is in the same scene."""
@@ -219,13 +229,13 @@ class _Run:
             if self.motion is not None:
                 before_it = self._predictions[position]
                 count = tally.update_pair(before_it, prediction, self.motion, unchanged=unchanged, second=second)
-                self._show(one.name, frame, count, (before_it.labels, prediction.labels))
+                self._show(one.name, frame, count)
             self.results[one.name].curve.add(count.flips_percent if count is not None else None, frame.pts_seconds)
             predictions.append(prediction)
             counts.append(count)
         cv2.accumulate(frame.image, self._mean)
         self.frames += 1
-        self._image, self._predictions, self._true = frame.image, predictions, true
+        self._predictions, self._true = predictions, true
         return counts
 
     def _prediction_of(self, one: PredictionSet, frame: VideoFrame, *, follows: bool) -> Prediction:
@@ -261,14 +271,10 @@ class _Run:
             result.tally.grow(needed)
         return truth.labels
 
-    def _show(
-        self, name: str, frame: VideoFrame, count: PairCount, labels: tuple[NDArray[np.uint8], NDArray[np.uint8]]
-    ) -> None:
+    def _show(self, name: str, frame: VideoFrame, count: PairCount) -> None:
         result = self.results[name]
         result.heat.add(count.flipped, count.compared)
-        assert self._image is not None
-        images = (self._image, frame.image)
-        result.worst.offer(frame.index, frame.pts_seconds, count.flips_percent, count.flipped, images, labels)
+        result.worst.offer(frame.index, frame.pts_seconds, count.flips_percent, count.flipped)
 
     def finish(self, flows: Sequence[FlowSource]) -> ClipResult:
         """Checks that predictions and flow match the number of frames, and returns the result."""

@@ -1,4 +1,4 @@
-"""Pictures of a clip for the report, collected in constant memory: curve, heat map, worst moments."""
+"""What the report shows of a clip, collected in constant memory: curve, heat map, worst moments."""
 
 import base64
 from dataclasses import dataclass
@@ -8,9 +8,6 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from dwnet.core.classes import made_up_colour
-from dwnet.viz import overlay
-
 Image = NDArray[np.uint8]
 
 CURVE_POINTS = 4000
@@ -19,12 +16,8 @@ WORST = 10
 """Number of moments shown for each set."""
 MOMENT_GAP_SECONDS = 0.2
 """Of moments that are closer together than this, only the worst is shown."""
-TILE_PX = 320
-"""Longer side of the pictures of a moment, in pixels."""
-HEAT_PX = 640
+HEAT_PX = 480
 """Longer side of a heat map, in pixels."""
-FLIP_COLOUR = (255, 40, 90)
-"""Colour of flipped pixels, RGB."""
 
 
 class Curve:
@@ -112,20 +105,12 @@ class Moment:
     flipped_pixels: int
     share_percent: float
     """Flipped pixels in percent of the frame; moments are ranked by it."""
-    pictures: tuple[str, ...]
-    """Data URIs: the frame before, the frame, their labels, the flipped pixels."""
 
 
 class WorstMoments:
-    """The moments with the most flipped pixels, at least `MOMENT_GAP_SECONDS` apart, with their pictures.
+    """The moments with the most flipped pixels, at least `MOMENT_GAP_SECONDS` apart."""
 
-    Args:
-        palette: RGB colours of the first classes; other classes get made-up colours.
-    """
-
-    def __init__(self, palette: tuple[tuple[int, int, int], ...]) -> None:
-        made_up = [made_up_colour(class_id) for class_id in range(len(palette), 255)]
-        self._palette = np.array([*palette, *made_up], np.uint8)
+    def __init__(self) -> None:
         self.moments: list[Moment] = []
         """The moments, worst first."""
 
@@ -135,8 +120,6 @@ class WorstMoments:
         pts_seconds: float,
         flips_percent: float | None,
         flipped: NDArray[np.bool_],
-        images: tuple[Image, Image],
-        labels: tuple[NDArray[np.uint8], NDArray[np.uint8]],
     ) -> None:
         """Keeps this moment if it is one of the worst so far.
 
@@ -145,8 +128,6 @@ class WorstMoments:
             pts_seconds: time of the frame.
             flips_percent: flips in percent of the compared pixels; None if no pixel was compared.
             flipped: (H, W) bool, the flipped pixels.
-            images: the previous frame and the frame.
-            labels: the labels of both frames.
         """
         pixels = int(np.count_nonzero(flipped))
         if not pixels or flips_percent is None:
@@ -163,21 +144,8 @@ class WorstMoments:
             flips_percent=flips_percent,
             flipped_pixels=pixels,
             share_percent=100 * pixels / flipped.size,
-            pictures=self._pictures(flipped, images, labels),
         )
         self.moments = sorted([*others, moment], key=lambda kept: (-kept.flipped_pixels, kept.frame))[:WORST]
-
-    def _pictures(
-        self,
-        flipped: NDArray[np.bool_],
-        images: tuple[Image, Image],
-        labels: tuple[NDArray[np.uint8], NDArray[np.uint8]],
-    ) -> tuple[str, ...]:
-        small = [reduced(image, TILE_PX) for image in images]
-        painted = [overlay(image, ids, self._palette, opacity=0.7) for image, ids in zip(small, labels, strict=True)]
-        share = cv2.resize(flipped.astype(np.float32), small[1].shape[1::-1], interpolation=cv2.INTER_AREA)[..., None]
-        dim = (1 - share) * (0.35 * small[1] + 130) + share * np.array(FLIP_COLOUR, np.float32)
-        return tuple(data_uri(picture, TILE_PX) for picture in (*small, *painted, dim.astype(np.uint8)))
 
 
 def reduced(picture: Image, max_side: int) -> Image:

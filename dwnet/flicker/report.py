@@ -1,4 +1,4 @@
-"""The HTML report, one self-contained file made from `templates/report.html` and `templates/report.css`."""
+"""The HTML report, made from `templates/report.html` and `templates/report.css`. It needs no network access."""
 
 import os
 from collections.abc import Mapping, Sequence
@@ -9,27 +9,30 @@ from typing import Any
 from urllib.parse import quote
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, Template
+from markupsafe import Markup
 
 from dwnet.flicker.definitions import DEFINITIONS
 from dwnet.flicker.pictures import MOMENT_GAP_SECONDS
+from dwnet.flicker.player import player_link
 from dwnet.flicker.plots import class_bars, clip_bars, curve_plot
 from dwnet.flicker.record import Record, worst_moments
 from dwnet.flicker.table import cell, moved, shown_keys, without_class
-from dwnet.viewer import plot_script, plot_style
+from dwnet.viewer import player_script, player_style, plot_script, plot_style
 
 HEAT_CLIPS = 3
 """Number of clips whose heat maps are shown: the clips with the highest flip rates."""
-TILES = ("frame before", "this frame", "labels before", "labels", "flipped pixels")
-"""Captions of the pictures of a moment."""
 
 
-def html_report(document: Mapping[str, Any], records: Sequence[Record], output: Path) -> str:
+def html_report(
+    document: Mapping[str, Any], records: Sequence[Record], output: Path, player: Markup | None = None
+) -> str:
     """Returns the HTML of the report.
 
     Args:
         document: the JSON report (`record.assemble`).
         records: the records of the clips, with pictures.
         output: folder of the page; links to clips are relative to it.
+        player: the player of the only clip; None shows a plot instead. The clips of a corpus have pages of their own.
     """
     clips, sets = document["clips"], document["sets"]
     several = len(clips) > 1
@@ -42,10 +45,12 @@ def html_report(document: Mapping[str, Any], records: Sequence[Record], output: 
         cell=cell,
         moved=moved,
         style=_style(),
-        plot_style=plot_style(),
-        plot_script=plot_script(),
+        player=player,
+        head=player_style() + player_script() if player else plot_style() + plot_script(),
+        paged=document["settings"].get("player_mb", 0) > 0 and player is None,
         title=f"Flicker over {len(clips)} clips" if several else f"Flicker of {clips[0]['name']}",
         several=several,
+        clip_pages={clip["name"]: f"clips/{quote(clip['name'])}.html" for clip in clips},
         frames=sum(clip["frames"] for clip in clips),
         sizes=sorted({f"{clip['width_px']} x {clip['height_px']}" for clip in clips})[:3],
         pairs=next(iter(sets.values()))["pairs"],
@@ -55,11 +60,11 @@ def html_report(document: Mapping[str, Any], records: Sequence[Record], output: 
         published_keys=published,
         without_class=without_class(sets),
         frames_per_step=max(found["frames_per_step"] for found in records[0]["sets"].values()),
-        over_time=clip_bars(document) if several else curve_plot(records[0]),
+        over_time=clip_bars(document) if several else None if player else curve_plot(records[0]),
         per_class=class_bars(document),
         heat_maps=_heat_maps(document, records),
         moment_gap=f"{MOMENT_GAP_SECONDS:g}",
-        moments=_moments(document, records, output),
+        moments=_moments(document, records, output, in_page=player is not None),
         settings=", ".join(f"{key} {value}" for key, value in document["settings"].items() if value is not None),
         versions=", ".join(f"{name} {version}" for name, version in document["versions"].items() if version),
         inputs=_inputs(document),
@@ -101,20 +106,18 @@ def _heat_maps(document: Mapping[str, Any], records: Sequence[Record]) -> list[d
     ]
 
 
-def _moments(document: Mapping[str, Any], records: Sequence[Record], output: Path) -> dict[str, list[dict[str, Any]]]:
-    """Returns the worst moments of every set, with links and pictures."""
+def _moments(
+    document: Mapping[str, Any], records: Sequence[Record], output: Path, *, in_page: bool
+) -> dict[str, list[dict[str, Any]]]:
+    """Returns the worst moments of every set, with links to the clip and to the frame in a player, if there is one."""
     clips = {record["clip"]["name"]: record["clip"] for record in records}
-    return {
-        name: [
-            moment
-            | {
-                "link": _link(moment, clips[moment["clip"]], output),
-                "tiles": list(zip(TILES, moment["pictures"], strict=True)),
-            }
-            for moment in worst_moments(records, name)
-        ]
-        for name in document["sets"]
-    }
+    has_player = in_page or document["settings"].get("player_mb", 0) > 0
+
+    def linked(moment: dict[str, Any]) -> dict[str, Any]:
+        shown = player_link(moment["clip"], moment["frame"], several=not in_page) if has_player else None
+        return moment | {"link": _link(moment, clips[moment["clip"]], output), "shown": shown}
+
+    return {name: [linked(moment) for moment in worst_moments(records, name)] for name in document["sets"]}
 
 
 def _link(moment: Mapping[str, Any], clip: Mapping[str, Any], output: Path) -> str:

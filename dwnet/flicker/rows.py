@@ -2,6 +2,9 @@
 
 from collections.abc import Sequence
 
+import numpy as np
+from numpy.typing import NDArray
+
 from dwnet.core.tables import CsvTable
 from dwnet.flicker.flows import PairMotion
 from dwnet.flicker.tally import PairCount
@@ -28,7 +31,13 @@ class FrameRows:
     def __init__(self, table: CsvTable, clip: str) -> None:
         self._table, self._clip = table, clip
 
-    def __call__(self, frame: VideoFrame, motion: PairMotion | None, counts: Sequence[PairCount | None]) -> None:
+    def __call__(
+        self,
+        frame: VideoFrame,
+        motion: PairMotion | None,
+        counts: Sequence[PairCount | None],
+        labels: Sequence[NDArray[np.uint8]],
+    ) -> None:
         """Adds the row of a frame. Unknown values give empty cells."""
         cells: list[float | None] = [None if motion is None else 100 * float(motion.visible.mean())]
         for count in counts:

@@ -36,6 +36,8 @@ class PairCount:
     """Flicker error in percent; None without truth for both frames."""
     jitter: float | None
     """Mean absolute change of the class probabilities; None without scores."""
+    transitions: NDArray[np.int64]
+    """(2, K, K), the counts of this pair alone (`metrics.FlickerMeter.transitions`)."""
 
 
 class SetTally:
@@ -114,7 +116,9 @@ class SetTally:
         """
         labels = current.labels
         warped = motion.warp(previous.labels)
+        before = self.flicker.transitions.copy()
         flips_percent = self.flicker.update_warped(warped, labels, motion.visible)
+        transitions = self.flicker.transitions - before
         compared = motion.visible & (warped != IGNORE_LABEL) & (labels != IGNORE_LABEL)
         error_percent = None
         if unchanged is not None:
@@ -130,7 +134,7 @@ class SetTally:
         jitter = None
         if previous.logits is not None and current.logits is not None:
             jitter = self.jitter.update(previous.logits, current.logits, motion.to_previous_px, motion.visible)
-        return PairCount(flips_percent, compared & (warped != labels), compared, error_percent, jitter)
+        return PairCount(flips_percent, compared & (warped != labels), compared, error_percent, jitter, transitions)
 
     def end_video(self) -> None:
         """Ends the run of labelled frames: windows of the video consistency do not cross this point."""

@@ -88,6 +88,6 @@ def write_page(folder: Path, run: Run, *, budget_bytes: int = 50_000_000, worst:
         (folder / "worst").mkdir()
         writer.write_worst(folder / "worst", worst, info)
         player = writer.finish(info, folder / "files")
-    page = player_page(player, title=info.title, lead="lead", facts={"flow": "exact"})
+    page = player_page(player.body, title=info.title, lead="lead", facts={"flow": "exact"})
     (folder / "index.html").write_text(page, encoding="utf-8")
     return player
