@@ -103,7 +103,8 @@ class PositionAttention(nn.Module):
             part(x).flatten(2).transpose(1, 2).contiguous()[:, None] for part in (self.query, self.key, self.value)
         )
         attended = F.scaled_dot_product_attention(query, key, value, scale=1.0)
-        return self.gamma * attended[:, 0].transpose(1, 2).reshape(x.shape) + x
+        # gamma is float32, and so is a product with it. Under autocast the sum returns to half precision.
+        return (self.gamma * attended[:, 0].transpose(1, 2).reshape(x.shape) + x).to(x.dtype)
 
 
 class ChannelAttention(nn.Module):
@@ -130,4 +131,4 @@ class ChannelAttention(nn.Module):
             rows = x.flatten(2).to(torch.promote_types(x.dtype, torch.float32))  # (B, C, N)
             weights = (-rows @ rows.transpose(1, 2)).softmax(dim=-1)
             attended = (weights @ rows).reshape(x.shape)
-        return self.gamma * attended.to(x.dtype) + x
+        return (self.gamma * attended + x).to(x.dtype)

@@ -42,5 +42,6 @@ class Decoder(nn.Module):
     def forward(self, context: Tensor, stages: list[Tensor]) -> Tensor:
         """Returns F_t (B, out_channels, H / 4, W / 4) for the context (B, in_channels, h, w) and the stages."""
         low_level = self.low_level(stages[self.low_level_stage])
-        context = resize(context, (low_level.shape[-2], low_level.shape[-1]))
+        # Autocast resizes in float32. Concatenation would then convert the low-level map too.
+        context = resize(context, (low_level.shape[-2], low_level.shape[-1])).to(low_level.dtype)
         return self.convolutions(torch.cat([context, low_level], dim=1))

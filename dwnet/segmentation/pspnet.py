@@ -1,5 +1,7 @@
 """PSPNet (Zhao et al., CVPR 2017): pyramid pooling on a dilated backbone."""
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 
@@ -61,29 +63,47 @@ class PyramidPooling(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Returns (B, C + len(bins) * out_channels, H, W) for (B, C, H, W)."""
         size = (x.shape[-2], x.shape[-1])
-        pooled = [
-            resize(convolution(adaptive_average_pool(x, bins)), size)
-            for bins, convolution in zip(self.bins, self.convolutions, strict=True)
-        ]
+        means = adaptive_average_pools(x, self.bins)
+        # Autocast resizes in float32. Concatenation would then convert all of `x` to float32 too.
+        pooled = [resize(layer(mean), size).to(x.dtype) for layer, mean in zip(self.convolutions, means, strict=True)]
         return torch.cat([x, *pooled], dim=1)
 
 
 def adaptive_average_pool(x: Tensor, bins: int) -> Tensor:
-    """Returns `F.adaptive_avg_pool2d(x, bins)`, as two small matrix products that export to ONNX with dynamic sizes.
+    """Returns `F.adaptive_avg_pool2d(x, bins)`; see `adaptive_average_pools`."""
+    return adaptive_average_pools(x, (bins,))[0]
+
+
+def adaptive_average_pools(x: Tensor, bins: Sequence[int]) -> list[Tensor]:
+    """Returns `F.adaptive_avg_pool2d(x, n)` for several n, as matrix products that export to ONNX with dynamic sizes.
+
+    One product averages the rows for all n, so that `x` is read once.
 
     Args:
         x: (B, C, H, W) float.
-        bins: n; bin i covers rows floor(i H / n) to ceil((i + 1) H / n) - 1, and columns accordingly.
+        bins: values of n; bin i covers rows floor(i H / n) to ceil((i + 1) H / n) - 1, and columns accordingly.
 
     Returns:
-        (B, C, n, n).
+        A map (B, C, n, n) for each n.
     """
     # Half precision would round all weights of a bin to the same side.
     with torch.autocast("cpu" if x.is_meta else x.device.type, enabled=False):  # autocast has no meta device
         precise = x.to(torch.promote_types(x.dtype, torch.float32))
-        rows = _bin_means(x.shape[-2], bins, precise)
-        columns = _bin_means(x.shape[-1], bins, precise)
-        return (rows @ precise @ columns.transpose(0, 1)).to(x.dtype)
+        rows = torch.cat([_bin_means(x.shape[-2], n, precise) for n in bins])
+        parts = _weighted_rows(rows, precise).split(list(bins), dim=2)
+        means = (
+            part @ _bin_means(x.shape[-1], n, precise).transpose(0, 1) for n, part in zip(bins, parts, strict=True)
+        )
+        return [mean.to(x.dtype) for mean in means]
+
+
+def _weighted_rows(weights: Tensor, x: Tensor) -> Tensor:
+    """Returns weighted sums of the rows of each map, (n, H) and (B, C, H, W) to (B, C, n, W)."""
+    if torch.compiler.is_exporting() or not x.is_contiguous(memory_format=torch.channels_last):
+        return weights @ x
+    # The same product in channels-last order, which the one above would copy.
+    summed = weights @ x.permute(0, 2, 3, 1).flatten(2)
+    return summed.unflatten(2, (x.shape[3], x.shape[1])).permute(0, 3, 1, 2)
 
 
 def _bin_means(length: int, bins: int, like: Tensor) -> Tensor:

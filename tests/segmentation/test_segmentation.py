@@ -17,7 +17,7 @@ from timm.layers import Conv2dSame
 
 from dwnet.segmentation import BACKBONES, SEGMENTERS, Backbone, NetworkSpec, PSPNet, pad_to_multiple, pretrained
 from dwnet.segmentation.backbone import ConstantSameConv2d
-from dwnet.segmentation.pspnet import PyramidPooling, adaptive_average_pool
+from dwnet.segmentation.pspnet import PyramidPooling, adaptive_average_pool, adaptive_average_pools
 
 SMALL = NetworkSpec(backbone="mobilenetv2", channels=16)
 LITE0 = "tf_efficientnet_lite0"
@@ -87,6 +87,28 @@ def test_pooling_is_pytorchs_adaptive_pooling(bins: int) -> None:
     for height, width in ((1, 1), (2, 5), (6, 12), (7, 13), (23, 30)):
         x = torch.randn(2, 3, height, width, dtype=torch.float64)
         assert torch.allclose(adaptive_average_pool(x, bins), F.adaptive_avg_pool2d(x, bins), atol=1e-12)
+
+
+def test_pools_of_several_numbers_of_bins_in_both_memory_formats() -> None:
+    x = torch.randn(2, 4, 7, 13, dtype=torch.float64)
+    for laid_out in (x, x.contiguous(memory_format=torch.channels_last)):
+        pooled = adaptive_average_pools(laid_out, (1, 2, 3, 6))
+        for bins, found in zip((1, 2, 3, 6), pooled, strict=True):
+            assert torch.allclose(found, F.adaptive_avg_pool2d(x, bins), atol=1e-12)
+
+
+@pytest.mark.parametrize("segmenter", ["pspnet", "pspnet_decoder", "deeplabv3plus", "danet"])
+def test_no_convolution_gets_float32_under_autocast(segmenter: str) -> None:
+    """Autocast resizes in float32, and a concatenation with such a map would convert all of it to float32."""
+    network = NetworkSpec(segmenter=segmenter, backbone="test_efficientnet", channels=16).build(3)
+    seen: list[tuple[str, torch.dtype]] = []
+    for name, module in network.named_modules():
+        if isinstance(module, torch.nn.Conv2d) and module.in_channels > 3:
+            module.register_forward_pre_hook(lambda _, args, name=name: seen.append((name, args[0].dtype)))
+    with torch.autocast("cpu", torch.bfloat16):
+        network.features_and_auxiliary(torch.rand(2, 3, 64, 64))
+    assert len(seen) > 10
+    assert [name for name, dtype in seen if dtype != torch.bfloat16] == []
 
 
 def test_pooling_keeps_its_means_out_of_half_precision() -> None:
