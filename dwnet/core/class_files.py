@@ -21,7 +21,7 @@ and class_names.txt, class_dict.csv of Kaggle, label_colors.txt of CamVid. The n
 """
 
 import json
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, Any, Self
 
@@ -73,6 +73,13 @@ class ClassFile:
     def of(cls, classes: ClassSet) -> "ClassFile":
         """Returns classes whose ids are their positions, with their palette as colours of masks; 255 is ignored."""
         return cls(classes, tuple(range(len(classes))), colours=tuple(classes.palette))
+
+    def as_dict(self) -> dict[str, Any]:
+        """Returns the content as values for JSON, the same for equal contents."""
+        return asdict(self) | {
+            "ignored": sorted(self.ignored),
+            "ignored_colours": [list(colour) for colour in sorted(self.ignored_colours)],
+        }
 
     def listed(self) -> list[str]:
         """Returns each class as ``ID (NAME)``."""

@@ -1,6 +1,6 @@
 """Label images on disk: class ids, or the colours of the classes. Every command reads label images here.
 
-Allowed are lossless images of one page: PNG, BMP, TIFF, GIF, PNM. JPEG, JPEG 2000 and WebP may change ids, and are
+Allowed are lossless images of one page: PNG, BMP, TIFF, PNM. JPEG, JPEG 2000, WebP and GIF may change ids, and are
 refused.
 """
 
@@ -19,11 +19,12 @@ from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
 from dwnet.core.errors import DWNetError, first_line
 
-LABEL_SUFFIXES = (".bmp", ".gif", ".pbm", ".pgm", ".png", ".pnm", ".ppm", ".tif", ".tiff")
+LABEL_SUFFIXES = (".bmp", ".pbm", ".pgm", ".png", ".pnm", ".ppm", ".tif", ".tiff")
 """Suffixes of lossless images, in lower case."""
-LOSSLESS_FORMATS = ("PNG", "BMP", "TIFF", "GIF", "PPM")
+LOSSLESS_FORMATS = ("PNG", "BMP", "TIFF", "PPM")
 """Names in Pillow of the formats that keep ids."""
-LOSSY_SUFFIXES = (".jpg", ".jpeg", ".jp2", ".webp", ".avif", ".heic")
+LOSSY_SUFFIXES = (".jpg", ".jpeg", ".jp2", ".webp", ".avif", ".heic", ".gif")
+"""Suffixes of formats that may change ids. Writers of GIF sort the palette, so the indices are no ids."""
 MAX_PIXELS = 178_956_970
 """Largest number of pixels of a label image: Pillow's limit against decompression bombs."""
 ALLOWED = "one channel of ids (1 to 16 bits), a palette whose indices are the ids, or the colours of the classes"
@@ -114,7 +115,7 @@ def _check_header(path: Path, image: Image.Image) -> None:
     if kind not in LOSSLESS_FORMATS or (kind == "TIFF" and compression in _LOSSY_TIFF):
         found = f"TIFF with {compression} compression" if kind == "TIFF" else kind
         raise LabelImageError(
-            f"{path}: is a {found} image, and lossy formats change ids; allowed are PNG, BMP and lossless TIFF"
+            f"{path}: is a {found} image, a format that may change ids; allowed are PNG, BMP, PNM and lossless TIFF"
         )
     pages = getattr(image, "n_frames", 1)
     if pages != 1:

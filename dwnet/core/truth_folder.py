@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Literal
 
 from dwnet.core.errors import DWNetError
+from dwnet.core.files import listed
 
 Direction = Literal["forward", "backward"]
 """``forward``: from frame t to t + 1. ``backward``: from frame t to t - 1."""
@@ -72,7 +73,7 @@ class TruthFolder:
             DWNetError: if there are no files, a name is not a number, a number is missing, or two files share one.
         """
         folder = self.label_folder if self.label_folder.is_dir() else self.root / "image"
-        files = sorted(folder.glob("*.png"))
+        files = listed(folder, (".png",)) if folder.is_dir() else []
         strange = next((file for file in files if not (file.stem.isascii() and file.stem.isdigit())), None)
         if not files or strange is not None:
             found = "no PNGs" if strange is None else strange.name

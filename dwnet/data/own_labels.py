@@ -46,10 +46,10 @@ def read_content(path: Path) -> LabelImage:
 
 
 def refuse_lossy(labels: list[Path]) -> None:
-    """Passes label files in lossy formats to `refuse`. Their ids are not those that were written."""
+    """Passes label files in formats that may change ids to `refuse`."""
     lossy = [path for path in labels if path.suffix.lower() in LOSSY_SUFFIXES]
     if lossy:
-        problems = [f"{path}: is in a lossy format, which changes ids; allowed are PNG, BMP and TIFF" for path in lossy]
+        problems = [f"{path}: is in a format that may change ids; allowed are PNG, BMP and TIFF" for path in lossy]
         refuse(DataError(f"{problems[0]} ({len(lossy)} of {len(labels)} label files)", problems))
 
 

@@ -7,7 +7,8 @@ errors, as a table, JSON, a CSV row per frame and one HTML page. Memory use does
 from dwnet.flicker.api import FlickerReport, SetFlicker, measure_flicker
 from dwnet.flicker.corpus import CorpusClip, CorpusError, read_corpus
 from dwnet.flicker.flows import FLOW_CHOICES, EstimatedFlow, ExactFlow, PairMotion, open_flow
-from dwnet.flicker.label_maps import Prediction, PredictionError
+from dwnet.flicker.label_maps import Prediction
+from dwnet.flicker.matching import PredictionError
 from dwnet.flicker.measure import ClipResult, measure_clip
 from dwnet.flicker.predictions import PredictionSet, open_predictions
 from dwnet.flicker.run import measure_corpus

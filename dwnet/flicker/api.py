@@ -1,20 +1,26 @@
 """The function `dwnet.measure_flicker`, which measures the flicker of any predictions."""
 
+import shutil
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from dwnet.core.class_files import read_class_file
+from markupsafe import Markup
+
+from dwnet.core.class_files import ClassFile, read_class_file
 from dwnet.core.classes import ClassSet
 from dwnet.core.errors import DWNetError
 from dwnet.flicker.corpus import CorpusClip
 from dwnet.flicker.measure import Progress
+from dwnet.flicker.player import FlickerPlayer
 from dwnet.flicker.predictions import named_path, own_name
 from dwnet.flicker.record import Record, assemble
 from dwnet.flicker.run import measure_files, write_reports
 from dwnet.flicker.settings import Settings, default_second_flow
 from dwnet.flicker.table import markdown
+from dwnet.viewer import DEFAULT_MB
 
 PathLike: TypeAlias = str | Path
 Predictions: TypeAlias = PathLike | Sequence[PathLike] | Mapping[str, PathLike]
@@ -71,7 +77,7 @@ def measure_flicker(
     truth: PathLike | None = None,
     flow: PathLike = "dis",
     classes: PathLike | ClassSet | None = None,
-    ignore: int | None = None,
+    ignore: int | Sequence[int] = (),
     max_side: int | None = None,
     fps: float = 25.0,
     output: PathLike | None = None,
@@ -80,6 +86,9 @@ def measure_flicker(
     second_every: int = 30,
     published: bool = False,
     smooth: Sequence[str] = (),
+    threshold: float | None = None,
+    truth_classes: PathLike | ClassSet | None = None,
+    player_mb: int = DEFAULT_MB,
     progress: Progress | None = None,
 ) -> FlickerReport:
     """Measures how much predictions flicker on a clip.
@@ -91,12 +100,14 @@ def measure_flicker(
         predictions: paths of one or more sets. A set is a folder of label PNGs, a losslessly coded indexed video, an
             .npy or .npz of ids or scores, or an exported network (.onnx) to run. Names come from a
             mapping or from ``NAME=PATH`` in a list. The default name is that of the file or folder.
-        truth: true labels in the same formats; a folder may have labels for some frames only.
+        truth: true labels in the same formats; a folder may have labels for some frames only. Those of a video are
+            matched by the frame number in the name, counted from 0.
         flow: dis, dis_fast (faster, less accurate at edges), farneback (slower, independent of dis), raft_small,
             raft_large, flownet2, or a folder of exact flow.
-        classes: names and colours of the classes, or a file with them (JSON or text); None uses those of a network,
-            or generated ones.
-        ignore: a further id for unknown pixels in label maps; 255 always means unknown.
+        classes: a file with names, ids and colours of the classes (`dwnet.core.class_files`), or a set of classes
+            whose ids are their positions; None uses those of a network, or generated ones. Label maps of predictions
+            and truth hold the ids of the file.
+        ignore: further ids for unknown pixels in label maps. 255 means unknown, unless the file gives it to a class.
         max_side: longer side of the reduced frames, in pixels; label maps must have the reduced size.
         fps: frames per second of a folder of frames.
         output: folder for the JSON report, a CSV row per frame and the HTML page; None writes nothing.
@@ -108,6 +119,10 @@ def measure_flicker(
         smooth: exported networks that are also measured with their class probabilities averaged along the flow, each
             ``NAME`` or ``NAME=KEEP``; KEEP is the weight of the past, 0 to below 1, default 0.5. The further sets are
             called ``NAME_smoothed``.
+        threshold: scores of one class above this value are label 1; None uses 0.5 for probabilities, 0 for logits.
+        truth_classes: a classes file with the ids of the truth, if they are not those of `classes`.
+        player_mb: largest size of the frames that the report's player stores, in MB; a longer clip is stored at a lower
+            rate, except around the worst moments. 0: no player.
         progress: called after each frame with (number of frames done, number of all frames or None).
 
     Raises:
@@ -119,11 +134,13 @@ def measure_flicker(
         flow_weights=str(flow_weights),
         second_flow=str(second_flow or default_second_flow(str(flow))),
         second_every=second_every,
-        ignore=ignore,
+        ignore=(ignore,) if isinstance(ignore, int) else tuple(ignore),
+        threshold=threshold,
         max_side=max_side,
         fps=fps,
         published=published,
         smooth=tuple(smooth),
+        player_mb=player_mb,
     )
     path, folder = Path(clip), None if output is None else Path(output)
     one = CorpusClip(
@@ -132,25 +149,39 @@ def measure_flicker(
         predictions=_named(predictions),
         truth=None if truth is None else Path(truth),
     )
-    record = measure_files(
-        one,
-        settings,
-        classes=classes if classes is None or isinstance(classes, ClassSet) else read_class_file(classes).classes,
-        table=None if folder is None else folder / "flicker.csv",
-        progress=progress,
-    )
-    return report_of([record], settings, folder)
+    with ExitStack() as stack:
+        player, body = None, None
+        if folder is not None and player_mb:
+            player = stack.enter_context(FlickerPlayer(folder, "flicker", player_mb))
+        elif folder is not None:
+            shutil.rmtree(folder / "flicker_frames", ignore_errors=True)  # of an earlier run with a player
+        record = measure_files(
+            one,
+            settings,
+            classes=_class_file(classes),
+            truth_classes=_class_file(truth_classes),
+            table=None if folder is None else folder / "flicker.csv",
+            player=player,
+            progress=progress,
+        )
+        if player is not None:
+            body = player.finish(record, {"CSV": "flicker.csv", "JSON": "flicker.json"})
+    return report_of([record], settings, folder, player=body)
 
 
-def report_of(records: Sequence[Record], settings: Settings, output: Path | None) -> FlickerReport:
+def report_of(
+    records: Sequence[Record], settings: Settings, output: Path | None, *, player: Markup | None = None
+) -> FlickerReport:
     """Returns the report of measured clips. Unless `output` is None, writes it there as JSON and HTML.
+
+    `player` is the player of the only clip (`FlickerPlayer.finish`); without it the report has a plot instead.
 
     Raises:
         DWNetError: for clips with different sets or classes.
     """
     document = assemble(records, settings)
     if output is not None:
-        write_reports(document, records, output)
+        write_reports(document, records, output, player)
     frames = sum(clip["frames"] for clip in document["clips"])
     return FlickerReport(
         sets={
@@ -170,6 +201,12 @@ def report_of(records: Sequence[Record], settings: Settings, output: Path | None
         output=output,
         document=document,
     )
+
+
+def _class_file(classes: PathLike | ClassSet | None) -> ClassFile | None:
+    if classes is None:
+        return None
+    return ClassFile.of(classes) if isinstance(classes, ClassSet) else read_class_file(classes)
 
 
 def _named(predictions: Predictions) -> tuple[tuple[str, Path], ...]:

@@ -6,7 +6,7 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from dwnet.core.errors import DWNetError
-from dwnet.core.files import natural_order
+from dwnet.core.files import listed, natural_order, same_form
 from dwnet.core.validation import first_problem
 
 LAYOUT = (
@@ -114,8 +114,7 @@ def _from_folder(folder: Path) -> list[CorpusClip]:
     clips_folder, sets_folder, truth = folder / "clips", folder / "predictions", folder / "truth"
     if not clips_folder.is_dir() or not sets_folder.is_dir():
         raise CorpusError(f"{folder}: has no clips/ and predictions/; allowed is {LAYOUT}")
-    sets = natural_order(one for one in sets_folder.iterdir() if not one.name.startswith("."))
-    clips = natural_order(clip for clip in clips_folder.iterdir() if not clip.name.startswith("."))
+    sets, clips = natural_order(listed(sets_folder)), natural_order(listed(clips_folder))
     return [
         CorpusClip(
             name=_name(clip),
@@ -131,12 +130,12 @@ def _from_folder(folder: Path) -> list[CorpusClip]:
 
 
 def _name(path: Path) -> str:
-    return path.name if path.is_dir() else path.stem
+    return same_form(path.name if path.is_dir() else path.stem)
 
 
 def _of_clip(folder: Path, clip: Path) -> Path:
     """Returns the one file or folder in `folder` with the name of the clip."""
-    found = [path for path in folder.iterdir() if _name(path) == _name(clip)] if folder.is_dir() else []
+    found = [path for path in listed(folder) if _name(path) == _name(clip)] if folder.is_dir() else []
     if len(found) != 1:
         raise CorpusError(
             f"{folder}: holds {len(found)} entries called {_name(clip)!r}; allowed is exactly one for each clip"

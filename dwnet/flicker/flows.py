@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from dwnet.core.arrays import as_flow, as_mask
 from dwnet.core.errors import DWNetError
-from dwnet.core.files import natural_order
+from dwnet.core.files import listed, natural_order
 from dwnet.core.truth_folder import TruthFolder
 from dwnet.flow import FLOW_NAMES, FlowFunction, dis_flow, flow_function
 from dwnet.flow.flow_files import read_flo
@@ -275,7 +275,7 @@ def open_flow(name: str, *, weights: str | Path = "published", published: bool =
 
 
 def _flow_files(folder: Path, suffixes: tuple[str, ...]) -> list[Path]:
-    files = natural_order(file for file in folder.iterdir() if file.suffix in suffixes) if folder.is_dir() else []
+    files = natural_order(file for file in listed(folder) if file.suffix in suffixes) if folder.is_dir() else []
     if not files:
         raise DWNetError(
             f"{folder}: holds no flow; allowed are .npz files, folders to_previous/ and from_previous/ of .flo or .npy "

@@ -8,12 +8,16 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from dwnet.core.classes import ClassSet
+from dwnet.core.arrays import classes_needed
+from dwnet.core.class_labels import ClassLabels
+from dwnet.core.classes import IGNORE_LABEL, ClassSet
 from dwnet.core.errors import DWNetError
 from dwnet.core.launch import Processes, threads
 from dwnet.deploy.runtime import OnnxSegmenter, argmax_labels, load_any
 from dwnet.deploy.smoothing import SmoothedSegmenter, parse_smooth, smoothed_name
-from dwnet.flicker.label_maps import ArrayFile, LabelMaps, Prediction, PredictionError, open_label_maps
+from dwnet.flicker.label_maps import LabelMaps, Prediction
+from dwnet.flicker.matching import PredictionError
+from dwnet.flicker.open_labels import open_label_maps
 from dwnet.flow import dis_flow
 from dwnet.video import prefetch
 
@@ -56,13 +60,19 @@ class FilePredictions(PredictionSet):
     def __init__(self, name: str, path: Path, maps: LabelMaps) -> None:
         self.name, self.path, self.kind = name, path, maps.kind
         self.count = maps.count
-        self.num_classes = maps.num_classes if isinstance(maps, ArrayFile) else None
+        self.num_classes = maps.num_classes
+        self._sparse = maps.sparse
         self._maps = prefetch(maps, READ_AHEAD)
+        self._classes_found = 0
+        """Highest class id found plus one."""
+        self._void_found = False
 
     def predict(self, index: int, image: NDArray[np.uint8], *, follows: bool) -> Prediction | None:  # noqa: D102
         try:
             prediction = next(self._maps)
         except StopIteration:
+            if self._sparse:
+                return None
             raise PredictionError(
                 f"{self.path}: holds {index} label maps and the clip has more frames; allowed is one for each frame"
             ) from None
@@ -72,13 +82,29 @@ class FilePredictions(PredictionSet):
                 f"{self.path}: label map {index} is {width}x{height} pixels, the frame {image.shape[1]}x"
                 f"{image.shape[0]}; allowed is the frame's size (--max-side reduces the frames)"
             )
+        if prediction is not None and self._classes_found < 2:
+            self._classes_found = max(self._classes_found, classes_needed(prediction.labels))
+            self._void_found |= bool(prediction.labels.max() == IGNORE_LABEL)
         return prediction
 
     def finish(self, frames: int) -> None:  # noqa: D102
-        if next(self._maps, "end") != "end":
+        for further in self._maps:
+            if self._sparse and further is not None:
+                raise PredictionError(
+                    f"{self.path}: labels frame {(self.count or 0) - 1}, the clip has {frames} frames; allowed are the "
+                    "numbers of its frames, counted from 0"
+                )
+            if not self._sparse:
+                raise PredictionError(
+                    f"{self.path}: holds {self.count or 'more'} label maps for {frames} frames; allowed is one "
+                    "for each frame"
+                )
+        if self._void_found and self._classes_found < 2:
+            # Labels of one class and unknown pixels never flip, whatever they show.
+            found = "the ids 0 and 255" if self._classes_found else "unknown pixels"
             raise PredictionError(
-                f"{self.path}: holds {self.count or 'more'} label maps for {frames} frames; allowed is one "
-                "for each frame"
+                f"{self.path}: holds only {found}, and 255 means unknown; allowed are two classes or more (masks of 0 "
+                'and 255: --classes FILE with {"classes": ["background", {"name": NAME, "id": 255}]})'
             )
 
     def close(self) -> None:  # noqa: D102
@@ -138,17 +164,19 @@ def own_name(path: Path) -> str:
 
 def open_predictions(
     named: Sequence[tuple[str, Path]],
-    frame_names: Sequence[str] | None,
+    frames: Sequence[str] | int | None,
     *,
-    ignore: int | None = None,
+    labels: ClassLabels | None = None,
+    threshold: float | None = None,
     smooth: Sequence[str] = (),
 ) -> list[PredictionSet]:
     """Opens every set of a clip.
 
     Args:
         named: name and path of each set.
-        frame_names: names of the clip's images, without suffix; None for a video.
-        ignore: a further id for unknown pixels in label maps; 255 always means unknown.
+        frames: names of the clip's images, without suffix; for a video the number of frames, None if it is unknown.
+        labels: ids and colours of the classes in label maps, and ids that are ignored; None keeps ids as they are.
+        threshold: threshold of scores of one class; None uses 0.5 for probabilities and 0 for logits.
         smooth: names of exported networks that are also measured with smoothed probabilities, each ``NAME`` or
             ``NAME=KEEP`` (`dwnet.deploy.smoothing`). The further sets are called ``NAME_smoothed``.
 
@@ -172,7 +200,8 @@ def open_predictions(
     sets: list[PredictionSet] = []
     for name, path in named:
         if path.suffix != ".onnx":
-            sets.append(FilePredictions(name, path, open_label_maps(path, frame_names, ignore=ignore)))
+            maps = open_label_maps(path, frames, labels=labels, threshold=threshold)
+            sets.append(FilePredictions(name, path, maps))
             continue
         sets.append(NetworkPredictions(name, path, threads=cpus))
         keeps = [keep for one, keep in further if one == name]

@@ -22,7 +22,7 @@ from dwnet.video import VideoReader, image_files
 
 FORMAT = 2
 """Version of the JSON report."""
-RECORD_FORMAT = 3
+RECORD_FORMAT = 5
 """Version of a clip's record. A clip with a record of another version is measured again."""
 LIBRARIES = ("dwnet", "numpy", "opencv-python-headless", "onnxruntime", "av", "torch")
 
@@ -65,7 +65,7 @@ def make_record(
             **clip_facts(clip),
         },
         "flows": [{"name": flow.name, "description": flow.description} for flow in flows],
-        "truth": None if truth is None else {"path": str(truth.path), "sha256": sha256[truth.path]},
+        "truth": None if truth is None else {"path": str(truth.path), "kind": truth.kind, "sha256": sha256[truth.path]},
         "classes": {"names": list(result.classes.classes), "palette": [list(c) for c in result.classes.palette]},
         "classes_made_up": result.classes.name == "unnamed",
         "heat_top_percent": top,
@@ -108,7 +108,7 @@ def assemble(records: Sequence[Record], settings: Settings) -> dict[str, Any]:
     return {
         "format": FORMAT,
         "headline": HEADLINE,
-        "settings": asdict(settings),
+        "settings": {key: list(one) if isinstance(one, tuple) else one for key, one in asdict(settings).items()},
         "flow": first["flows"][0],
         "second_flow": first["flows"][1] if len(first["flows"]) > 1 else None,
         "classes": classes["names"],
@@ -120,13 +120,7 @@ def assemble(records: Sequence[Record], settings: Settings) -> dict[str, Any]:
             for name, tally in tallies.items()
         },
         "clips": [_clip_document(record) for record in records],
-        "moments": {
-            name: [
-                {key: value for key, value in moment.items() if key != "pictures"}
-                for moment in worst_moments(records, name)
-            ]
-            for name in first["sets"]
-        },
+        "moments": {name: worst_moments(records, name) for name in first["sets"]},
         "definitions": {key: meaning for key, (_, meaning) in DEFINITIONS.items()},
         "versions": installed_versions(LIBRARIES) | {"python": platform.python_version()},
         "commit": code_commit(),

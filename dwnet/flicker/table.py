@@ -24,6 +24,7 @@ def markdown(document: Mapping[str, Any]) -> str:
         markdown_table(["set", *(DEFINITIONS[key][0] for key in shown)], rows),
         "",
         *without_class(sets),
+        *kinds(document),
         HEADLINE,
     ]
     if document["second_flow"] is not None:
@@ -40,6 +41,14 @@ def without_class(sets: Mapping[str, Any]) -> list[str]:
     """Returns one line with the share of pixels without a class; no line if all pixels of all sets have a class."""
     shares = [f"{name} {found['ignored_percent']:.2f} %" for name, found in sets.items() if found["ignored_percent"]]
     return [f"Pixels without a class, which are not counted as flips: {', '.join(shares)}."] if shares else []
+
+
+def kinds(document: Mapping[str, Any]) -> list[str]:
+    """Returns one line for each set and the truth: what was read, and how it was matched with the frames."""
+    clips = document["clips"]
+    found = {name: [clip["sets"][name]["kind"] for clip in clips] for name in document["sets"]}
+    found["truth"] = [clip["truth"]["kind"] for clip in clips if clip["truth"] is not None]
+    return [f"{name}: {'; '.join(dict.fromkeys(values))}." for name, values in found.items() if values]
 
 
 def cell(key: str, value: float | None) -> str:

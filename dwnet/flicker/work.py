@@ -18,7 +18,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from dwnet import __version__
-from dwnet.core.classes import ClassSet
+from dwnet.core.class_files import ClassFile
 from dwnet.core.files import atomic_write
 from dwnet.core.fingerprints import state_of
 from dwnet.core.launch import Processes
@@ -31,13 +31,13 @@ SILENT_SECONDS = 60.0
 """A process that has not touched its file for this time counts as dead."""
 
 
-def record_key(clip: CorpusClip, settings: Settings, classes: ClassSet | None) -> str:
+def record_key(clip: CorpusClip, settings: Settings, classes: Sequence[ClassFile | None]) -> str:
     """Returns a key that changes with the settings, the inputs and the version of the library."""
     inputs = [state_of(path) if path.exists() else "missing" for path in clip.inputs()]
     flows = (settings.flow, settings.second_flow, settings.flow_weights)  # a name, or the path of a file or folder
     inputs += [state_of(Path(name)) for name in flows if Path(name).exists()]
     names = [name for name, _ in clip.predictions]
-    named = None if classes is None else asdict(classes)
+    named = [None if one is None else one.as_dict() for one in classes]
     content = json.dumps(
         [RECORD_FORMAT, __version__, clip.name, names, asdict(settings), inputs, named], sort_keys=True
     )

@@ -17,9 +17,10 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from dwnet.core.class_labels import ClassLabels
 from dwnet.deploy.runtime import argmax_labels, load
 from dwnet.flicker import measure_clip, open_flow, open_predictions
-from dwnet.flicker.label_maps import open_label_maps
+from dwnet.flicker.open_labels import open_label_maps
 from dwnet.flicker.predictions import FilePredictions
 from dwnet.flow import dis_flow
 from dwnet.video import image_files, open_video
@@ -152,7 +153,7 @@ def main() -> None:
             paths.append((name, Path(folder) / f"{position}.npy"))
             np.save(paths[-1][1], ids)
         for flow in ("dis", "dis_fast"):
-            maps = open_label_maps(options.split / "labels", names, ignore=VOID)
+            maps = open_label_maps(options.split / "labels", names, labels=ClassLabels(None, (VOID,)))
             result = measure_clip(
                 open_video(images, image_fps=15),
                 open_predictions(paths, names),

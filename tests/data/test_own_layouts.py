@@ -214,7 +214,7 @@ def test_lossy_labels_are_refused_before_training(tmp_path: Path) -> None:
     image, ids = shot(0)
     write_pair(tmp_path, image, ids, ".jpg")
     (tmp_path / "classes.json").write_text(json.dumps(CLASSES))
-    with pytest.raises(DataError, match=r"a\.jpg: is in a lossy format, which changes ids; .* \(1 of 1 label files\)"):
+    with pytest.raises(DataError, match=r"a\.jpg: is in a format that may change ids; .* \(1 of 1 label files\)"):
         open_data("own", tmp_path, "train")
 
 

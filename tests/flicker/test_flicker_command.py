@@ -25,7 +25,7 @@ from dwnet.flicker.corpus import CorpusClip, read_corpus
 from dwnet.flicker.work import measure_missing, write_record
 from dwnet.flow.registry import build_flow
 from dwnet.video import VideoWriter
-from dwnet.viewer import plot_script
+from dwnet.viewer import player_script
 from tests.flicker.short_clip import H, T, W, write_clip, write_labels
 
 REPOSITORY = Path(__file__).parents[2]
@@ -80,7 +80,7 @@ def test_json_and_csv(reported: Path, capsys: pytest.CaptureFixture[str]) -> Non
 def test_the_page_needs_nothing_else(reported: Path) -> None:
     page = (reported / "out/flicker.html").read_text()
     # The page contains the plotting library. The address in it is in a comment.
-    script = re.sub(r"</?script>", "", plot_script())
+    script = re.sub(r"</?script>", "", player_script())
     assert script in page
     page = page.replace(script, "")
     assert "http" not in page
@@ -93,7 +93,12 @@ def test_the_page_needs_nothing_else(reported: Path) -> None:
     for text in ("Flips alone prove nothing", "How much depends on the flow", "Where it flickers", "The worst moments"):
         assert text in page
     assert page.count('class="moment"') >= 2
-    assert page.count("data:image/jpeg;base64,") >= 2 + 2 * 5
+    assert page.count("data:image/jpeg;base64,") == 2  # the heat maps
+    # Every moment links to its frame in the player, which holds all frames.
+    links = re.findall(r'class="moment">\s*<a href="#frame=(\d+)">frame \1</a>', page)
+    assert len(links) == page.count('class="moment"')
+    chunks = re.findall(r'deliver\("\w+","\d+",(.*)\);', page)
+    assert sum(len(json.loads(chunk)) for chunk in chunks) == T
 
 
 class Page(HTMLParser):

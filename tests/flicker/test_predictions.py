@@ -9,11 +9,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from dwnet.core.class_labels import ClassLabels
 from dwnet.core.classes import IGNORE_LABEL, made_up_classes
 from dwnet.deploy.runtime import argmax_labels
 from dwnet.flicker import measure_clip, open_flow, open_predictions
-from dwnet.flicker.label_maps import LOSSLESS_CODECS, ArrayFile, open_label_maps
+from dwnet.flicker.label_maps import LOSSLESS_CODECS
+from dwnet.flicker.open_labels import open_label_maps
 from dwnet.flicker.predictions import named_path
+from dwnet.flicker.score_arrays import ArrayFile
 from dwnet.metrics import logit_jitter
 from dwnet.video import open_video
 from tests.exported import CLASSES, write_flow_refinement, write_segmenter, write_static_warp
@@ -62,8 +65,9 @@ def write_video(path: Path, ids: np.ndarray, codec: str, pixels: str) -> Path:
     return path
 
 
-def read(path: Path, **options: Any) -> np.ndarray:
-    return np.stack([one.labels for one in open_label_maps(path, None, **options) if one is not None])
+def read(path: Path, *ignore: int) -> np.ndarray:
+    maps = open_label_maps(path, None, labels=ClassLabels(None, ignore))
+    return np.stack([one.labels for one in maps if one is not None])
 
 
 @pytest.mark.parametrize("mode", ["L", "P", "I;16"])
@@ -97,7 +101,7 @@ def test_another_id_can_mean_ignore(tmp_path: Path, ids: np.ndarray) -> None:
     for name, void in (("a", -1), ("b", 1000), ("c", 3)):
         np.save(tmp_path / f"{name}.npy", np.where(ids == IGNORE_LABEL, void, ids.astype(np.int32)))
         expected = np.where(ids == void, IGNORE_LABEL, ids)
-        np.testing.assert_array_equal(read(tmp_path / f"{name}.npy", ignore=void), expected)
+        np.testing.assert_array_equal(read(tmp_path / f"{name}.npy", void), expected)
 
 
 @pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
@@ -173,18 +177,23 @@ def wrong_inputs(folder: Path, ids: np.ndarray) -> dict[str, tuple[Path, str]]:
     (folder / "text.mkv").write_text("no video")
     (folder / "empty").mkdir()
     (folder / "colour").mkdir()
-    Image.fromarray(np.zeros((H, W, 3), np.uint8)).save(folder / "colour/0.png")
     for index in range(T):
-        Image.fromarray(np.zeros((H, W, 3), np.uint8)).save(folder / f"colour/{index}.png")
+        Image.fromarray(np.full((H, W, 3), (0, 0, 1), np.uint8)).save(folder / f"colour/{index}.png")
     broken = write_pngs(folder / "broken", ids)
     (broken / "2.png").write_bytes(b"\x89PNG\r\n")
     infinite = logits.copy()
     infinite[2, 0, 0, 0] = np.inf
     return {
-        "missing": (folder / "nothing.npy", "there is no such file or folder; allowed is a folder of PNGs"),
-        "empty folder": (folder / "empty", "is a folder without PNGs"),
-        "colours": (folder / "colour", r"0\.png: is a colour picture \(RGB\); allowed is one channel"),
-        "broken PNG": (broken, r"2\.png: is not a PNG that can be read"),
+        "missing": (folder / "nothing.npy", "there is no such file or folder; allowed is a folder of label images"),
+        "empty folder": (
+            folder / "empty",
+            "is a folder with neither label images nor .npy files; allowed are label images",
+        ),
+        "colours": (
+            folder / "colour",
+            r"0\.png: is a colour picture \(RGB\), and no classes file gives colours; allowed is one channel",
+        ),
+        "broken PNG": (broken, r"2\.png: not a readable image"),
         "too few": (write_pngs(folder / "few", ids[:3]), "holds 3 label maps for 5 frames, and no file is named"),
         "some names": (
             write_pngs(folder / "names", ids, names="a{}", first=1),
@@ -211,7 +220,7 @@ def wrong_inputs(folder: Path, ids: np.ndarray) -> dict[str, tuple[Path, str]]:
         "no array": (folder / "text.npy", r"is no \.npy file that can be read"),
         "no video": (
             folder / "text.mkv",
-            r"is not a video, or is damaged \(8 bytes, .*; allowed is a folder of PNGs, a lossless",
+            r"is not a video, or is damaged \(8 bytes, .*; allowed is a folder of label images or of \.npy files, a ",
         ),
         "lossy": (
             write_video(folder / "lossy.mp4", ids, "libx264", "gray"),
