@@ -145,7 +145,7 @@ def test_opencv_keeps_its_threads(tmp_path: Path) -> None:
         ({"predictions": {"": "labels.npy"}}, "the set has an empty name; allowed is a name for each set"),
         ({"predictions": ["labels.npy", "labels.npy"]}, "two sets are called 'labels'; allowed is one of each name"),
         ({"predictions": "short.npy"}, r"short\.npy: holds 3 label maps"),
-        ({"flow": "horn_schunck"}, "unknown flow 'farneback'; allowed are dis, "),
+        ({"flow": "horn_schunck"}, "unknown flow 'horn_schunck'; allowed are dis, "),
         ({"second_every": 0}, "second_every is 0; allowed are whole numbers from 1"),
         ({"clip": "nowhere.mp4"}, r"nowhere\.mp4"),
         ({"classes": "nowhere.txt"}, r"nowhere\.txt: cannot be read"),
