@@ -6,9 +6,11 @@ epoch, index) only, for any number of workers or processes and after any resume.
 generator, so frames are the same with and without neighbours.
 """
 
+import io
+import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from contextvars import ContextVar
 from pathlib import Path
 from typing import NotRequired, TypedDict
@@ -17,10 +19,11 @@ import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import ExifTags, Image, UnidentifiedImageError
+from PIL import Image
 from torch.utils.data import Dataset
 
-from dwnet.core.errors import DWNetError
+from dwnet.core.errors import DWNetError, first_line
+from dwnet.core.label_images import MAX_PIXELS
 from dwnet.data.transforms import (
     Augmentation,
     grey_mean,
@@ -221,52 +224,33 @@ def read_image(path: Path) -> NDArray[np.uint8]:
     """Returns an image file as (H, W, 3) uint8 RGB, turned upright by its EXIF orientation.
 
     Raises:
-        DataError: for a file that is missing or no image.
+        DataError: for a file that is missing, no image, or has more than `MAX_PIXELS` pixels.
     """
-    return cv2.cvtColor(_decode(path, cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB)
+    return cv2.cvtColor(_decode(path), cv2.COLOR_BGR2RGB)
 
 
-def read_raw(path: Path) -> NDArray:
-    """Returns an image file with its channels and depth on disk, in BGR order, turned upright by its EXIF orientation.
-
-    Raises:
-        DataError: for a file that is missing or no image.
-    """
-    image = _decode(path, cv2.IMREAD_UNCHANGED)
-    with suppress(OSError, UnidentifiedImageError), Image.open(path) as header:
-        return _upright(image, exif_orientation(header))
-    return image
-
-
-def read_ids(path: Path) -> NDArray:
-    """Returns a label image as `read_raw` does. For an image with a palette, it returns the indices."""
-    with suppress(OSError, UnidentifiedImageError), Image.open(path) as image:
-        if image.mode == "P":
-            return _upright(np.array(image), exif_orientation(image))
-    return read_raw(path)
-
-
-def exif_orientation(image: Image.Image) -> int:
-    """Returns the EXIF orientation, 1..8, still to be applied to an image; 1 is upright, 5 and more swap sides."""
-    # Pillow and OpenCV turn TIFF files themselves.
-    found = 1 if image.format == "TIFF" else image.getexif().get(ExifTags.Base.Orientation, 1)
-    return found if found in range(1, 9) else 1
-
-
-def _upright(image: NDArray, orientation: int) -> NDArray:
-    if orientation == 1:
-        return image
-    image = image.swapaxes(0, 1) if orientation >= 5 else image
-    image = image[:, ::-1] if orientation in (2, 3, 6, 7) else image
-    return np.ascontiguousarray(image[::-1] if orientation in (3, 4, 7, 8) else image)
-
-
-def _decode(path: Path, mode: int) -> NDArray:
+def _decode(path: Path) -> NDArray:
     try:
         data = path.read_bytes()
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror})") from error
-    image = cv2.imdecode(np.frombuffer(data, np.uint8), mode) if data else None
+    check_pixels(path, data)
+    try:
+        image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR) if data else None
+    except cv2.error as error:
+        raise DataError(f"{path}: cannot be decoded ({first_line(error)})") from error
     if image is None:
         raise DataError(f"{path}: not a readable image ({len(data)} bytes found; JPEG or PNG is allowed)")
     return image
+
+
+def check_pixels(path: Path, data: bytes) -> None:
+    """Raises DataError if an encoded image has more than `MAX_PIXELS` pixels. Nothing is decoded."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            Image.open(io.BytesIO(data)).close()
+    except Image.DecompressionBombError as error:
+        raise DataError(f"{path}: is too large ({first_line(error)}); allowed are {MAX_PIXELS} pixels") from error
+    except (OSError, SyntaxError, ValueError):
+        return  # OpenCV reads some files that Pillow does not know

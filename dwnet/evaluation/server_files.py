@@ -86,7 +86,7 @@ def without_labels(root: Path, split: Split) -> PairDataset:
         DataError: if there are no frames, or a file name has another form.
     """
     folder = root / "leftImg8bit" / split
-    images = sorted(folder.glob(f"*/*{_IMAGE_SUFFIX}"))
+    images = [path for path in sorted(folder.glob(f"*/*{_IMAGE_SUFFIX}")) if not path.name.startswith(".")]
     if not images:
         raise DataError(f"{folder}: found no CITY/*{_IMAGE_SUFFIX}")
     frames = []

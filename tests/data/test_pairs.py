@@ -1,5 +1,7 @@
 """Samples: their content, their batches, and their random numbers."""
 
+import struct
+import zlib
 from pathlib import Path
 
 import cv2
@@ -9,7 +11,8 @@ import torch
 from PIL import Image
 from torch.utils.data import default_collate
 
-from dwnet.data.pairs import DataError, item_generators, make_sample, read_ids, read_image, read_raw
+from dwnet.core.label_images import read_label_image
+from dwnet.data.pairs import DataError, item_generators, make_sample, read_image
 from dwnet.data.transforms import Augmentation
 
 RNG = np.random.default_rng(0)
@@ -107,11 +110,21 @@ def test_half_a_pair_is_refused(options: dict, message: str) -> None:
         make_sample(name="a", index=0, frame=FRAME, labels=LABELS, **options)
 
 
-def test_images_are_read_as_rgb_and_raw_as_they_are(tmp_path: Path) -> None:
+def test_images_are_read_as_rgb_and_labels_as_they_are(tmp_path: Path) -> None:
     cv2.imwrite(str(tmp_path / "colour.png"), FRAME[..., ::-1])
     cv2.imwrite(str(tmp_path / "grey.png"), LABELS)
     assert np.array_equal(read_image(tmp_path / "colour.png"), FRAME)
-    assert np.array_equal(read_raw(tmp_path / "grey.png"), LABELS)
+    assert np.array_equal(read_label_image(tmp_path / "grey.png").ids, LABELS)
+
+
+def test_an_image_of_too_many_pixels_is_not_decoded(tmp_path: Path) -> None:
+    Image.fromarray(LABELS).save(tmp_path / "bomb.png")
+    content = bytearray((tmp_path / "bomb.png").read_bytes())
+    content[16:24] = struct.pack(">II", 60000, 60000)
+    content[29:33] = struct.pack(">I", zlib.crc32(content[12:29]))
+    (tmp_path / "bomb.png").write_bytes(content)
+    with pytest.raises(DataError, match=r"bomb\.png: is too large .*; allowed are 178956970 pixels"):
+        read_image(tmp_path / "bomb.png")
 
 
 def test_unreadable_images_are_one_clear_error(tmp_path: Path) -> None:
@@ -120,7 +133,7 @@ def test_unreadable_images_are_one_clear_error(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"text\.png: not a readable image \(8 bytes found"):
         read_image(tmp_path / "text.png")
     with pytest.raises(DataError, match=r"empty\.jpg: not a readable image \(0 bytes found"):
-        read_raw(tmp_path / "empty.jpg")
+        read_image(tmp_path / "empty.jpg")
     with pytest.raises(DataError, match=r"gone\.png: cannot be read \(No such file or directory\)"):
         read_image(tmp_path / "gone.png")
 
@@ -147,7 +160,7 @@ def test_labels_are_turned_as_images_are(tmp_path: Path, orientation: int, shown
     exif = Image.Exif()
     exif[274] = orientation
     image.save(tmp_path / "a.png", exif=exif)
-    assert read_ids(tmp_path / "a.png").tolist() == shown
+    ids = read_label_image(tmp_path / "a.png").ids
+    assert ids is not None
+    assert ids.tolist() == shown
     assert read_image(tmp_path / "a.png")[..., 0].tolist() == shown
-    if mode == "L":
-        assert read_raw(tmp_path / "a.png").tolist() == shown
