@@ -1,5 +1,6 @@
 """Evaluates models on a labelled split: IoU per class, flicker along the flow, and video consistency."""
 
+from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -15,7 +16,16 @@ from dwnet.evaluation.processes import positions, raise_on_all_processes, share
 from dwnet.flow import dis_flow
 from dwnet.flow.registry import FlowFunction
 
-__all__ = ["Consistency", "Counts", "Evaluation", "EvaluationSettings", "count_share", "evaluate", "evaluate_models"]
+__all__ = [
+    "Consistency",
+    "Counts",
+    "Evaluation",
+    "EvaluationSettings",
+    "count_share",
+    "evaluate",
+    "evaluate_models",
+    "remembered",
+]
 
 Progress = Callable[[int, int], None]
 """Called with (number of frames done, number of all frames), both of this process."""
@@ -234,6 +244,21 @@ def _flow_to(
     reference: NDArray[np.uint8] | None, image: NDArray[np.uint8], flow: FlowFunction
 ) -> NDArray[np.float32] | None:
     return None if reference is None else flow(image, reference)
+
+
+def remembered(flow: FlowFunction, count: int = 4) -> FlowFunction:
+    """Returns a flow that keeps its last `count` results. Pairs are told apart by the identity of their frames."""
+    kept: deque[tuple[NDArray[np.uint8], NDArray[np.uint8], NDArray[np.float32]]] = deque(maxlen=count)
+
+    def found(frame: NDArray[np.uint8], neighbour: NDArray[np.uint8]) -> NDArray[np.float32]:
+        for first, second, result in kept:
+            if first is frame and second is neighbour:
+                return result
+        result = flow(frame, neighbour)
+        kept.append((frame, neighbour, result))
+        return result
+
+    return found
 
 
 def _window_lead(places: list[int], start: int) -> int:

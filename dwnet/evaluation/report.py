@@ -4,7 +4,6 @@ import dataclasses
 import platform
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import cv2
@@ -14,13 +13,16 @@ import torch
 
 from dwnet import __version__
 from dwnet.core.files import code_commit
-from dwnet.core.fingerprints import sha256
+from dwnet.core.launch import available_cpus
 from dwnet.core.tables import markdown_table, number_cell
+from dwnet.evaluation.counts import WINDOWS, Evaluation
+from dwnet.evaluation.facts import ModelFacts, processor
 from dwnet.evaluation.inference import Inference
-from dwnet.evaluation.measure import Evaluation
+from dwnet.evaluation.robustness import CorruptionSettings, Robustness
+from dwnet.evaluation.robustness import document as corruption_values
 
-FORMAT = 2
-"""Version of the JSON document. Format 1 was a plain list of the models."""
+FORMAT = 3
+"""Version of the JSON document. Format 1 was a plain list of the models; format 2 had one flow and no VC_n."""
 
 LIBRARIES = (torch, numpy, cv2, onnxruntime)
 HEADINGS = (
@@ -28,9 +30,11 @@ HEADINGS = (
     "mIoU %",
     "pixel accuracy %",
     "flips %",
+    "flips %, second flow",
     "at boundaries %",
     "inside %",
     "temporal consistency %",
+    *(f"VC{n} %" for n in WINDOWS),
 )
 
 
@@ -43,11 +47,13 @@ class RunFacts:
     data: Mapping[str, Any]
     """Data set, split, layout, number of frames, and classes."""
     flow: Mapping[str, Any]
-    """Flow for measuring flicker, largest gap of consecutive frames, and number of pairs."""
+    """Flow for measuring flicker, second flow, largest gap of consecutive frames, and number of pairs."""
     processes: int
     """Number of processes that shared the frames."""
     device: str
     """Device of the networks from checkpoints."""
+    corruptions: CorruptionSettings | None = None
+    """The corruptions that were measured; None without."""
 
 
 def markdown(evaluations: Sequence[Evaluation], classes: Sequence[str]) -> str:
@@ -61,14 +67,21 @@ def markdown(evaluations: Sequence[Evaluation], classes: Sequence[str]) -> str:
     return f"{scores}\n\n{markdown_table(['class IoU %', *names], per_class)}"
 
 
-def document(evaluations: Sequence[Evaluation], files: Sequence[Path | None], run: RunFacts) -> dict[str, Any]:
+def document(
+    evaluations: Sequence[Evaluation],
+    models: Sequence[ModelFacts],
+    run: RunFacts,
+    robustness: Sequence[Robustness] = (),
+) -> dict[str, Any]:
     """Returns the scores, settings and versions of a run as values for JSON.
 
     Args:
         evaluations: the scores of each model.
-        files: the file of each model; None for the true labels.
+        models: facts about each model, in the same order.
         run: settings of the run.
+        robustness: scores under corruptions, by name of the model.
     """
+    corrupted = {one.name: corruption_values(one) for one in robustness}
     inference = run.inference
     return {
         "format": FORMAT,
@@ -81,33 +94,33 @@ def document(evaluations: Sequence[Evaluation], files: Sequence[Path | None], ru
             "flip": inference.flip,
         },
         "flow": dict(run.flow),
+        "corruptions": None if run.corruptions is None else dataclasses.asdict(run.corruptions),
         "processes": run.processes,
         "device": run.device,
         "commit": code_commit(),
+        "machine": {"system": platform.platform(), "processor": processor(), "cpus": available_cpus()},
         "versions": {"dwnet": __version__, "python": platform.python_version()}
         | {library.__name__: library.__version__ for library in LIBRARIES},
         "models": [
-            dataclasses.asdict(evaluation)
-            | {
-                "file": None if file is None else str(file),
-                "sha256": None if file is None else sha256(file),
-            }
-            for evaluation, file in zip(evaluations, files, strict=True)
+            dataclasses.asdict(evaluation) | dataclasses.asdict(facts) | {"corruptions": corrupted.get(evaluation.name)}
+            for evaluation, facts in zip(evaluations, models, strict=True)
         ],
     }
 
 
 def _scores(evaluation: Evaluation) -> list[float | None]:
     """Returns the numbers of one row of the score table."""
-    accuracy, flicker = evaluation.segmentation, evaluation.flicker
+    accuracy, flicker, second = evaluation.segmentation, evaluation.flicker, evaluation.second_flicker
     steadiness = (
-        [None] * 4
+        [None] * 5
         if flicker is None
         else [
             flicker.flips_percent,
+            None if second is None else second.flips_percent,
             flicker.boundary_percent,
             flicker.interior_percent,
             flicker.temporal_consistency_percent,
         ]
     )
-    return [accuracy.miou_percent, accuracy.pixel_accuracy_percent, *steadiness]
+    consistency = [evaluation.vc_percent(n) for n in WINDOWS]
+    return [accuracy.miou_percent, accuracy.pixel_accuracy_percent, *steadiness, *consistency]

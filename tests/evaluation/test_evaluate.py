@@ -19,7 +19,7 @@ from onnx import TensorProto, helper, numpy_helper
 from dwnet.cli.main import main
 from dwnet.core.classes import IGNORE_LABEL
 from dwnet.core.files import code_commit
-from dwnet.core.launch import ALONE
+from dwnet.core.launch import ALONE, available_cpus
 from dwnet.data import CAMVID_11, open_data
 from dwnet.deploy.runtime import OnnxKeyframe, load
 from dwnet.evaluation import predictors
@@ -247,9 +247,9 @@ def test_tables(root: Path) -> None:
     still = Evaluation("b", full.segmentation, None)
     lines = markdown([full, still], CAMVID_11.classes).splitlines()
     columns = [len(line.split("|")) for line in lines if line]
-    assert columns == [9] * 4 + [5] * 13  # cells and the two ends
+    assert columns == [12] * 4 + [5] * 13  # cells and the two ends
     assert lines[2].startswith(f"| a | {full.segmentation.miou_percent:.2f} | ")
-    assert lines[3].endswith("| - | - | - | - |")
+    assert lines[3].endswith("| - | - | - | - | - | - | - |")
     sky = full.segmentation.per_class_iou_percent[0]
     assert lines[7] == f"| Sky | {sky:.2f} | {sky:.2f} |"
     assert lines[8] == "| Building | - | - |"
@@ -305,13 +305,26 @@ def test_the_command_prints_and_writes_the_numbers(
         "scales": [1.0],
         "flip": False,
     }
-    assert written["flow"] == {"name": "dis", "weights": "published", "max_gap": 5, "pairs": 2}
+    assert written["flow"] == {
+        "name": "dis",
+        "weights": "published",
+        "second": "farneback",
+        "max_gap": 5,
+        "pairs": 2,
+    }
+    assert (written["format"], written["corruptions"]) == (3, None)
+    assert written["machine"]["cpus"] == available_cpus()
     assert (written["processes"], written["device"]) == (1, str(device(ALONE)))
     assert written["commit"] == code_commit()
     assert written["versions"]["torch"] == torch.__version__
     first, second = written["models"]
     assert (first["file"], first["sha256"]) == (str(model), hashlib.sha256(model.read_bytes()).hexdigest())
     assert (second["file"], second["sha256"]) == (None, None)
+    assert (first["method"], first["keep"], first["corruptions"]) == ("baseline", None, None)
+    stored = metadata("segmenter", "baseline")
+    assert (first["recipe"], first["trained_by"], first["seed"]) == (stored["recipe"], stored["commit"], None)
+    assert first["second_flicker"]["flips_percent"] == 0
+    assert first["consistency"] == []  # never eight frames in a row
     assert len(first["segmentation"]["per_class_iou_percent"]) == len(first["flicker"]["per_class_percent"]) == 11
     assert (first["name"], second["name"]) == ("bright", "ground truth")
     assert first["segmentation"]["miou_percent"] == pytest.approx(sum(ious.values()) / 2)
@@ -340,6 +353,21 @@ def test_the_command_says_what_is_wrong(root: Path, tmp_path: Path, capsys: pyte
         ([good, *data, "--scales", "1", "0"], "scales are (1.0, 0.0); allowed are numbers above 0, at least one"),
         ([good, *data, "--server-files", str(tmp_path / "files")], "files for the test server are of Cityscapes' cla"),
         ([good, good, *data, "--server-files", str(tmp_path)], "--server-files: found 2 models; allowed is one"),
+        ([good, *data, "--smooth", "bright", "--server-files", str(tmp_path)], "--server-files: found 2 models; allow"),
+        ([good, good, *data], "two models are called 'bright'; allowed is one of each name (give NAME=PATH)"),
+        ([good, f"a={good}", f"a={good}", *data], "two models are called 'a'"),
+        ([good, *data, "--smooth", "dark"], "--smooth dark: allowed are bright, as NAME or NAME=KEEP"),
+        ([good, *data, "--smooth", "bright=1"], "--smooth bright=1: keep is 1; allowed are numbers from 0 to below 1"),
+        ([good, *data, "--second-flow", "dis"], "--second-flow is dis, the first flow; allowed is another one, or no"),
+        ([good, *data, "--severities", "3"], "--corruption-names, --severities and --corruption-seed are allowed wi"),
+        (
+            [good, *data, "--corruptions", "--severities", "6"],
+            "severities are 6; allowed are some of 1, 2, 3, 4, 5, ea",
+        ),
+        (
+            [good, *data, "--corruptions", "--corruption-names", "rain"],
+            "corruptions are rain; allowed are some of gaussian_noise, shot_noise",
+        ),
     ):
         assert main(["evaluate", *arguments, "--output", str(output)]) == 1, arguments
         error = capsys.readouterr().err
