@@ -42,15 +42,15 @@
         const change = method ? relative(own, value(found[0][span])) : "";
         return el("td", {}, text(own, digits), change && el("small", {}, ` ${change}`));
       }));
-      const heading = el("th", { scope: "row", title: title ?? "", className: sub ? "dwp-indent" : "" }, swatch && dot(swatch), `${name}, ${unit}`);
+      const heading = el("th", { scope: "row", title: title ?? "", className: sub ? "dwp-indent" : "" }, swatch && dot(swatch), unit ? `${name}, ${unit}` : name);
       return el("tr", {}, heading, ...cells);
     };
     const body = el("tbody", {}, ...SECTIONS.map((section, place) => row(section, { sub: place === 1 || place === 2 })));
     if (run.times) body.append(...TIMES.map((section, place) => row(section, { sub: place > 0 })));
-    const classes = el("tbody", {}, el("tr", {}, el("th", { scope: "rowgroup", colSpan: 1 + spans.length * run.methods.length, className: "dwp-part" }, "Flips of each class")));
+    const classes = el("tbody", {}, el("tr", {}, el("th", { scope: "rowgroup", colSpan: 1 + spans.length * run.methods.length, className: "dwp-part" }, "Flips of each class, %")));
     run.classes.forEach((name, label) => {
       if (!found.some((spanned) => spanned[0].share[label])) return;
-      classes.append(row([name, "%", 2, (one) => one.perClass[label]], { swatch: P.css(run.painter.palette[label]) }));
+      classes.append(row([name, "", 2, (one) => one.perClass[label]], { swatch: P.css(run.painter.palette[label]) }));
     });
     const seconds = (frame) => numbers.pts[frame].toFixed(2);
     const caption = range
