@@ -6,6 +6,8 @@ from typing import Any
 _JUMP_SECONDS = 10.0
 _BACK_SECONDS = 0.1
 """FFmpeg's thresholds: larger jumps of a transport or program stream are jumps of its clock, and not gaps."""
+_RESTART_SECONDS = 1.0
+"""Times that go back by more start anew. Smaller steps back come from frames that were lost or exchanged."""
 
 
 class Clock:
@@ -37,6 +39,9 @@ class Clock:
         """Removes jumps of the clock from the times of the next packet."""
         if not self._may_jump or packet.dts is None:
             return
+        if packet.pts is not None and abs(packet.pts - packet.dts) * self._base > _JUMP_SECONDS:
+            # Where two program streams were joined, a packet can have the old decoding time and the new display time.
+            packet.pts = packet.dts
         dts = packet.dts - self._shift
         if self._next_dts is not None and self._latest_dts is not None:
             jump = dts - self._next_dts
@@ -63,7 +68,7 @@ class Clock:
             time = float(pts * self._base) - self._start + self._back
             if time <= self._last:
                 self.raised += 1
-                if self._last - time > 1.5 * self._frame_seconds:
+                if self._last - time > _RESTART_SECONDS:
                     # All later times would be too early as well.
                     self._back += self._last + self._frame_seconds - time
                     time = self._last + self._frame_seconds

@@ -1,5 +1,6 @@
 """Opens video files with PyAV: file checks, limits, choice of the stream, errors and header facts."""
 
+import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,7 +19,7 @@ _DEFAULT_STREAM_PIXELS = 5_000_000
 """FFmpeg's command line prefers a default stream to any stream with fewer than this many more pixels."""
 _SYNC_BYTE = 0x47
 _TAIL_PACKETS = 1000
-_TOO_MANY_PIXELS = re.compile(r"Picture size (\d+)x(\d+) exceeds specified max pixel count")
+_TOO_MANY_PIXELS = re.compile(r"Picture size ([1-9]\d*)x([1-9]\d*) (?:exceeds specified max pixel count|is invalid)")
 
 
 def check_file(path: Path, allowed: str = READABLE) -> None:
@@ -55,24 +56,11 @@ def open_container(
         VideoError: for a file that is not a video, has no video stream, needs a decoder that FFmpeg does not have, or
             has frames with too many pixels. FFmpeg's errors inside the context are raised unchanged.
     """
-    import av
-
     check_file(path, allowed)
     # FFmpeg's limit is for frames with padding. It also applies where FFmpeg decodes frames to find out about a stream.
     options = {"max_pixels": str(min(2 * limits.max_pixels, 2**31 - 1)), "pattern_type": "none"}
     messages = [] if messages is None else messages
-    try:
-        # In a relative path FFmpeg could read a name with a colon as a protocol. Metadata errors are ignored, because
-        # cameras write metadata in any encoding.
-        with ffmpeg_errors(messages):
-            container = av.open(str(path.resolve()), metadata_errors="ignore", options=options)
-    except (av.error.FFmpegError, OSError, UnicodeError, ValueError) as error:
-        _refuse_huge(path, messages, limits)
-        raise VideoError(
-            f"{path}: is not a video, or is damaged ({path.stat().st_size} bytes, {one_line(error)}); "
-            f"allowed is {allowed}"
-        ) from error
-    with container:
+    with _source(path) as source, _opened(path, source, options, messages, limits, allowed) as container:
         if container.format.name in _TEXTS:
             raise VideoError(f"{path}: is a text file; allowed is {allowed}")
         stream = _best_stream(container)
@@ -90,6 +78,38 @@ def open_container(
         # With one thread, all messages of the decoder come from this thread (`ffmpeg_errors`).
         context.thread_count = 1
         yield container, stream
+
+
+def _opened(
+    path: Path, source: Any, options: dict[str, str], messages: list[str], limits: ClipLimits, allowed: str
+) -> Any:
+    """Returns the open PyAV container. Raises VideoError for a file that FFmpeg cannot open."""
+    import av
+
+    try:
+        # Metadata errors are ignored, because cameras write metadata in any encoding.
+        with ffmpeg_errors(messages):
+            return av.open(source, metadata_errors="ignore", options=options)
+    except (av.error.FFmpegError, OSError, UnicodeError, ValueError) as error:
+        _refuse_huge(path, messages, limits)
+        raise VideoError(
+            f"{path}: is not a video, or is damaged ({path.stat().st_size} bytes, {one_line(error)}); "
+            f"allowed is {allowed}"
+        ) from error
+
+
+@contextmanager
+def _source(path: Path) -> Iterator[Any]:
+    """Yields what PyAV opens: the absolute path, or the open file if FFmpeg takes the name for a pattern of names.
+
+    In a relative path FFmpeg could read a name with a colon as a protocol.
+    """
+    if "%" not in path.name:
+        yield str(path.resolve())
+        return
+    # The name of such a file object is a number.
+    with os.fdopen(os.open(path, os.O_RDONLY), "rb") as file:
+        yield file
 
 
 def _refuse_huge(path: Path, messages: list[str], limits: ClipLimits) -> None:
@@ -167,15 +187,39 @@ def stream_seconds(stream: Any) -> float | None:
     return float(stream.duration * stream.time_base)
 
 
-def promised_seconds(container: Any) -> float | None:
+def promised_seconds(container: Any, stream: Any) -> float | None:
     """Returns the duration that the header promises; None if it promises none.
 
     FFmpeg estimates the duration of formats without one from the file's size or from its last times. Such an estimate
     promises nothing.
     """
-    if container.format.name in ("matroska,webm", "flv", "avi", "asf", "ivf", "mov,mp4,m4a,3gp,3g2,mj2", "mxf"):
+    if container.format.name == "avi":  # without its index, FFmpeg estimates the duration from the file's size
+        rate = stream.guessed_rate or stream.average_rate
+        return float(stream.frames / rate) if stream.frames and rate else None
+    if container.format.name in ("matroska,webm", "flv", "asf", "ivf", "mov,mp4,m4a,3gp,3g2,mj2", "mxf"):
         return container.duration / 1e6 if container.duration else None
     return None
+
+
+def index_length(container: Any, stream: Any) -> int:
+    """Returns the number of packets in the index that an MP4, MOV or AVI file has for the whole file; 0 without one.
+
+    AVI repeats a picture with an empty packet, which is not counted.
+    """
+    if container.format.name not in ("mov,mp4,m4a,3gp,3g2,mj2", "avi"):
+        return 0
+    return sum(1 for entry in stream.index_entries if entry.size)
+
+
+def frame_per_packet(container: Any, stream: Any) -> bool:
+    """Returns whether every packet of the stream holds exactly one frame that is shown.
+
+    Other codecs have hidden frames, packets without a picture, or packets of one field.
+    """
+    if stream.codec_context.codec.intra_only:
+        return True
+    framed = container.format.name in ("mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm", "flv")
+    return framed and stream.codec_context.codec.canonical_name in ("h264", "hevc")
 
 
 def ending_problem(path: Path, format_name: str, stream_id: int) -> str:

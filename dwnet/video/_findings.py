@@ -36,6 +36,10 @@ class Findings:
         self._frame_seconds = 0.04
         self._clock: Clock | None = None
         self._hidden = 0
+        self._hidden_first = False
+        self._packets = 0
+        self._index_length = 0
+        self._frame_per_packet = False
         self._reached: float | None = None
         self._started: float | None = None
         self._bad_pts: int | None = None
@@ -48,7 +52,15 @@ class Findings:
     # ------------------------------------------------------------------------------------------------ collecting
 
     def expect(
-        self, *, header_frames: int, header_seconds: float | None, frame_seconds: float, ending: str, clock: Clock
+        self,
+        *,
+        header_frames: int,
+        header_seconds: float | None,
+        frame_seconds: float,
+        ending: str,
+        clock: Clock,
+        index_length: int = 0,
+        frame_per_packet: bool = False,
     ) -> None:
         """Sets what the file promises.
 
@@ -58,7 +70,10 @@ class Findings:
             frame_seconds: mean duration of a frame.
             ending: a problem with the end of the file that is known without decoding; empty if there is none.
             clock: counts the times that were changed.
+            index_length: number of packets in the index of the whole file; 0 if there is no such index.
+            frame_per_packet: whether every packet holds exactly one frame.
         """
+        self._index_length, self._frame_per_packet = index_length, frame_per_packet
         self._header_frames, self._header_seconds = header_frames, header_seconds
         self._frame_seconds, self._ending, self._clock = frame_seconds, ending, clock
 
@@ -72,8 +87,10 @@ class Findings:
             self._reached = max(begin + duration, self._reached or begin)
         if not of_video or not packet.size:
             return
+        self._packets += 1
         if packet.is_discard:
             self._hidden += 1
+            self._hidden_first = self._hidden_first or self._packets == 1
         elif not self.delivered and packet.pts is not None and len(self._before_first) < _START_PACKETS:
             self._before_first.append(packet.pts)
 
@@ -130,18 +147,31 @@ class Findings:
             return self._ending if self.ended else ""
         expected = self._header_frames - self._hidden
         parts = [self._ending] if self._ending else []
-        if self._header_seconds is not None:
+        # An edit list that hides the start moves all frames, and the stated duration is often that of the whole.
+        moved = self._hidden_first and 0 < self._index_length <= self._packets and not self.damage_found
+        if self._header_seconds is not None and not moved:
             reached = max(self._reached, self._reached - self.started)
             if reached < self._header_seconds - 1.5 * self._frame_seconds - 0.05:
                 parts.append(f"the header promises {self._header_seconds:.2f} s, the data end at {reached:.2f} s")
-        if self.delivered < expected - self._left_out and (parts or self._damaged or self.messages):
+        lost = self._index_length - self._packets
+        if lost > 0 and not parts:
+            return f"{lost} of the {self._index_length} frames in the index are missing"
+        undecoded = self._packets - self._hidden - self._left_out - self.delivered
+        if self._frame_per_packet and undecoded > 0:
+            parts.append(f"{undecoded} of the {self._packets - self._hidden} frames in the file could not be decoded")
+        elif self.delivered < expected - self._left_out and (parts or self.damage_found):
             parts.append(f"the header promises {expected} frames, {self.delivered} were decoded")
         return ", and ".join(parts)
 
     @property
+    def damage_found(self) -> bool:
+        """Whether FFmpeg found damage so far."""
+        return self._damaged or bool(self.messages)
+
+    @property
     def damage(self) -> str:
         """The damage found so far; empty if there is none."""
-        if not self._damaged and not self.messages:
+        if not self.damage_found:
             return ""
         good = "no good frame" if not self.good else f"{self.good} good frame{'s' if self.good != 1 else ''}"
         reason = self.messages[0] if self.messages else "FFmpeg marks the next frame as corrupt"

@@ -16,8 +16,10 @@ from dwnet.video._clock import Clock
 from dwnet.video._container import (
     Header,
     ending_problem,
+    frame_per_packet,
     frames_per_second,
     header_of,
+    index_length,
     lost_start,
     open_container,
     promised_seconds,
@@ -170,14 +172,16 @@ def decode(
         may_jump = bool(container.format.flags & av.format.Flags.ts_discont.value)
         frame_seconds = 1 / frames_per_second(stream)
         clock = Clock(stream.time_base, frame_seconds, may_jump=may_jump)
+        matroska = container.format.name == "matroska,webm"
         findings.expect(
             header_frames=stream.frames,
-            header_seconds=promised_seconds(container),
+            header_seconds=promised_seconds(container, stream),
             frame_seconds=frame_seconds,
             ending=ending_problem(path, container.format.name, stream.id),
             clock=clock,
+            index_length=index_length(container, stream),
+            frame_per_packet=frame_per_packet(container, stream),
         )
-        matroska = container.format.name == "matroska,webm"
         first: Orientation | None = None
         shown_size = (0, 0)
         for index, stored in enumerate(_stored_frames(container, stream, findings, clock)):

@@ -15,7 +15,7 @@ import pytest
 
 from dwnet.video import VideoError, VideoReader, VideoWriter, image_files, open_video, prefetch
 from dwnet.video._types import target_size
-from tests.video.odd_clips import plain_decode
+from tests.video.plain_decode import plain_decode
 
 CLIP = os.environ.get("DWNET_CLIP")
 
