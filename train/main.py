@@ -14,6 +14,7 @@ from dwnet.core.extras import missing_extra
 
 try:
     from train.config.options import PROGRAM, Request, parse, with_nearest
+    from train.engine.batches import shared_memory_problem
     from train.engine.build import build_accelerator
     from train.engine.dry_run import dry_run
     from train.engine.loop import Interrupted, Trainer, TrainingError
@@ -55,6 +56,12 @@ def main(arguments: list[str] | None = None) -> int:
         # Before training every process finds the same error. Later it may be the error of one process alone.
         if first or trainer is not None:
             print(f"{PROGRAM}: {with_nearest(_message(error))}", file=sys.stderr)  # noqa: T201
+        return 1
+    except RuntimeError as error:
+        problem = shared_memory_problem(error)
+        if problem is None:
+            raise
+        print(f"{PROGRAM}: {problem}", file=sys.stderr)  # noqa: T201
         return 1
     trainer.accelerator.print(f"done: val mIoU {metrics['miou_percent']:.2f}; {trainer.files.last}")
     return 0

@@ -1,5 +1,6 @@
 """Files: image suffixes, listing, atomic writing of files and folders, natural order, the git commit of the code."""
 
+import errno
 import os
 import re
 import shutil
@@ -12,6 +13,8 @@ from pathlib import Path
 
 IMAGE_SUFFIXES = (".bmp", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp")
 """Suffixes of image files, in lower case."""
+_FULL_BYTES = 1 << 20
+"""A disk with less free space is full."""
 
 
 def listed(folder: Path, suffixes: Collection[str] | None = None) -> list[Path]:
@@ -39,6 +42,9 @@ def atomic_write(path: str | Path) -> Iterator[Path]:
     """Yields a temporary path beside `path`. Renames it to `path` on success, and removes it on any exception.
 
     If the process is killed, `path` is either the old file or the new one. A missing parent folder is created.
+
+    Raises:
+        OSError: if the disk is full, whatever error the writer had: libraries report a full disk in their own ways.
     """
     target = Path(path)
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -52,6 +58,12 @@ def atomic_write(path: str | Path) -> Iterator[Path]:
         mode = 0o666 & ~_umask()
         temporary.chmod(mode)
         os.replace(temporary, target)
+    except Exception as error:
+        free = shutil.disk_usage(target.parent).free
+        if free >= _FULL_BYTES:
+            raise
+        message = f"no space left on device ({free / 1e6:.1f} MB free), {target.name} is not written"
+        raise OSError(errno.ENOSPC, message, str(target)) from error
     finally:
         temporary.unlink(missing_ok=True)
 

@@ -258,8 +258,9 @@ def binary(root: Path, classes: object, values: tuple[int, int], boolean: bool =
     mask = ids == 1
     for split in ("train", "val"):
         labels = mask if boolean else np.where(mask, *reversed(values)).astype(np.uint8)
-        save(root / split / "images/a.png", image)
-        save(root / split / "masks/a.png", labels)
+        for name in ("a", "b"):
+            save(root / split / "images" / f"{name}.png", image)
+            save(root / split / "masks" / f"{name}.png", labels)
     (root / "classes.json").write_text(json.dumps(classes))
 
 
@@ -284,13 +285,13 @@ def test_masks_of_two_values(tmp_path: Path, classes: object, values: tuple[int,
 def test_masks_of_0_and_255_whose_255_is_ignored_are_refused(tmp_path: Path) -> None:
     binary(tmp_path, ["rest", "cat"], (0, 255))
     message = (
-        r"class 'cat' \(id 1\) has no pixel in 1 label files, and 1 of them hold 255, which is ignored; .*\"id\": 255"
+        r"class 'cat' \(id 1\) has no pixel in 2 label files, and 2 of them hold 255, which is ignored; .*\"id\": 255"
     )
     with pytest.raises(DataError, match=message):
         open_data("own", tmp_path, "train")
     result = check(lambda: open_data("own", tmp_path, "train"))
     assert len(result.problems) == 1
-    assert result.problems[0].startswith("class 'cat' (id 1) has no pixel in 1 label files")
+    assert result.problems[0].startswith("class 'cat' (id 1) has no pixel in 2 label files")
     assert result.warnings == ("class 'cat' (id 1) has no pixel, and 33.3 % of the pixels are void",)
 
 

@@ -164,6 +164,9 @@ def test_run_folder_and_checkpoints_say_what_made_them(
         assert checkpoint.recipe == stored
         assert checkpoint.commit == stored["environment"]["commit"]
     assert stored["optimiser"]["rate"] == 0.01
+    data = {name: stored["environment"].pop(name) for name in ("train", "val")}
+    assert data["train"].startswith("13 frames (")
+    assert data["val"].startswith("3 frames (")
     assert stored["environment"] == {
         "processes": 1,
         "accumulation": 1,

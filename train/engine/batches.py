@@ -1,12 +1,22 @@
 """The frames of each step: the order of an epoch, and the loader."""
 
+import re
+import shutil
 import signal
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import cv2
 import torch
 from torch.utils.data import DataLoader, Sampler
+
+from dwnet.core.errors import first_line
+
+SHARED_MEMORY = Path("/dev/shm")
+"""Where PyTorch's workers put their batches."""
+_BATCHES_AHEAD = 2
+_BYTES_PER_PIXEL = 2 * 12 + 8 + 2 * 8 + 1
 
 
 class EpochOrder(Sampler[int]):
@@ -67,6 +77,38 @@ def batch_per_process(batch_size: int, *, processes: int, accumulation: int) -> 
 def training_loader(data: Any, order: EpochOrder, *, batch_size: int, workers: int, pin: bool) -> DataLoader:
     """Returns the loader of one process: `batch_size` frames at a time, in `order`."""
     return loader_of(data, batch_size=batch_size, sampler=order, workers=workers, pin_memory=pin, drop_last=True)
+
+
+def check_shared_memory(workers: int, batch: int, crop: tuple[int, int]) -> None:
+    """Raises ValueError if the batches that the workers prepare do not fit into shared memory.
+
+    A worker holds two batches ahead. A pair holds two float32 images, int64 labels, two float32 flows and a mask.
+
+    Args:
+        workers: loader processes of this process.
+        batch: samples of a batch.
+        crop: height and width of a sample, in pixels.
+    """
+    if workers == 0 or not SHARED_MEMORY.is_dir():
+        return
+    needed = workers * _BATCHES_AHEAD * batch * crop[0] * crop[1] * _BYTES_PER_PIXEL
+    usage = shutil.disk_usage(SHARED_MEMORY)
+    if needed > usage.free:
+        raise ValueError(
+            f"{SHARED_MEMORY} has {usage.free / 1e6:.0f} MB free, the loader's {workers} workers need "
+            f"{needed / 1e6:.0f} MB; allowed are more shared memory (docker run --shm-size 8g), fewer workers, or none "
+            "(--data.workers 0)"
+        )
+
+
+def shared_memory_problem(error: RuntimeError) -> str | None:
+    """Returns the message for an error of loader workers that ran out of shared memory; None for another error."""
+    if re.search(r"out of shared memory|shared memory object|</torch_\S*>", str(error)) is None:
+        return None
+    return (
+        f"the loader's workers ran out of shared memory ({SHARED_MEMORY}): {first_line(error)}; allowed are more "
+        "shared memory (docker run --shm-size 8g) or no workers (--data.workers 0)"
+    )
 
 
 def loader_of(data: Any, *, workers: int, **options: Any) -> DataLoader:

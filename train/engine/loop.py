@@ -10,10 +10,11 @@ import torch
 from accelerate import Accelerator
 from accelerate.utils import gather_object
 
+from dwnet.data.identity import data_key, left_out
 from dwnet.deploy.checkpoint import Checkpoint
 from dwnet.method.training import Losses
 from train.config.spec import Recipe
-from train.engine.batches import EpochOrder, batch_per_process, stop_workers, training_loader
+from train.engine.batches import EpochOrder, batch_per_process, check_shared_memory, stop_workers, training_loader
 from train.engine.build import build_method, unwrapped
 from train.engine.data import training_data, validation_data
 from train.engine.evaluation import evaluate
@@ -58,6 +59,8 @@ class Trainer:
         self.files = RunFolder(recipe, self.environment)
         checkpoint = self.files.load() if resume else None
         self.train_data, self.val_data = training_data(recipe), validation_data(recipe)
+        # `RunFolder` writes this dictionary. Only here are the data sets open.
+        self.environment |= {"train": data_key(self.train_data), "val": data_key(self.val_data)}
         self.classes = self.train_data.classes
         self.order = EpochOrder(len(self.train_data), batch_size=recipe.batch_size, seed=recipe.seed)
         self.iterations = self.order.steps * recipe.epochs
@@ -74,6 +77,7 @@ class Trainer:
         optimiser = build_optimiser(method, recipe.optimiser)
         self.base_rates = [group["lr"] for group in optimiser.param_groups]
         pin = accelerator.device.type == "cuda"
+        check_shared_memory(recipe.data.workers, share, recipe.data.crop)
         loader = training_loader(self.train_data, self.order, batch_size=share, workers=recipe.data.workers, pin=pin)
         self.class_weights = dict(zip(self.classes.classes, method.spec.class_weights, strict=False))
         self.files.configuration["resolved"] = {"class_weights": self.class_weights}
@@ -84,6 +88,11 @@ class Trainer:
 
     def _resume(self, checkpoint: Checkpoint) -> None:
         self.iteration, self.metrics = checkpoint.iteration, checkpoint.metrics
+        if self.iteration > self.iterations:
+            raise ValueError(
+                f"--resume: {self.files.last} is of iteration {self.iteration}; {len(self.train_data)} train frames "
+                f"and {self.recipe.epochs} epochs give {self.iterations}; allowed is data with as many frames as before"
+            )
         self.optimiser.load_state_dict(checkpoint.training["optimiser"])
         if self.accelerator.scaler is not None and checkpoint.training.get("scaler"):
             self.accelerator.scaler.load_state_dict(checkpoint.training["scaler"])
@@ -98,14 +107,19 @@ class Trainer:
         return self.iteration // self.order.steps
 
     def summary(self) -> str:
-        """Returns a line that describes the run, and a second line with the class weights if there are any."""
+        """Returns a line that describes the run. Lines with frames that are left out and class weights may follow."""
         recipe, accelerator = self.recipe, self.accelerator
         weights = "  ".join(f"{name} {weight:.3g}" for name, weight in self.class_weights.items())
+        lost = [
+            f"{split}: {text}"
+            for split, data in (("train", self.train_data), ("val", self.val_data))
+            if (text := left_out(data))
+        ]
         return (
             f"{recipe.name}: {len(self.train_data)} frames, {self.iterations} iterations in {recipe.epochs} epochs, "
             f"{accelerator.num_processes} process(es) on {accelerator.device.type}; output in {self.files.path}"
             f"{self._begun}"
-        ) + (f"\nclass weights  {weights}" if weights else "")
+        ) + "".join(f"\n{line}" for line in (*lost, *([f"class weights  {weights}"] if weights else [])))
 
     def run(self) -> dict[str, Any]:
         """Trains to the last epoch; returns the metrics of the last evaluation.
