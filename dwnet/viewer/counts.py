@@ -13,6 +13,9 @@ from numpy.typing import NDArray
 
 from dwnet.viewer.frames import PlayerFrame, PlayerMethod
 
+MOST_COUNTS = 8_000_000
+"""Largest number of counts per class of a player (4 bytes each). Longer clips have sums over several frames."""
+
 
 class FrameCounts:
     """Collects the numbers of every frame. The counts are kept in a file, because there are many.
@@ -66,23 +69,25 @@ class FrameCounts:
         """Returns all numbers of F frames and M methods as values for JSON (`pack`), and deletes the file.
 
         ``number`` (F,) int32, ``pts`` (F,) float64 in seconds, ``cut`` (F,) uint8, ``latency`` and ``flow`` (F, M)
-        float32 in milliseconds, ``counts`` (M, 3 K + 2, F) int32. The 3 K + 2 counts of a frame are, for each class,
-        the pixels that keep it, the pixels that had it before, and the pixels that have it now; then the pixels near
-        a boundary, and those of them that flip.
+        float32 in milliseconds, ``pixels`` (M, 2, F) int32: the counted pixels that keep their class, and all of them.
+        ``counts`` (M, 3 K + 2, S) int32 are sums over steps of equal numbers of frames; a step is one frame while there
+        are at most `MOST_COUNTS`. The 3 K + 2 counts of a step are, for each class, the pixels that keep it, the pixels
+        that had it before, and the pixels that have it now; then the pixels near a boundary, and those of them that
+        flip. ``step`` is the number of frames of a step.
         """
-        frames = len(self.numbers)
-        counts = np.zeros((self._methods, 3 * self.classes + 2, frames), "<i4")
+        frames, rows = len(self.numbers), 3 * self.classes + 2
+        step = max(-(-frames * self._methods * rows // MOST_COUNTS), 1)
+        counts = np.zeros((self._methods, rows, -(-frames // step)), "<i4")
+        pixels = np.zeros((self._methods, 2, frames), "<i4")
         self._file.seek(0)
         for position in range(frames):
             for method in range(self._methods):
-                (found,) = struct.unpack("<i", self._file.read(4))
-                if not found:
+                row = self._read_row()
+                if row is None:
                     continue
-                row = np.frombuffer(self._file.read(4 * (3 * found + 2)), "<i4")
-                for part in range(3):
-                    start = part * self.classes
-                    counts[method, start : start + found, position] = row[part * found : (part + 1) * found]
-                counts[method, 3 * self.classes :, position] = row[3 * found :]
+                counts[method, :, position // step] += row
+                kept, now = row[: self.classes], row[2 * self.classes : 3 * self.classes]
+                pixels[method, :, position] = kept.sum(), now.sum()
         self.close()
         shape = (frames, self._methods)
         return {
@@ -91,8 +96,22 @@ class FrameCounts:
             "cut": pack(np.asarray(self._scene_cuts, "u1")),
             "latency": pack(np.asarray(self._latency, "<f4").reshape(shape)),
             "flow": pack(np.asarray(self._flow, "<f4").reshape(shape)),
+            "pixels": pack(pixels),
             "counts": pack(counts),
+            "step": step,
         }
+
+    def _read_row(self) -> NDArray[np.int32] | None:
+        """Returns the next row of the file, with the final number of classes; None for a frame that is not compared."""
+        (found,) = struct.unpack("<i", self._file.read(4))
+        if not found:
+            return None
+        stored = np.frombuffer(self._file.read(4 * (3 * found + 2)), "<i4")
+        row = np.zeros(3 * self.classes + 2, np.int32)
+        for part in range(3):
+            row[part * self.classes : part * self.classes + found] = stored[part * found : (part + 1) * found]
+        row[-2:] = stored[-2:]
+        return row
 
     def close(self) -> None:
         """Closes and deletes the file. Does nothing the second time."""

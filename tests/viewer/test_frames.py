@@ -18,6 +18,7 @@ from dwnet.core.classes import CAMVID_11, CITYSCAPES_19
 from dwnet.core.errors import DWNetError
 from dwnet.method.losses import occlusion_weight as training_weight
 from dwnet.viewer import SAFE_COLOURS, PlayerFrame, PlayerInfo, PlayerMethod, PlayerWriter, safe_palette, worst_moments
+from dwnet.viewer import counts as counts_module
 from dwnet.viewer import occlusion_weight as shown_weight
 from dwnet.viewer.frames import encode_frame, label_png
 from dwnet.viewer.relabelling import folder_names
@@ -78,8 +79,9 @@ def test_the_store_stays_in_its_budget_and_keeps_the_worst_moments(tmp_path: Pat
     flips[worst] = 50.0
     for position in range(frames):
         store.add("x" * 200, float(flips[position]), times[position])
-        on_disk = sum(path.stat().st_size for path in tmp_path.iterdir())
-        assert on_disk == store.bytes <= budget
+        assert store.bytes <= budget
+        if position % 20 == 0:
+            assert sum(path.stat().st_size for path in tmp_path.iterdir()) == store.bytes
     kept = store.positions
     if frames * 200 <= budget:
         assert kept == list(range(frames))
@@ -134,9 +136,32 @@ def test_counts_are_those_of_the_transitions(tmp_path: Path, monkeypatch: pytest
             np.testing.assert_array_equal(found[6 : 6 + k], flat.sum(axis=0))
             assert found[9] == table[1].sum()
             assert found[10] == table[1].sum() - np.trace(table[1])
+    pixels = unpacked(captured["pixels"])
+    np.testing.assert_array_equal(pixels[:, 0], counts[:, :3].sum(axis=1))
+    np.testing.assert_array_equal(pixels[:, 1], counts[:, 6:9].sum(axis=1))
+    assert captured["step"] == 1
     np.testing.assert_array_equal(unpacked(captured["number"]), [100, 101, 102, 103])
     assert unpacked(captured["pts"]) == pytest.approx([0, 0.1, 0.2, 0.3])
     assert unpacked(captured["latency"])[1] == pytest.approx([1.0, 1.0])
+
+
+def test_counts_of_long_clips_are_sums_over_steps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Twelve frames, two methods and eleven counts: at most 100 counts allow steps of three frames."""
+    run = make_run()
+
+    def counts_of(name: str) -> dict[str, Any]:
+        with PlayerWriter(tmp_path / name, METHODS, PALETTE, budget_bytes=10**6) as writer:
+            for frame in run.frames:
+                writer.add(frame)
+            return writer._counts.packed()
+
+    whole = counts_of("a")
+    monkeypatch.setattr(counts_module, "MOST_COUNTS", 100)
+    steps = counts_of("b")
+    assert (whole["step"], steps["step"]) == (1, 3)
+    every = unpacked(whole["counts"])
+    np.testing.assert_array_equal(unpacked(steps["counts"]), every.reshape(2, 11, 4, 3).sum(axis=-1))
+    np.testing.assert_array_equal(unpacked(steps["pixels"]), unpacked(whole["pixels"]))
 
 
 def test_the_relabelling_folder(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from dwnet.viewer import counts as counts_module
 from dwnet.viewer import player as player_module
 from dwnet.viewer import player_frame
 from tests.viewer.runs import CLASSES, FIRST, FRAMES, HEIGHT, METHODS, PALETTE, WIDTH, Run, make_run, write_page
@@ -301,6 +302,24 @@ def test_the_table_has_the_numbers_of_clip_and_range(opened: Open, run: Run) -> 
     assert float(table(page)["sky"][0]) == pytest.approx(100 * (1 - kept / sky), abs=0.0051)
 
 
+def test_a_range_of_a_long_clip_is_in_steps(
+    opened: Open, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With steps of three frames the range 4 to 7 has the figures of the steps 3 to 8; the curve has every frame."""
+    monkeypatch.setattr(counts_module, "MOST_COUNTS", 100)
+    write_page(tmp_path / "steps", run)
+    page = opened(tmp_path / "steps")
+    page.evaluate("document.querySelector('.dwp').player.curve.zoom([0.4, 0.7])")
+    assert page.inner_text(".dwp-table caption").endswith("flips in steps of 3 frames")
+    shares, consistency = figures(run, "wild <i>", range(3, 9))
+    assert float(table(page)["Flips, %"][3]) == pytest.approx(shares[0], abs=0.0051)
+    assert float(table(page)["Temporal consistency, %"][3]) == pytest.approx(consistency, abs=0.0051)
+    curve = page.evaluate("document.querySelector('.dwp').player.numbers.curve(1)")
+    expected = [run.flips_percent("wild <i>", i) for i in range(FRAMES)]
+    assert [value is None for value in curve] == [value is None for value in expected]
+    assert [value or 0 for value in curve] == pytest.approx([value or 0 for value in expected])
+
+
 def test_the_download_is_the_folder_that_the_command_writes(opened: Open, folder: Path) -> None:
     page = opened()
     with page.expect_download() as waiting:
@@ -341,20 +360,20 @@ def test_names_are_text(opened: Open) -> None:
 
 def test_a_thinned_run_says_which_frame_it_shows(opened: Open, tmp_path: Path) -> None:
     """With a small budget some frames are missing. Asking for one of them shows the nearest and says so."""
-    long = make_run(frames=400, cut=1)
-    write_page(tmp_path / "long", long, budget_bytes=3_000_000)
+    long = make_run(frames=150, cut=1)
+    write_page(tmp_path / "long", long, budget_bytes=1_000_000)
     page = opened(tmp_path / "long")
     stored = page.evaluate("[...document.querySelector('.dwp').player.stored]")
     assert stored[0] == 0
-    assert len(stored) < 400
-    missing = next(i for i in range(400) if i not in stored)
+    assert len(stored) < 150
+    missing = next(i for i in range(150) if i not in stored)
     page.fill(".dwp-transport input[type=number]", str(FIRST + missing))
     page.press(".dwp-transport input[type=number]", "Enter")
     page.wait_for_function("document.querySelector('.dwp-transport .dwp-note').innerText.includes('is not stored')")
     shown = int(page.get_attribute(".dwp", "data-frame")) - FIRST
     assert shown == min(stored, key=lambda i: (abs(i - missing), i))
-    assert f"{len(stored)} of 400 frames are stored" in page.inner_text(".dwp-transport .dwp-note")
-    assert page.inner_text(".dwp-table caption") == "Whole clip: 400 frames"
+    assert f"{len(stored)} of 150 frames are stored" in page.inner_text(".dwp-transport .dwp-note")
+    assert page.inner_text(".dwp-table caption") == "Whole clip: 150 frames"
 
 
 def test_a_missing_chunk_is_one_clear_message(
@@ -408,6 +427,7 @@ def test_fits_a_phone_and_follows_the_dark_mode(opened: Open) -> None:
     assert all(box["width"] > 300 for box in boxes)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_no_serious_violation_of_accessibility(opened: Open, scheme: str) -> None:
     """axe-core finds no serious or critical violation in any view."""

@@ -2,7 +2,6 @@
 "use strict";
 (() => {
   const P = globalThis.DWNetPlayer;
-  const AHEAD = 6;
 
   class Clock {
     // `times` are the seconds of the stored frames. `show` is called with a place; it returns a promise.
@@ -37,7 +36,8 @@
       this.playing = true;
       this.restart();
       this.onstate();
-      requestAnimationFrame((now) => this.tick(now));
+      const run = (this.run = Symbol("play"));
+      requestAnimationFrame((now) => this.tick(now, run));
     }
 
     pause() {
@@ -56,10 +56,10 @@
 
     // Shows the frame that is due. While the next frame is not decoded, time stands still, so that no frame is skipped
     // because of loading.
-    tick(now) {
-      if (!this.playing) return;
+    tick(now, run) {
+      if (!this.playing || run !== this.run) return;
       const due = this.started.seconds + (this.speed * Math.max(0, now - this.started.at)) / 1000;
-      for (let ahead = 1; ahead <= AHEAD; ahead++) {
+      for (let ahead = 1; ahead <= this.data.ahead; ahead++) {
         if (this.place + ahead <= this.last) this.data.frame(this.place + ahead).catch(() => {});
       }
       let next = this.place;
@@ -78,7 +78,7 @@
         this.restart();
         this.show(this.place);
       }
-      requestAnimationFrame((later) => this.tick(later));
+      requestAnimationFrame((later) => this.tick(later, run));
     }
 
     lastDuration() {

@@ -4,6 +4,7 @@
   const P = globalThis.DWNetPlayer;
   const CHUNKS_KEPT = 8;
   const DECODED_BYTES = 250e6;
+  const LEAST_DECODED = 6;
 
   // Parts that have arrived, and the functions that wait for parts, by "run/part".
   const arrived = new Map(), waiting = new Map();
@@ -64,14 +65,16 @@
     constructor(run) {
       this.run = run;
       const frame = run.width * run.height * (4 + 2 * run.methods.length) * 1.3;
-      this.decoded = new Recent(Math.max(6, Math.min(64, Math.floor(DECODED_BYTES / frame))), (_, old) => {
+      this.decoded = new Recent(Math.max(LEAST_DECODED, Math.min(64, Math.floor(DECODED_BYTES / frame))), (_, old) => {
         // A picture that is being painted must not be closed at once.
         old.then((found) => setTimeout(() => { found.image.close(); found.weight?.close(); }, 2000), () => {});
       });
       this.chunks = new Recent(CHUNKS_KEPT, (place) => {
         if (run.chunks[place].file) arrived.delete(`${run.id}/${place}`);
       });
-      this.ready = new Set();
+      this.ready = new WeakSet();
+      // Frames that may be decoded ahead without giving up the shown one.
+      this.ahead = Math.min(6, this.decoded.size - 3);
     }
 
     numbers() {

@@ -55,7 +55,11 @@
       if (["own", "safe"].includes(wanted.get("colours"))) this.state.palette = wanted.get("colours");
       if (wanted.has("frame")) this.number(Number(wanted.get("frame")));
       else if (wanted.has("t")) this.seconds(Number(wanted.get("t")));
-      if (seek) this.arrange();
+      if (seek) {
+        this.arrange();
+        const { top, bottom } = this.root.getBoundingClientRect();
+        if (bottom < 100 || top > innerHeight - 100) this.root.scrollIntoView();
+      }
     },
 
     key(event) {

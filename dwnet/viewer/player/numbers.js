@@ -10,7 +10,7 @@
   class Numbers {
     static async of(run, packed) {
       const found = {};
-      for (const [key, value] of Object.entries(packed)) found[key] = await P.unpack(value);
+      for (const [key, value] of Object.entries(packed)) found[key] = key === "step" ? value : await P.unpack(value);
       return new Numbers(run, found);
     }
 
@@ -22,44 +22,47 @@
       this.cut = found.cut.values;
       this.latency = found.latency.values;
       this.flow = found.flow.values;
+      this.pixels = found.pixels.values;
       this.counts = found.counts.values;
       this.rows = found.counts.shape[1];
+      this.steps = found.counts.shape[2];
+      this.step = found.step;
       this.classes = (this.rows - 2) / 3;
       this.curves = new Map();
     }
 
-    // One row of counts of a method, over the frames. Rows: kept, before and now for each class, boundary, its flips.
+    // One row of counts of a method, over the steps. Rows: kept, before and now for each class, boundary, its flips.
     row(method, row) {
-      const start = (method * this.rows + row) * this.frames;
-      return this.counts.subarray(start, start + this.frames);
+      const start = (method * this.rows + row) * this.steps;
+      return this.counts.subarray(start, start + this.steps);
     }
 
     // Flips in percent for each frame; null where a frame is not compared. `label` is a class, or null for all.
     curve(method, label = null) {
       const key = `${method}/${label}`;
       if (!this.curves.has(key)) {
-        const k = this.classes;
-        const labels = label === null ? [...Array(k).keys()] : [label];
-        const now = new Float64Array(this.frames), kept = new Float64Array(this.frames);
-        for (const one of labels) {
-          this.row(method, one).forEach((value, i) => { kept[i] += value; });
-          this.row(method, 2 * k + one).forEach((value, i) => { now[i] += value; });
-        }
-        this.curves.set(key, Array.from(now, (pixels, i) => percent(pixels - kept[i], pixels)));
+        const of = (part) => this.pixels.subarray((2 * method + part) * this.frames, (2 * method + part + 1) * this.frames);
+        const whole = label === null;
+        const kept = whole ? of(0) : this.row(method, label);
+        const now = whole ? of(1) : this.row(method, 2 * this.classes + label);
+        const values = Array.from(now, (pixels, i) => percent(pixels - kept[i], pixels));
+        // The flips of a class are known for each step.
+        this.curves.set(key, whole || this.step === 1 ? values : Array.from({ length: this.frames }, (_, i) => values[Math.floor(i / this.step)]));
       }
       return this.curves.get(key);
     }
 
-    // Pixels of each class that flip in a frame, by the label now.
+    // Pixels of each class that flip in the step of a frame, by the label now.
     flipped(method, frame) {
-      const k = this.classes;
-      return Array.from({ length: k }, (_, c) => this.row(method, 2 * k + c)[frame] - this.row(method, c)[frame]);
+      const k = this.classes, at = Math.floor(frame / this.step);
+      return Array.from({ length: k }, (_, c) => this.row(method, 2 * k + c)[at] - this.row(method, c)[at]);
     }
 
-    // The figures of a method over the frames from `first` to `last`, both included.
+    // The figures of a method over the frames from `first` to `last`, both included; in whole steps.
     summary(method, first, last) {
       const k = this.classes;
-      const total = (row) => sum(this.row(method, row).subarray(first, last + 1));
+      const [from, to] = [first, last].map((frame) => Math.floor(frame / this.step));
+      const total = (row) => sum(this.row(method, row).subarray(from, to + 1));
       const part = (start) => Array.from({ length: k }, (_, c) => total(start + c));
       const kept = part(0), before = part(k), now = part(2 * k);
       const all = sum(now), flips = all - sum(kept);

@@ -188,7 +188,7 @@
     const context = canvas.getContext("2d");
     const { width, height } = canvas;
     context.clearRect(0, 0, width, height);
-    const top = Math.max(1e-9, ...values.map((value) => value ?? 0));
+    const top = values.reduce((highest, value) => Math.max(highest, value ?? 0), 1e-9);
     const columns = Math.min(stored.length, width);
     context.fillStyle = getComputedStyle(canvas).color;
     context.globalAlpha = 0.35;

@@ -350,13 +350,23 @@
 
   Object.assign(Player.prototype, P.linkMethods);
 
-  function adoptTheme() {
+  // In an element of another page: takes over its dark mode, and makes the element as high as the content.
+  function adaptToOuterPage() {
     const outer = P.home();
-    if (outer !== window && outer.document.body.classList.contains("dark")) document.documentElement.dataset.theme = "dark";
+    if (outer === window) return;
+    const html = document.documentElement;
+    if (outer.document.body.classList.contains("dark")) html.dataset.theme = "dark";
+    const fit = () => {
+      html.style.setProperty("--dwp-height", `${outer.innerHeight}px`);
+      frameElement.style.height = `${document.body.scrollHeight + 4}px`;
+    };
+    new ResizeObserver(fit).observe(document.body);
+    outer.addEventListener("resize", fit);
+    fit();
   }
 
   function startAll() {
-    adoptTheme();
+    adaptToOuterPage();
     document.querySelectorAll("[data-dwnet-player]").forEach((root) => Player.start(root));
   }
 

@@ -56,7 +56,8 @@
     const caption = range
       ? `Whole clip, and frames ${numbers.number[range[0]]} to ${numbers.number[range[1]]} (${seconds(range[0])} to ${seconds(range[1])} s)`
       : `Whole clip: ${numbers.frames} frames`;
-    return el("table", { className: range ? "dwp-table dwp-both" : "dwp-table" }, el("caption", {}, caption), head, body, classes);
+    const steps = range && numbers.step > 1 ? `; flips in steps of ${numbers.step} frames` : "";
+    return el("table", { className: range ? "dwp-table dwp-both" : "dwp-table" }, el("caption", {}, caption + steps), head, body, classes);
   };
 
   function dot(colour) {
