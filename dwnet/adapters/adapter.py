@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from dwnet.core.errors import DWNetError, first_line
+from dwnet.ops.modules import unwrapped
 from dwnet.ops.normalise import IMAGENET_MEAN, IMAGENET_STD
 from dwnet.segmentation import Segmenter
 
@@ -29,11 +30,14 @@ class Adapter(Segmenter):
     evaluation mode and without gradient.
 
     Args:
-        model: the network. It keeps its device and precision.
+        model: the network. It keeps its device and precision. `nn.DataParallel`, `DistributedDataParallel` and
+            `torch.compile` around it are taken off.
         mean: subtracted from RGB images of 0..1, as in the model's training (in transformers the image processor's
             `image_mean`). For a model that normalises inside: zeros, and ones as `std`.
         std: divides the difference; 1/255 for a model that takes 0..255.
         multiple: image sides are multiples of it; None finds the smallest that the model accepts.
+        size: (H, W) of the only images that the model takes, such as a vision transformer whose position encodings are
+            not interpolated; None if it takes several sizes. `features` refuses others, and an export has this size.
         dropout: False keeps the model's dropout and stochastic depth layers in evaluation mode while the adapter
             trains: otherwise they draw different masks for I_t and I_{t+k}, and Eq. 5 and Eq. 6 measure the difference.
             True leaves them on. Dropout that a model calls as a function cannot be switched off.
@@ -58,6 +62,7 @@ class Adapter(Segmenter):
         mean: Sequence[float] = IMAGENET_MEAN,
         std: Sequence[float] = IMAGENET_STD,
         multiple: int | None = None,
+        size: tuple[int, int] | None = None,
         dropout: bool = False,
     ) -> None:
         super().__init__()
@@ -65,9 +70,10 @@ class Adapter(Segmenter):
             raise DWNetError(f"mean {tuple(mean)}, std {tuple(std)}: allowed are three numbers each, std above 0")
         if multiple is not None and multiple < 1:
             raise DWNetError(f"multiple is {multiple}, allowed are 1 and above")
+        model = unwrapped(model)
         # Any: the attributes of other packages' models have no common type.
         self.model: Any = model
-        self.dropout = dropout
+        self.dropout, self.size = dropout, size
         like = next(model.parameters(), torch.empty(0))
         for name, values in (("mean", mean), ("std", std)):
             buffer = torch.tensor(values, dtype=like.dtype, device=like.device).view(3, 1, 1)
@@ -88,12 +94,12 @@ class Adapter(Segmenter):
         return ()
 
     def features(self, image: Tensor) -> Tensor:  # noqa: D102
-        return self.decode(self.encode(self._normalise(image)))
+        return self.decode(self.encode(self._normalise(self._allowed(image))))
 
     def features_and_auxiliary(  # noqa: D102
         self, image: Tensor, *, labelled: int | None = None
     ) -> tuple[Tensor, tuple[Tensor, ...]]:
-        encoded = self.encode(self._normalise(image))
+        encoded = self.encode(self._normalise(self._allowed(image)))
         return self.decode(encoded), tuple(logits[:labelled] for logits in self.auxiliary(encoded))
 
     def train(self, mode: bool = True) -> "Adapter":
@@ -105,19 +111,28 @@ class Adapter(Segmenter):
                     module.eval()
         return self
 
+    def _allowed(self, image: Tensor) -> Tensor:
+        """Returns the image. Raises DWNetError for another size than `size`."""
+        if self.size is not None and tuple(image.shape[-2:]) != tuple(self.size):
+            raise DWNetError(
+                f"{type(self.model).__name__} takes images of {self.size[0]} x {self.size[1]} pixels, found "
+                f"{image.shape[-2]} x {image.shape[-1]}"
+            )
+        return image
+
     def _normalise(self, image: Tensor) -> Tensor:
         return ((image - self.mean) / self.std).to(self.mean.dtype)  # the model may have half precision
 
     def _measure(self, multiple: int | None) -> None:
         """Sets `stride`, `multiple`, `channels` and `num_classes`."""
         name = type(self.model).__name__
-        sides = _sides(multiple or _LARGEST_MULTIPLE, counts=(2, 3))
+        sides = self.size or _sides(multiple or _LARGEST_MULTIPLE, counts=(2, 3))
         try:
             features, logits = self._try(sides)
         except Exception as error:  # models of other packages raise any exception
             raise DWNetError(
                 f"{name} cannot run on an image of {sides[0]} x {sides[1]} pixels ({first_line(error)}); `multiple` "
-                "sets the number that image sides are multiples of"
+                "sets the number that image sides are multiples of, `size` the only size that the network takes"
             ) from error
         stride = sides[0] // features.shape[2] if features.ndim == 4 else 0
         if stride == 0 or features.shape[2] * stride != sides[0] or features.shape[3] * stride != sides[1]:
@@ -130,7 +145,7 @@ class Adapter(Segmenter):
                 f"{name}: the logits are of shape {tuple(logits.shape)}; allowed is (1, K, h, w) with K of at least 2"
             )
         self.stride, self.channels, self.num_classes = stride, features.shape[1], logits.shape[1]
-        self.multiple = multiple or self._smallest_multiple()
+        self.multiple = stride if self.size is not None else multiple or self._smallest_multiple()
 
     def _smallest_multiple(self) -> int:
         for multiple in (self.stride * 2**power for power in range(_LARGEST_MULTIPLE.bit_length())):

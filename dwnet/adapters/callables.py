@@ -22,6 +22,7 @@ class CallableAdapter(Adapter):
         mean: as in `Adapter`.
         std: as in `Adapter`.
         multiple: as in `Adapter`.
+        size: as in `Adapter`.
         dropout: as in `Adapter`.
     """
 
@@ -34,10 +35,11 @@ class CallableAdapter(Adapter):
         mean: Sequence[float] = IMAGENET_MEAN,
         std: Sequence[float] = IMAGENET_STD,
         multiple: int | None = None,
+        size: tuple[int, int] | None = None,
         dropout: bool = False,
     ) -> None:
         self._cut = (features, classify)  # set first, because `Adapter.__init__` runs them
-        super().__init__(model, mean=mean, std=std, multiple=multiple, dropout=dropout)
+        super().__init__(model, mean=mean, std=std, multiple=multiple, size=size, dropout=dropout)
 
     def encode(self, image: Tensor) -> Tensor:  # noqa: D102
         return self._cut[0](self.model, image)

@@ -1,6 +1,7 @@
 """Adapter for segmentation_models_pytorch."""
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 from torch import Tensor, nn
@@ -45,6 +46,7 @@ class SmpAdapter(Adapter):
         mean: Sequence[float] = IMAGENET_MEAN,
         std: Sequence[float] = IMAGENET_STD,
         multiple: int | None = None,
+        size: tuple[int, int] | None = None,
         dropout: bool = False,
     ) -> None:
         *_, activation = model.get_submodule("segmentation_head").modules()
@@ -54,9 +56,9 @@ class SmpAdapter(Adapter):
                 "build it with activation=None"
             )
         network: Any = model
-        if multiple is None and network.requires_divisible_input_shape:
+        if multiple is None and size is None and network.requires_divisible_input_shape:
             multiple = network.encoder.output_stride  # the package's rule; a trial would find a smaller one
-        super().__init__(model, mean=mean, std=std, multiple=multiple, dropout=dropout)
+        super().__init__(model, mean=mean, std=std, multiple=multiple, size=size, dropout=dropout)
 
     def encode(self, image: Tensor) -> list[Tensor]:  # noqa: D102
         return self.model.encoder(image)
@@ -66,3 +68,48 @@ class SmpAdapter(Adapter):
 
     def classify(self, features: Tensor) -> Tensor:  # noqa: D102
         return self.model.segmentation_head(features)
+
+    def prepare_export(self) -> None:  # noqa: D102
+        # In an export, PSPNet's blocks take another way to pool, which PyTorch cannot export with open sizes.
+        for module in self.model.modules():
+            if type(module).__name__ == "PSPBlock":
+                module.forward = partial(_pooled, module)
+
+
+def _pooled(block: Any, features: Tensor) -> Tensor:
+    """Returns the output of a block of PSPNet, as it is outside of exports."""
+    size = (features.shape[-2], features.shape[-1])
+    return nn.functional.interpolate(block.pool(features), size=size, mode="bilinear", align_corners=True)
+
+
+class SmpDPTAdapter(SmpAdapter):
+    """DPT of segmentation_models_pytorch: `features` is the input of the head's last convolution, at stride 2."""
+
+    wraps = ("segmentation_models_pytorch.DPT",)
+
+    def __init__(
+        self,
+        model: nn.Module,
+        *,
+        mean: Sequence[float] = IMAGENET_MEAN,
+        std: Sequence[float] = IMAGENET_STD,
+        multiple: int | None = None,
+        size: tuple[int, int] | None = None,
+        dropout: bool = False,
+    ) -> None:
+        if multiple is None and size is None:
+            network: Any = model
+            multiple = 2 * network.encoder.output_stride  # the decoder halves the encoder's last map
+        super().__init__(model, mean=mean, std=std, multiple=multiple, size=size, dropout=dropout)
+
+    def encode(self, image: Tensor) -> Any:  # noqa: D102
+        return self.model.encoder(image)
+
+    def decode(self, encoded: Any) -> Tensor:  # noqa: D102
+        return self.model.segmentation_head.head[:-1](self.model.decoder(*encoded))
+
+    def classify(self, features: Tensor) -> Tensor:  # noqa: D102
+        head = self.model.segmentation_head
+        return nn.functional.interpolate(
+            head.head[-1](features), scale_factor=head.upsampling_factor, mode="bilinear", align_corners=True
+        )

@@ -40,6 +40,7 @@ class Checkpoint:
         commit: commit of the code that wrote the file.
         training: state of the trainer (optimiser, gradient scaler); empty in a file that cannot be resumed.
         source: name of the checkpoint in messages; not stored.
+        path: the file that it was read from; not stored.
     """
 
     network: NetworkSpec
@@ -53,10 +54,11 @@ class Checkpoint:
     commit: str = field(default_factory=code_commit)
     training: dict[str, Any] = field(default_factory=dict)
     source: str = "checkpoint"
+    path: Path | None = None
 
     def save(self, path: str | Path) -> None:
         """Writes the file atomically."""
-        content = {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if f.name != "source"}
+        content = {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if f.name not in ("source", "path")}
         for name in ("network", "method", "classes"):
             content[name] = dataclasses.asdict(content[name])
         with atomic_write(path) as temporary:
@@ -104,6 +106,7 @@ def load_checkpoint(path: str | Path) -> Checkpoint:
             classes=ClassSet(classes["name"], tuple(classes["classes"]), tuple(tuple(c) for c in classes["palette"])),
             **content,
             source=f"checkpoint {path}",
+            path=path,
         )
     except (KeyError, TypeError, ValueError) as error:
         raise CheckpointError(f"checkpoint {path}: incomplete or of another version ({error})") from error

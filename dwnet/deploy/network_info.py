@@ -65,6 +65,8 @@ class NetworkInfo:
     """Every n-th frame is a key frame; 1 if the network runs on every frame."""
     scale: float = 1.0
     """Scale of the frame at which the network runs; the scores are resized to the frame."""
+    size: tuple[int, int] | None = None
+    """(H, W) in pixels that frames are resized to; None if the network takes any size."""
 
 
 _Positive = Annotated[int, Field(ge=1)]
@@ -86,6 +88,7 @@ class _Metadata(BaseModel):
     channels: _Positive
     key_interval: _Positive = 1
     scale: Annotated[float, Field(ge=MIN_SCALE, le=MAX_SCALE)] = 1.0
+    size: tuple[_Positive, _Positive] | None = None
     recipe: dict[str, Any] | None = None
     metrics: dict[str, Any] | None = None
     commit: str = ""
@@ -142,6 +145,7 @@ def read_info(path: Path, sha256: str, session: Session) -> NetworkInfo:
         commit=metadata.commit,
         key_interval=metadata.key_interval,
         scale=metadata.scale,
+        size=metadata.size,
     )
     _check_graph(info, session)
     return info

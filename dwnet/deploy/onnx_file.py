@@ -1,7 +1,7 @@
 """Writes a graph as an ONNX file: traces it, stores its weights in half precision, and compares it with PyTorch.
 
-Batch, height and width are dynamic. Weights are stored in half precision if the outputs stay close enough, and are used
-in float32.
+Batch, height and width are dynamic, unless the export is for one size. Weights are stored in half precision if the
+outputs stay close enough, and are used in float32.
 """
 
 import json
@@ -19,7 +19,7 @@ import onnxruntime
 import torch
 from onnx import numpy_helper
 
-from dwnet.core.errors import DWNetError
+from dwnet.core.errors import DWNetError, first_line
 from dwnet.core.files import atomic_write
 from dwnet.deploy.graphs import ExportGraph, Inputs
 from dwnet.deploy.network_info import METADATA_KEY, check_metadata
@@ -36,8 +36,11 @@ MIN_HALF_AGREEMENT = 0.98
 """Smallest allowed share of pixels whose class stays the same with half-precision weights."""
 
 
+FIXED_SIZE = "; it may be possible for one fixed size (--size)"
+
+
 class ExportError(DWNetError):
-    """The outputs of the exported graph differ from PyTorch's; no file was written."""
+    """A network that cannot be exported, or whose exported graph differs from PyTorch; no file was written."""
 
 
 @dataclass(frozen=True)
@@ -65,7 +68,9 @@ class ExportReport:
     label_agreement: float | None
 
 
-def write_onnx(graph: ExportGraph, examples: list[Inputs], metadata: dict[str, Any], path: Path) -> ExportReport:
+def write_onnx(
+    graph: ExportGraph, examples: list[Inputs], metadata: dict[str, Any], path: Path, *, fixed: bool = False
+) -> ExportReport:
     """Writes a graph as an ONNX file, atomically, after comparing it with PyTorch.
 
     Args:
@@ -73,16 +78,27 @@ def write_onnx(graph: ExportGraph, examples: list[Inputs], metadata: dict[str, A
         examples: inputs for the comparison; the first is traced.
         metadata: JSON-able; in the form that `network_info` reads.
         path: the file to write.
+        fixed: export the batch and the size of the first example; the others are ignored.
 
     Raises:
-        ExportError: if the graph differs from PyTorch.
+        ExportError: if the network cannot be exported, or if the graph differs from PyTorch.
         NetworkFileError: if `network_info` could not read the metadata.
     """
     entry = json.dumps(metadata)
     check_metadata(entry, path)
     graph = graph.eval().to(memory_format=torch.contiguous_format)
-    exact = trace(graph, examples[0])
-    exact_difference, _ = compare(graph, exact, examples)
+    examples = examples[:1] if fixed else examples
+    try:
+        exact = trace(graph, examples[0], fixed=fixed)
+    except ModuleNotFoundError:  # the command names the extra to install
+        raise
+    except Exception as error:  # PyTorch's exporter and other packages' networks raise any exception
+        way_out = "" if fixed else FIXED_SIZE
+        raise ExportError(f"{path}: the network cannot be exported: {_reason(error)}{way_out}") from error
+    try:
+        exact_difference, _ = compare(graph, exact, examples)
+    except ExportError as error:
+        raise ExportError(f"{path}: {error}{'' if fixed else FIXED_SIZE}") from error
     if not exact_difference <= MAX_EXACT_DIFFERENCE:  # also true for NaN
         raise ExportError(
             f"{path}: the ONNX graph differs from PyTorch by {exact_difference:.1e} of the largest output, allowed is "
@@ -110,8 +126,11 @@ def write_onnx(graph: ExportGraph, examples: list[Inputs], metadata: dict[str, A
     )
 
 
-def trace(graph: ExportGraph, example: Inputs) -> onnx.ModelProto:
-    """Returns the ONNX model of a graph, with dynamic batch, height and width, without the tracer's annotations."""
+def trace(graph: ExportGraph, example: Inputs, *, fixed: bool = False) -> onnx.ModelProto:
+    """Returns the ONNX model of a graph, without the tracer's annotations.
+
+    Batch, height and width are dynamic, or `fixed` as in the example.
+    """
     with _quiet():
         program = torch.onnx.export(
             graph,
@@ -119,7 +138,7 @@ def trace(graph: ExportGraph, example: Inputs) -> onnx.ModelProto:
             dynamo=True,
             input_names=list(graph.inputs),
             output_names=list(graph.outputs),
-            dynamic_shapes={name: _dynamic_shape(graph, name) for name in graph.inputs},
+            dynamic_shapes=None if fixed else {name: _dynamic_shape(graph, name) for name in graph.inputs},
             opset_version=OPSET,
             verbose=False,
         )
@@ -161,13 +180,20 @@ def compare(graph: ExportGraph, model: onnx.ModelProto, examples: list[Inputs]) 
 
     A NaN in an output makes the difference NaN. The share is None if the first output is not logits.
     """
-    session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    try:
+        session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    except Exception as error:  # ONNX Runtime's errors have no other base class
+        raise ExportError(f"ONNX Runtime cannot open the exported graph: {first_line(error)}") from error
     difference, equal, pixels = 0.0, 0, 0
     for inputs in examples:
         with torch.no_grad():
             expected = graph(*inputs)
         expected = expected if isinstance(expected, tuple) else (expected,)
-        found = session.run(None, {name: tensor.numpy() for name, tensor in zip(graph.inputs, inputs, strict=True)})
+        try:
+            found = session.run(None, {name: tensor.numpy() for name, tensor in zip(graph.inputs, inputs, strict=True)})
+        except Exception as error:  # ONNX Runtime's errors have no other base class
+            shapes = ", ".join(str(tuple(tensor.shape)) for tensor in inputs)
+            raise ExportError(f"the exported graph does not run on {shapes}: {first_line(error)}") from error
         for want, got in zip(expected, found, strict=True):
             scale = max(want.abs().max().item(), 1e-6)
             difference = float(np.maximum(difference, np.abs(got - want.numpy()).max() / scale))  # keeps a NaN
@@ -184,6 +210,13 @@ def _dynamic_shape(graph: ExportGraph, name: str) -> dict[int, Any]:
     rows, columns = (torch.export.Dim(f"{prefix}{side}", min=2, max=1024) for side in ("rows", "columns"))
     factor = graph.multiple // graph.stride if name.endswith("_features") else graph.multiple
     return {0: batch, 2: factor * rows, 3: factor * columns} if factor > 1 else {0: batch, 2: rows, 3: columns}
+
+
+def _reason(error: BaseException) -> str:
+    """Returns the first line of the exception that the exporter wraps, or of the exporter's own."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return f"{type(error).__name__}: {first_line(error)}"
 
 
 @contextmanager

@@ -87,8 +87,8 @@ class OnnxSegmenter(OnnxNetwork):
                 the frame's.
         """
         height, width = size = frame_size(image)
-        if self.info.scale != 1:
-            height, width = scaled(size, self.info.scale)
+        if self.info.size is not None or self.info.scale != 1:
+            height, width = self.info.size or scaled(size, self.info.scale)
             image = resize_image(image, (height, width))
         (logits,) = self.run({"image": _image_tensor(image, self.info.multiple)})
         return resize_maps(logits[0, :, :height, :width], size)

@@ -1,4 +1,4 @@
-"""Replacement of modules inside a network."""
+"""Replacement of modules inside a network, and removal of wrappers around one."""
 
 from collections.abc import Callable
 from typing import Any, TypeVar
@@ -55,3 +55,14 @@ def _updated(value: Any, replaced: dict[nn.Module, nn.Module]) -> Any:
 
 def _is_replaced(value: Any, replaced: dict[nn.Module, nn.Module]) -> bool:
     return isinstance(value, nn.Module) and value in replaced
+
+
+def unwrapped(model: nn.Module) -> nn.Module:
+    """Returns the module inside of `nn.DataParallel`, `DistributedDataParallel` and `torch.compile`, in any order."""
+    while True:
+        if isinstance(model, nn.DataParallel | nn.parallel.DistributedDataParallel):
+            model = model.module
+        elif isinstance(inner := getattr(model, "_orig_mod", None), nn.Module):
+            model = inner
+        else:
+            return model

@@ -20,6 +20,8 @@ class Segmenter(nn.Module, ABC):
     stride: int
     multiple: int
     num_classes: int
+    size: tuple[int, int] | None = None
+    """(H, W) of the only images that the network takes, in pixels; None if it takes any multiple of `multiple`."""
 
     @abstractmethod
     def features(self, image: Tensor) -> Tensor:
@@ -43,6 +45,12 @@ class Segmenter(nn.Module, ABC):
             F_t (B, C, h, w) and a tuple of logits, each (labelled, K, h', w'); empty without auxiliary heads.
         """
         return self.features(image), ()
+
+    def prepare_export(self) -> None:
+        """Changes the network so that it can be exported as ONNX, in place and with the same output.
+
+        It is called for a copy that is exported, and then thrown away. By default, nothing changes.
+        """
 
     def forward(self, image: Tensor) -> Tensor:
         """Returns logits at the image's size.
