@@ -127,8 +127,8 @@ class ClassLabels:
         allowed = ", ".join(listed[:_MOST_NAMED]) + (
             f", ... ({len(listed)} classes)" if len(listed) > _MOST_NAMED else ""
         )
-        ignored = _ranges(self.ignored) or "none"
-        found = _ranges(unknown)
+        ignored = id_ranges(self.ignored) or "none"
+        found = id_ranges(unknown)
         hint = ""
         if set(values.tolist()) <= {0, 255}:
             hint = '; in a mask of 0 and 255, give the class "id": 255 in the classes file'
@@ -155,7 +155,7 @@ class ClassLabels:
         )
 
 
-def _ranges(ids: Collection[int]) -> str:
+def id_ranges(ids: Collection[int]) -> str:
     """Returns ids as text, with three and more consecutive ones as ``FIRST..LAST``."""
     runs: list[list[int]] = []
     for id_ in sorted(ids):

@@ -8,13 +8,13 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
-from dwnet.core.class_files import LARGEST_ID, ClassFile
+from dwnet.core.class_files import LARGEST_ID
 from dwnet.core.data_kinds import REAL
 from dwnet.core.errors import DWNetError
 from dwnet.core.label_images import LabelImageError, exif_orientation, file_orientation, read_label_image
 from dwnet.core.tables import markdown_table
 from dwnet.data.frames import FileSource, LabelledFrame
-from dwnet.data.own_labels import void_hides_a_class
+from dwnet.data.own_labels import positions_for_ids, void_hides_a_class
 from dwnet.data.pair_dataset import PairDataset
 from dwnet.data.pairs import DataError, collecting_problems
 from dwnet.viz import caption, grid, overlay
@@ -166,30 +166,13 @@ def _result(counts: _Counts, source: FileSource, problems: list[str], neighbours
 def _wrong_labels(counts: _Counts, source: FileSource) -> list[str]:
     """Returns a line for each kind of labels that cannot be meant."""
     data, own, problems = counts.data, source.class_file, []
-    if own is not None and (line := _positions(own, counts.ids)) is not None:
-        problems.append(line)
-    if own is not None and (line := void_hides_a_class(own, [frame.labels for frame in data.frames])) is not None:
-        problems.append(line)
+    if own is not None and counts.pixels[: counts.number].any():
+        line = positions_for_ids(own, set(np.flatnonzero(counts.ids).tolist()))
+        line = line or void_hides_a_class(own, [frame.labels for frame in data.frames])
+        problems += [line] if line is not None else []
     if counts.pixels.any() and not counts.pixels[: counts.number].any() and source.labels_published:
         problems.append(f"no pixel of the {len(data)} labelled frames has a class: all pixels are void")
     return problems
-
-
-def _positions(own: ClassFile, ids: NDArray[np.int64]) -> str | None:
-    """Returns a line if labels hold the positions of the classes (Cityscapes: trainIds) where ids belong."""
-    number = len(own.ids)
-    if own.ids == tuple(range(number)):
-        return None
-    found = set(np.flatnonzero(ids).tolist()) - {255}
-    strange = found - set(own.ids)
-    if len(found) < 2 or not found <= set(range(number)) or not strange:
-        return None
-    listed = own.listed()
-    kind = "trainIds, positions in the list of classes," if number == 19 else "positions in the list of classes"
-    return (
-        f"the labels hold the ids {min(found)}..{max(found)} only, {kind} where ids belong; allowed are "
-        f"{listed[0]} to {listed[-1]} (Cityscapes: files *_labelIds.png)"
-    )
 
 
 def _warnings(counts: _Counts, source: FileSource) -> list[str]:

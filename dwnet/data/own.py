@@ -25,12 +25,14 @@ from dwnet.core.file_names import by_stem, frame_number, label_files
 from dwnet.core.files import IMAGE_SUFFIXES, listed, same_form
 from dwnet.core.label_images import LABEL_SUFFIXES
 from dwnet.data.frames import FileSource, LabelledFrame, list_images, matched, offsets_within
-from dwnet.data.own_labels import label_reader, refuse_lossy, void_hides_a_class
+from dwnet.data.own_labels import ids_of, label_reader, positions_for_ids, refuse_lossy, void_hides_a_class
 from dwnet.data.own_layouts import SplitFiles, labelled_images, own_classes, own_root, split_folder, split_names
 from dwnet.data.pair_dataset import check_options
 from dwnet.data.pairs import DataError, collecting, refuse
 from dwnet.data.video_frames import extract
 
+_FILES_OF_IDS = 20
+"""Largest number of label files whose ids are compared with the classes file before training."""
 VIDEO_SUFFIXES = (".mp4", ".mov", ".avi", ".mkv", ".webm", ".m4v", ".mxf")
 
 
@@ -75,9 +77,10 @@ def scan(root: Path, split: Split, *, neighbours: Neighbours = "none", max_offse
         _refuse_unused_files(folder, single=files is not None)
     labels = [frame.labels for frame in frames]
     refuse_lossy(labels)
-    hidden = None if collecting() else void_hides_a_class(own, labels)
-    if hidden is not None:
-        raise DataError(f"{root}, split {split}: {hidden}")
+    if not collecting() and (split == "train" or len(own.ids) == 2):  # the check counts all files
+        wrong = positions_for_ids(own, ids_of(labels, _FILES_OF_IDS)) or void_hides_a_class(own, labels)
+        if wrong is not None:
+            raise DataError(f"{root}, split {split}: {wrong}")
     return FileSource(
         frames,
         classes=own.classes,

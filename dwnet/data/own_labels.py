@@ -8,12 +8,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dwnet.core.class_files import ClassFile
-from dwnet.core.class_labels import ClassLabels, LabelError
+from dwnet.core.class_labels import ClassLabels, LabelError, id_ranges
+from dwnet.core.classes import IGNORE_LABEL
 from dwnet.core.label_images import LOSSY_SUFFIXES, LabelImage, LabelImageError, read_label_image
 from dwnet.data.pairs import DataError, refuse
 
 _FILES_SEARCHED = 200
-"""Largest number of label files that are searched for a pixel of the second class."""
+"""Largest number of label files that are searched for pixels of two classes."""
 
 
 def label_reader(own: ClassFile) -> Callable[[Path], NDArray[np.uint8]]:
@@ -54,34 +55,68 @@ def refuse_lossy(labels: list[Path]) -> None:
 
 
 def void_hides_a_class(own: ClassFile, labels: list[Path]) -> str | None:
-    """Returns the description of masks of 0 and 255 whose 255 is ignored, though it must be the second class.
+    """Returns the description of labels that hold one class and void, though there are other classes.
 
-    A set of two classes with the ids 0 and 1 is searched for the id 1, in files spread over the set. Training on such
-    masks would know one class only, and reach a mIoU of 100 %.
+    Masks of 0 and 255 are such labels where 255 is ignored. Training on them would know one class only, and reach a
+    mIoU of 100 %. Files spread over the set are searched until two classes are found, usually in the first one.
 
     Returns:
-        One line that names the class and the remedy; None if the id 1 is there, or 255 is not.
+        One line that names a class without a pixel, and the remedy; None if two classes are found, or no void.
     """
-    if own.ids != (0, 1) or 255 not in own.ignored:
-        return None
     step = max(1, len(labels) // _FILES_SEARCHED)
+    found: set[int] = set()
     void = searched = 0
     for path in labels[::step]:
         try:
-            image = read_label_image(path)
-        except LabelImageError:
+            counts = np.bincount(read_labels(own, path).ravel(), minlength=IGNORE_LABEL + 1)
+        except DataError:
             continue  # named when the frame is read
-        if image.ids is None or (image.ids == 1).any():
+        found |= set(np.flatnonzero(counts[:IGNORE_LABEL]).tolist())
+        if len(found) > 1:
             return None
-        void += bool((image.ids == 255).any())
+        void += bool(counts[IGNORE_LABEL])
         searched += 1
     if not void:
         return None
-    name = own.classes.classes[1]
+    place = next(place for place in (*range(1, len(own.ids)), 0) if place not in found)
+    name, id_ = own.classes.classes[place], own.ids[place]
+    remedy = ""
+    if 255 in own.ignored and len(own.ids) == 2:
+        remedy = f'; if the masks are of 0 and 255, give the class its id: {{"name": "{name}", "id": 255}}'
     return (
-        f"class {name!r} (id 1) has no pixel in {searched} label files, and {void} of them hold 255, which is ignored; "
-        f'if the masks are of 0 and 255, give the class its id in classes.json: {{"name": "{name}", "id": 255}}'
+        f"class {name!r} (id {id_}) has no pixel in {searched} label files, and {void} of them hold ignored ids "
+        f"({id_ranges(own.ignored)}){remedy}"
     )
+
+
+def positions_for_ids(own: ClassFile, ids: set[int]) -> str | None:
+    """Returns a line if labels hold positions of the classes (Cityscapes: trainIds) where ids belong.
+
+    Args:
+        own: the classes, with their ids on disk.
+        ids: all ids in the labels.
+    """
+    positions = set(range(len(own.ids)))
+    found = ids - {IGNORE_LABEL}
+    if set(own.ids) == positions or len(found) < 2 or not found <= positions or found <= set(own.ids):
+        return None
+    listed = own.listed()
+    return (
+        f"the labels hold the ids {min(found)}..{max(found)} only, positions in the list of classes (trainIds) where "
+        f"ids belong; allowed are {listed[0]} to {listed[-1]} (Cityscapes: files *_labelIds.png)"
+    )
+
+
+def ids_of(labels: list[Path], most: int) -> set[int]:
+    """Returns the ids in at most `most` label files, spread over the set; files that cannot be read are left out."""
+    found: set[int] = set()
+    for path in labels[:: max(1, len(labels) // most)]:
+        try:
+            ids = read_label_image(path).ids
+        except LabelImageError:
+            continue  # named when the frame is read
+        found |= set() if ids is None else set(np.unique(ids).tolist())
+    return found
 
 
 @lru_cache(maxsize=8)

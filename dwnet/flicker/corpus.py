@@ -87,9 +87,11 @@ def read_corpus(path: str | Path) -> list[CorpusClip]:
 
 def _from_file(path: Path) -> list[CorpusClip]:
     try:
-        entries = _ENTRIES.validate_json(path.read_bytes())
+        entries = _ENTRIES.validate_json(path.read_text(encoding="utf-8-sig"))
     except OSError as error:
         raise CorpusError(f"{path}: cannot be read ({error.strerror}); allowed is {LAYOUT}") from error
+    except UnicodeDecodeError as error:
+        raise CorpusError(f"{path}: is not a corpus (not UTF-8: {error.reason}); allowed is {LAYOUT}") from error
     except ValidationError as error:
         raise CorpusError(f"{path}: is not a corpus ({first_problem(error)}); allowed is {LAYOUT}") from error
     return [_clip(path, entry) for entry in entries]
