@@ -14,6 +14,7 @@ import tyro
 os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
 
 from dwnet.cli.demo import PageOptions
+from dwnet.cli.options import limit_clips
 from dwnet.comparison import load_networks
 from dwnet.core.bundled import models_folder, sample_clip
 from dwnet.core.errors import DWNetError
@@ -30,6 +31,7 @@ def serve(options: PageOptions) -> None:
         DWNetError: if the models or the clip cannot be used, or the port is taken.
     """
     _check(options)
+    limit_clips(options.max_pixels, options.max_memory_mb)
     networks = load_networks(options.models or models_folder(), threads=options.threads).smoothed(options.smooth)
     if options.clip is not None and not options.clip.is_file():
         raise DWNetError(f"--clip {options.clip}: there is no such file")

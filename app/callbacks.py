@@ -121,7 +121,10 @@ class Callbacks:
             return note_html(_message(error, clip), bad=True), panels_html(self.methods, refined=refined)
         count = f", {info.frames} frames" if info.frames else ""
         note = f"{info.source_width}×{info.source_height} px{count}, {info.fps:.4g} fps"
-        return note_html(note), panels_html(self.methods, preview=preview, refined=refined)
+        if reader.warning:
+            note += f". {reader.warning.replace(str(reader.path), Path(clip).name)}"
+        panels = panels_html(self.methods, preview=preview, refined=refined)
+        return note_html(note, bad=reader.warning is not None), panels
 
     def press(self, request: gr.Request) -> tuple[Any, Any, str]:
         """Handles Compare: swaps the buttons at once, before the queue starts the comparison."""

@@ -1,10 +1,11 @@
 """`dwnet compare`."""
 
+import json
 from pathlib import Path
 
 import tyro
 
-from dwnet.cli.options import FlowName
+from dwnet.cli.options import FlowName, limit_clips, print_warning
 from dwnet.core.progress import Progress
 from dwnet.core.tables import markdown_table, number_cell
 
@@ -22,6 +23,8 @@ def compare(
     smooth: tuple[str, ...] = (),
     player_mb: int = 200,
     worst: int = 10,
+    max_pixels: int | None = None,
+    max_memory_mb: int | None = None,
 ) -> None:
     """Compare exported networks on a clip, and write a page with a player, MP4, CSV, JSON and the worst frames.
 
@@ -39,12 +42,15 @@ def compare(
         player_mb: largest size of the frames that the player stores, in MB; a longer clip is stored at a lower rate,
             except around the worst moments. 0: no player.
         worst: number of worst frames, with every method's labels, in a folder for relabelling; 0: no folder.
+        max_pixels: largest number of pixels of a frame of a clip; default: 40 million, which allows 8192 x 4320.
+        max_memory_mb: largest memory in MiB for decoding a clip, estimated from its header; default: 4096.
     """
     from dwnet.comparison import ComparisonFiles, load_networks
     from dwnet.comparison import compare as run
     from dwnet.core.bundled import models_folder
     from dwnet.flow.registry import flow_function
 
+    limit_clips(max_pixels, max_memory_mb)
     progress, frame = Progress(clip.name), None
     networks = load_networks(models or models_folder()).smoothed(smooth, flow=flow_function(flow, weights=flow_weights))
     for frame in run(
@@ -70,5 +76,6 @@ def compare(
         rows.append([method, *map(number_cell, cells)])
     print(markdown_table(headings, rows))
     files = ComparisonFiles.beside(output, Path(clip.name))
+    print_warning(json.loads(files.json.read_text("utf-8"))["clip"]["warning"])
     written = (files.page, files.video, files.csv, files.json, files.worst)
     print(f"\n{frame.compared} frames; {', '.join(str(path) for path in written if path.exists())}")

@@ -6,6 +6,7 @@ from pathlib import Path
 import tyro
 from PIL import Image
 
+from dwnet.cli.options import limit_clips, print_warning
 from dwnet.core.data_kinds import CheckedNeighbours, OnDiskKind, Split
 from dwnet.core.errors import DWNetError
 from dwnet.core.files import atomic_write
@@ -58,16 +59,29 @@ def check_files(
         raise DWNetError(f"{problems} problem(s) in {root}")
 
 
-def frames(root: Path = Path("data/own"), max_offset: int = 5) -> None:
+def frames(
+    root: Path = Path("data/own"),
+    max_offset: int = 5,
+    max_pixels: int | None = None,
+    max_memory_mb: int | None = None,
+) -> None:
     """Extract the labelled frames of your own video files, and the frames around them, as images for training.
 
     Args:
         root: folder of the data.
         max_offset: number of frames before and after each labelled frame.
+        max_pixels: largest number of pixels of a frame of a clip; default: 40 million, which allows 8192 x 4320.
+        max_memory_mb: largest memory in MiB for decoding a clip, estimated from its header; default: 4096.
     """
     from dwnet.data.own import extract_frames
 
-    written = extract_frames(root, max_offset=max_offset, progress=lambda video, n: print(f"{video}: {n} frames ..."))
+    limit_clips(max_pixels, max_memory_mb)
+    written = extract_frames(
+        root,
+        max_offset=max_offset,
+        progress=lambda video, n: print(f"{video}: {n} frames ..."),
+        warn=print_warning,
+    )
     print(f"{sum(written.values())} frames written; {root} is ready")
 
 
@@ -76,6 +90,8 @@ def camvid_frames(
     /,
     root: Path = Path("data/camvid"),
     max_offset: int = 5,
+    max_pixels: int | None = None,
+    max_memory_mb: int | None = None,
 ) -> None:
     """Extract the neighbours of CamVid's labelled frames from a raw CamVid video, for `--data.neighbours video`.
 
@@ -83,10 +99,14 @@ def camvid_frames(
         video: one of the raw videos: 01TP_extract.avi, 0006R0.MXF, 0016E5.MXF, 0005VD.MXF.
         root: folder of the data set; frames are written to its video_frames/.
         max_offset: number of raw frames before and after each labelled frame.
+        max_pixels: largest number of pixels of a frame of a clip; default: 40 million, which allows 8192 x 4320.
+        max_memory_mb: largest memory in MiB for decoding a clip, estimated from its header; default: 4096.
     """
     from dwnet.data.camvid_video import extract_neighbours
 
+    limit_clips(max_pixels, max_memory_mb)
     done = extract_neighbours(video, root, max_offset=max_offset)
+    print_warning(done.warning)
     fit = ""
     if done.still_difference is not None:
         fit = (

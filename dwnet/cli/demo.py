@@ -29,6 +29,10 @@ class PageOptions:
     """Clip that is selected at the start; default: the bundled one."""
     max_mb: int = 500
     """Largest upload, in megabytes."""
+    max_pixels: int | None = None
+    """Largest number of pixels of a frame of a clip; default: 40 million, which allows 8192 x 4320."""
+    max_memory_mb: int | None = None
+    """Largest memory in MiB for decoding a clip, estimated from its header; default: 4096."""
     threads: int | None = None
     """CPU threads for each network; default: all."""
 

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import tyro
 
+from dwnet.cli.options import limit_clips
 from dwnet.core.class_files import read_class_file
 from dwnet.core.errors import DWNetError
 from dwnet.core.progress import Progress
@@ -35,6 +36,8 @@ def flicker(
     threshold: float | None = None,
     truth_classes: Path | None = None,
     player_mb: int = 200,
+    max_pixels: int | None = None,
+    max_memory_mb: int | None = None,
 ) -> None:
     """Measure how much predictions flicker, and write a table, JSON, a CSV row per frame and one HTML page.
 
@@ -66,9 +69,12 @@ def flicker(
             time, each NAME or NAME=KEEP; KEEP is the weight of the past, 0 to below 1, default 0.5.
         threshold: scores of one class above this value are label 1; default: 0.5 for probabilities, 0 for logits.
         truth_classes: a classes file with the ids of the truth, if they are not those of --classes.
+        max_pixels: largest number of pixels of a frame of a clip; default: 40 million, which allows 8192 x 4320.
+        max_memory_mb: largest memory in MiB for decoding a clip, estimated from its header; default: 4096.
         player_mb: largest size of the frames that the player stores, in MB, of all clips together; a longer clip is
             stored at a lower rate, except around the worst moments. 0: no player.
     """
+    limit_clips(max_pixels, max_memory_mb)
     if (corpus is None) == (clip is None) or (corpus is not None and (predictions or truth)):
         raise DWNetError("give a CLIP and its PREDICTIONS, or --corpus alone (a corpus names its predictions)")
     if clip is not None:

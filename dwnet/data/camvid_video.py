@@ -34,6 +34,8 @@ class Extraction:
     still_difference: float | None
     """Mean absolute difference, in grey levels 0..255, between the labelled stills and their frames in the video: a few
     levels for the right video, tens of levels for another one. None if nothing was decoded."""
+    warning: str | None = None
+    """What is out of the ordinary in the video; None if nothing is, or nothing was decoded."""
 
 
 def extract_neighbours(video: Path, root: Path, *, max_offset: int = 5, sequence: str | None = None) -> Extraction:
@@ -79,7 +81,8 @@ def extract_neighbours(video: Path, root: Path, *, max_offset: int = 5, sequence
     written = decoded = 0
     differences: list[float] = []
     size = read_image(next(iter(stills.values())).image).shape[:2]
-    for frame in decode(video, max(missing) + 1):
+    warnings: list[str] = []
+    for frame in decode(video, max(missing) + 1, warnings.append):
         position, decoded = frame.index, frame.index + 1
         if position in missing:
             write_jpeg(folder / f"{missing[position]}.jpg", _resized(frame.image(), size))
@@ -94,7 +97,8 @@ def extract_neighbours(video: Path, root: Path, *, max_offset: int = 5, sequence
             f"{sequence}; allowed is the sequence's whole raw video"
         )
     outside = len(names) - present - written
-    return Extraction(sequence, written, present, outside, float(np.mean(differences)) if differences else None)
+    difference = float(np.mean(differences)) if differences else None
+    return Extraction(sequence, written, present, outside, difference, next(iter(warnings), None))
 
 
 def _sequence_of(video: Path) -> str:

@@ -101,7 +101,11 @@ class _Clip:
 
 
 def extract_frames(
-    root: Path, *, max_offset: int = 5, progress: Callable[[Path, int], None] | None = None
+    root: Path,
+    *,
+    max_offset: int = 5,
+    progress: Callable[[Path, int], None] | None = None,
+    warn: Callable[[str], None] | None = None,
 ) -> dict[str, int]:
     """Writes the labelled frames of all video files, and the frames within `max_offset` of them, as images.
 
@@ -111,6 +115,7 @@ def extract_frames(
         root: the folder of the data.
         max_offset: largest distance from a labelled frame, in frames.
         progress: called before each video, with its path and the number of frames to write.
+        warn: called with what is out of the ordinary in a video, for example frames that lack a key frame.
 
     Returns:
         The number of frames written, for each video with missing frames.
@@ -135,7 +140,7 @@ def extract_frames(
             folder.mkdir(parents=True, exist_ok=True)
             if progress is not None:
                 progress(clip.video, len(targets))
-            done[str(clip.video)] = extract(clip.video, targets)
+            done[str(clip.video)] = extract(clip.video, targets, warn)
             beyond = [
                 path for number, path in clip.labels.items() if number in targets and not targets[number].exists()
             ]

@@ -1,6 +1,6 @@
 """Writes frames of a video as image files, by number. Training reads frames in random order; videos do not allow it."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from itertools import islice
 from pathlib import Path
 
@@ -16,26 +16,31 @@ JPEG_QUALITY = 95
 _ALLOWED = "a video file that FFmpeg decodes"
 
 
-def decode(video: Path, count: int) -> Iterator[DecodedFrame]:
+def decode(video: Path, count: int, warn: Callable[[str], None] | None = None) -> Iterator[DecodedFrame]:
     """Yields the first `count` frames of a video in display order, turned upright.
 
-    The video is decoded from the start: counting frames is exact in every container, seeking is not.
+    `warn` is called at the end with what is out of the ordinary in them, for example frames that lack the key frame
+    before them. The video is decoded from the start: counting frames is exact in every container, seeking is not.
 
     Raises:
         DataError: for a file that is no video, or a frame that cannot be decoded.
     """
     try:
-        yield from islice(ExactVideo(video, allowed=_ALLOWED, strict=False), count)
+        frames = ExactVideo(video, allowed=_ALLOWED, strict=False)
+        yield from islice(frames, count)
     except VideoError as error:
         raise DataError(str(error)) from error
+    if warn is not None and frames.warning is not None:
+        warn(frames.warning)
 
 
-def extract(video: Path, targets: Mapping[int, Path]) -> int:
+def extract(video: Path, targets: Mapping[int, Path], warn: Callable[[str], None] | None = None) -> int:
     """Writes frames of a video as JPEG files, each atomically.
 
     Args:
         video: a video file.
         targets: the file to write for each frame number, counted from 0. The folders must exist.
+        warn: called with what is out of the ordinary in the video.
 
     Returns:
         The number of frames written. Frames beyond the end of the video are skipped.
@@ -44,7 +49,7 @@ def extract(video: Path, targets: Mapping[int, Path]) -> int:
         DataError: for a file that is no video, or a frame that cannot be decoded or encoded.
     """
     written = 0
-    for frame in decode(video, max(targets, default=-1) + 1):
+    for frame in decode(video, max(targets, default=-1) + 1, warn):
         if frame.index in targets:
             write_jpeg(targets[frame.index], frame.image())
             written += 1

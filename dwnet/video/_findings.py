@@ -22,6 +22,8 @@ class Findings:
         """Number of frames before the first damaged one."""
         self.corrupt_frames = 0
         """Number of delivered frames that FFmpeg marks as damaged, or whose packets it reports errors in."""
+        self.hard_damage = False
+        """Whether FFmpeg marked a frame as damaged, or refused a packet. Reported errors alone are not counted."""
         self.bad_packets = 0
         """Number of packets that could not be decoded, errors of the container included."""
         self.refused_in_a_row = 0
@@ -97,6 +99,7 @@ class Findings:
     def bad_packet(self, reason: str, pts: int | None) -> None:
         """Notes a packet that could not be decoded, or an error of the container."""
         self.bad_packets += 1
+        self.hard_damage = True
         self.refused_in_a_row += 1
         self.messages.append(reason)
         self._damage_at(pts)
@@ -117,6 +120,7 @@ class Findings:
             self._left_out = sum(1 for waiting in self._before_first if waiting < pts)
             self._before_first.clear()
         self.delivered += 1
+        self.hard_damage = self.hard_damage or corrupt
         if pts in self._reported:
             self._reported.discard(pts)
             corrupt = True
@@ -164,6 +168,14 @@ class Findings:
         return ", and ".join(parts)
 
     @property
+    def left_out(self) -> str:
+        """The frames at the start that FFmpeg leaves out; empty if there are none."""
+        if not self._left_out:
+            return ""
+        frames = "1 frame at the start is" if self._left_out == 1 else f"{self._left_out} frames at the start are"
+        return f"{frames} left out, because the key frame before is missing"
+
+    @property
     def damage_found(self) -> bool:
         """Whether FFmpeg found damage so far."""
         return self._damaged or bool(self.messages)
@@ -191,9 +203,7 @@ class Findings:
     def warning(self) -> str | None:
         """One sentence that names the file and everything found; None if nothing was found."""
         parts = [self.damage, self.shortfall]
-        if self._left_out:
-            frames = "1 frame at the start is" if self._left_out == 1 else f"{self._left_out} frames at the start are"
-            parts.append(f"{frames} left out, because the key frame before is missing")
+        parts.append(self.left_out)
         if self._clock is not None and self._clock.raised:
             parts.append(f"{self._clock.raised} frame times did not increase and were raised")
         if self._clock is not None and self._clock.jumps:

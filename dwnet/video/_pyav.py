@@ -73,7 +73,7 @@ class DecodedFrame:
         """
         width, height = self._orientation.size(*(size or self.shown_size))
         try:
-            stored = self._stored.to_ndarray(format="rgb24", width=width, height=height)
+            stored = self._stored.to_ndarray(format="rgb24", width=width, height=height, threads=1)
         except (ValueError, OSError) as error:
             raise DecoderError(f"{self.pixel_format} pixels cannot be converted to RGB ({one_line(error)})") from error
         return self._orientation.apply(stored)
@@ -130,7 +130,7 @@ class ExactVideo:
         decoded = 0
         try:
             for frame in decode(self.path, findings, self._limits, self._allowed):
-                if not frame.good:
+                if not frame.good and (self._strict or findings.hard_damage):
                     break
                 if self._strict and frame.own_size != frame.shown_size:
                     found, first = ("x".join(map(str, size)) for size in (frame.own_size, frame.shown_size))
@@ -141,7 +141,9 @@ class ExactVideo:
                 yield frame
         except DecoderError as error:
             raise self._damaged(decoded, str(error)) from error
-        if findings.corrupt_frames or findings.bad_packets or findings.shortfall:
+        if self._strict and findings.left_out:
+            raise VideoError(f"{self.path}: {findings.left_out}; allowed is {self._allowed}")
+        if findings.hard_damage or findings.shortfall or (self._strict and findings.corrupt_frames):
             reason = findings.messages[0] if findings.messages else findings.shortfall
             raise self._damaged(decoded, reason or "FFmpeg marks it as corrupt")
 

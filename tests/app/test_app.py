@@ -28,6 +28,7 @@ from dwnet.cli.demo import PageOptions
 from dwnet.comparison import MethodSummary, load_networks
 from dwnet.video import VideoWriter
 from tests.exported import CLASSES, PALETTE, textured_frame, write_clip
+from tests.video.odd_structures import odd_clips
 
 METHODS = ("baseline", "static_warp", "dwnet")
 PAGE = SimpleNamespace(session_hash="page")
@@ -214,6 +215,18 @@ def test_a_damaged_clip_says_what_is_missing(callbacks: Callbacks, tmp_path: Pat
     assert report["clip"]["warning"].startswith("damaged.mp4: damaged after")
     assert "damaged.mp4: damaged after" in last.status
     assert str(tmp_path) not in last.status
+
+
+def test_choosing_a_clip_warns_of_a_missing_start_and_refuses_huge_frames(callbacks: Callbacks, tmp_path: Path) -> None:
+    cases = {case.name: case for case in odd_clips()}
+    notes = {}
+    for name in ("no_first_key_frame.mp4", "huge.gif"):
+        cases[name].write(tmp_path / name)
+        notes[name], _ = callbacks.describe(str(tmp_path / name))
+        assert "dw-bad" in notes[name]
+        assert str(tmp_path) not in notes[name]
+    assert "3 frames at the start are left out" in notes["no_first_key_frame.mp4"]
+    assert "huge.gif: frames are 16000x16000 pixels, 256 million; allowed are 40 million" in notes["huge.gif"]
 
 
 def test_choosing_a_clip_describes_it(callbacks: Callbacks, clip: Path, tmp_path: Path) -> None:
