@@ -4,6 +4,7 @@ import base64
 import csv
 import io
 import json
+import re
 import zlib
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from dwnet.method.losses import occlusion_weight as training_weight
 from dwnet.viewer import SAFE_COLOURS, PlayerFrame, PlayerInfo, PlayerMethod, PlayerWriter, safe_palette, worst_moments
 from dwnet.viewer import counts as counts_module
 from dwnet.viewer import occlusion_weight as shown_weight
+from dwnet.viewer import player as player_module
 from dwnet.viewer.frames import encode_frame, label_png
 from dwnet.viewer.relabelling import folder_names
 from dwnet.viewer.store import FrameStore, around_moment
@@ -258,3 +260,13 @@ def test_the_safe_colours_can_be_told_apart() -> None:
     assert smallest_distance(SAFE_COLOURS) > 0.05
     assert len(safe_palette(100)) == 100
     assert safe_palette(100)[40] == SAFE_COLOURS[0]
+
+
+def test_a_page_of_two_hundred_frames_is_small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without the frames, which are beside it, a page with 200 frames is below 300 kB. It needs no network."""
+    monkeypatch.setattr(player_module, "EMBEDDED_BYTES", 0)
+    player = write_page(tmp_path, make_run(frames=200, cut=1))
+    page = (tmp_path / "index.html").read_text(encoding="utf-8")
+    assert len(page.encode()) + (tmp_path / "files/numbers.js").stat().st_size < 300_000
+    assert player.chunks[0] == "numbers.js"
+    assert not re.findall(r"(?:src|href)=\"?https?:|@import|url\(", page)
