@@ -22,6 +22,10 @@ FlowName = Literal["dis", "farneback", "raft_small", "raft_large", "flownet2"]
 FLOW_NAMES: tuple[FlowName, ...] = get_args(FlowName)
 """All names."""
 
+IDENTITY = "identity"
+"""No motion: a flow of zeros. It is a control in training (`train/ablation/tables.py`). It cannot judge flicker, so it is
+not in `FLOW_NAMES`."""
+
 NETWORK_FLOWS = tuple(name for name in FLOW_NAMES if name not in ("dis", "farneback"))
 """Names of the estimators that have weights."""
 
@@ -33,7 +37,7 @@ def build_flow(name: str, *, weights: str | Path = "published", trainable: bool 
     """Returns a flow estimator.
 
     Args:
-        name: one of `FLOW_NAMES`.
+        name: one of `FLOW_NAMES`, or `IDENTITY`.
         weights: "published" (torchvision downloads RAFT's; FlowNet2's cannot be downloaded), "none" (random weights, if
             a checkpoint is loaded afterwards), or a weight file. DIS and Farnebäck have no weights and accept
             "published" and "none".
@@ -43,6 +47,11 @@ def build_flow(name: str, *, weights: str | Path = "published", trainable: bool 
         DWNetError: for an unknown name, for weights that cannot be fetched or read or that do not fit, and for DIS or
             Farnebäck with a weight file or `trainable`.
     """
+    if name == IDENTITY:
+        _check_no_parameters(name, weights, trainable)
+        from dwnet.flow.identity import IdentityFlow
+
+        return IdentityFlow()
     if name not in FLOWS:
         raise DWNetError(f"unknown flow {name!r}, allowed are {', '.join(FLOW_NAMES)}")
     return FLOWS[name](weights, trainable)  # type: ignore[index]

@@ -84,7 +84,7 @@ class _FlowSpec(_Spec):
     needs_neighbour: ClassVar[bool] = True
 
     flow: str = "dis"
-    """Flow estimator: dis, farneback, raft_small, raft_large or flownet2."""
+    """Flow estimator: dis, farneback, raft_small, raft_large or flownet2. identity is a control: no motion."""
     flow_weights: str = "published"
     """Weights of the flow estimator: published, none (random), or a file. dis has no weights."""
     train_flow: bool = False
@@ -96,6 +96,14 @@ class BaselineSpec(_Spec):
     """The baseline: cross-entropy on single frames."""
 
     name: MethodName = "baseline"
+    neighbour_weight: float = 0.0
+    """Weight of the cross-entropy of the neighbour, whose labels are the frame's, carried by the exact flow. A control
+    (`train/ablation/tables.py`): it uses the neighbour without a consistency loss. It needs data with an exact flow. 0
+    trains on single frames."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self._require_not_negative("neighbour_weight")
 
 
 @dataclass(frozen=True)

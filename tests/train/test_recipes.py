@@ -37,7 +37,7 @@ FLAGS = """
 """
 FLOW_FLAGS = "--method.flow --method.flow-weights --method.train-flow --method.no-train-flow"
 METHOD_FLAGS = {
-    "baseline": "",
+    "baseline": "--method.neighbour-weight",
     "static_warp": f"{FLOW_FLAGS} --method.fusion",
     "keyframe": f"{FLOW_FLAGS} --method.key-interval",
     "dwnet": f"""{FLOW_FLAGS} --method.fg-conv --method.no-fg-conv --method.kernel-size --method.refinement

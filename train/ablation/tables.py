@@ -1,4 +1,4 @@
-"""The paper's tables and two more, as data: the text and the recipe of each row."""
+"""The paper's tables and three more, as data: the text and the recipe of each row."""
 
 from dataclasses import dataclass
 
@@ -198,6 +198,26 @@ TABLES: dict[str, Table] = {
             Row("camera_motion", ("stills: a synthetic camera motion",), None, _STREET, "dwnet_camera_motion"),
             Row("video", ("real frames",), None, _STREET, "dwnet_video"),
             Row("mixed", ("both, drawn for each sample",), None, _STREET, "dwnet_mixed"),
+        ),
+    ),
+    "controls": Table(
+        "What the gains are due to",
+        ("Trained as", "photometric changes"),
+        (
+            Row("baseline", ("baseline", ""), None, _STREET, "baseline"),
+            Row("baseline_photometric", ("baseline", "frame"), None, _STREET, "baseline_photometric"),
+            Row("dwnet_plain", ("DWNet", ""), None, _STREET, "dwnet_plain"),
+            Row("dwnet", ("DWNet", "frame, neighbour"), None, _STREET, "dwnet_photometric"),
+            Row(
+                "baseline_neighbour",
+                ("baseline, also on the neighbour with carried labels", "frame, neighbour"),
+                None,
+                _STREET,
+                "baseline_neighbour",
+            ),
+            Row("identity", ("DWNet with a flow of zeros", "frame, neighbour"), None, _STREET, "dwnet_identity"),
+            Row("feature", ("DWNet, l_fc alone", "frame, neighbour"), None, _STREET, "dwnet_feature_alone"),
+            Row("prediction", ("DWNet, l_pc alone", "frame, neighbour"), None, _STREET, "dwnet_prediction_alone"),
         ),
     ),
     "deviations": Table(

@@ -175,6 +175,9 @@ _feature_loss: Changes = {**_dwnet, "method.prediction_weight": 0.0}
 _feature_loss_no_frm: Changes = {**_feature_loss, "method.refinement": False}
 _feature_loss_warp: Changes = {**_feature_loss_no_frm, "method.fg_conv": False}
 
+_synthetic: Changes = {"data.neighbours": "camera_motion"}
+_photometric: Changes = {**_synthetic, "data.photometric": 1.0}
+
 VARIANTS: dict[str, Changes] = {
     "baseline": _baseline,
     "static_warp": _static_warp,
@@ -199,6 +202,14 @@ VARIANTS: dict[str, Changes] = {
     "dwnet_camera_motion": {**_dwnet, "data.neighbours": "camera_motion"},
     "dwnet_video": {**_dwnet, "data.neighbours": "video"},
     "dwnet_mixed": {**_dwnet, "data.neighbours": "mixed"},
+    # Controls: what is due to the method, to the neighbour's photometric changes, to its pixels, to motion.
+    "baseline_photometric": {**_baseline, **_photometric},
+    "baseline_neighbour": {**_baseline, **_photometric, "method.neighbour_weight": 1.0},
+    "dwnet_plain": {**_dwnet, **_synthetic, "data.neighbour_photometric": 0.0},
+    "dwnet_photometric": {**_dwnet, **_photometric},
+    "dwnet_identity": {**_dwnet, **_photometric, "method.flow": "identity"},
+    "dwnet_feature_alone": {**_feature_loss, **_photometric},
+    "dwnet_prediction_alone": {**_dwnet, **_photometric, "method.feature_weight": 0.0},
     # What the paper leaves open, and the deviations of this library's recipes.
     "dwnet_logits": {**_dwnet, "method.prediction_space": "logits", "method.prediction_weight": 0.1},
     "dwnet_softmax": {**_dwnet, "method.prediction_space": "softmax", "method.prediction_weight": 1.0},

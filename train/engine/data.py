@@ -10,7 +10,7 @@ from train.config.spec import Recipe
 
 
 def training_data(recipe: Recipe) -> PairDataset | MixedIn | Mosaic | WithFlow:
-    """Returns the augmented train split, with neighbours unless the method is the baseline.
+    """Returns the augmented train split, with neighbours unless the method learns from single frames.
 
     The labelled frames are the same with and without neighbours. DIS flow runs on the CPU: the loader's workers compute
     it, and the samples contain it.
@@ -21,13 +21,13 @@ def training_data(recipe: Recipe) -> PairDataset | MixedIn | Mosaic | WithFlow:
     """
     method = recipe.method
     mosaic = recipe.data.mosaic
-    if isinstance(method, BaselineSpec):
+    if isinstance(method, BaselineSpec) and method.neighbour_weight == 0:
         frames = _frames(recipe, "none")
         return Mosaic(frames, share=mosaic, seed=recipe.seed) if mosaic > 0 else frames
     if mosaic > 0:
         raise ValueError(f"data.mosaic is {mosaic}, allowed is 0 for {method.name}: a flow does not cross the seams")
     data = _frames(recipe, recipe.data.neighbours)
-    return WithFlow(data, build_flow("dis")) if method.flow == "dis" else data
+    return WithFlow(data, build_flow("dis")) if getattr(method, "flow", None) == "dis" else data
 
 
 def _frames(recipe: Recipe, neighbours: Neighbours) -> PairDataset | MixedIn:
