@@ -14,7 +14,7 @@ from dwnet.core.errors import DWNetError, first_line
 from dwnet.core.files import atomic_write, code_commit
 from dwnet.method.specs import MethodSpec, from_dict
 from dwnet.method.training import Method
-from dwnet.ops.weights import state_dict_mismatch
+from dwnet.ops.weights import NUMPY_SCALARS, state_dict_mismatch, text_instead
 from dwnet.segmentation import NetworkSpec
 
 FORMAT = 1
@@ -84,8 +84,12 @@ def load_checkpoint(path: str | Path) -> Checkpoint:
     path = Path(path)
     if not path.is_file():
         raise CheckpointError(f"checkpoint {path}: no such file")
+    reason = text_instead(path)
+    if reason is not None:
+        raise CheckpointError(f"checkpoint {path}: {reason}")
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        with torch.serialization.safe_globals(NUMPY_SCALARS):
+            content = torch.load(path, map_location="cpu", weights_only=True)
         with zipfile.ZipFile(path) as archive:  # PyTorch writes check sums, but does not verify them
             damaged = archive.testzip()
         if damaged is not None:

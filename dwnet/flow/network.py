@@ -1,6 +1,7 @@
 """Base class of flow networks: padding to valid sizes, float32, frozen or trained jointly."""
 
 from abc import abstractmethod
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Self
 
@@ -62,7 +63,14 @@ class NetworkFlow(FlowEstimator):
             return self.estimate(*padded)[..., :height, :width]
 
 
-def load_flow_weights(network: nn.Module, path: str | Path, *, name: str, words: str = "'published', 'none'") -> None:
+def load_flow_weights(
+    network: nn.Module,
+    path: str | Path,
+    *,
+    name: str,
+    words: str = "'published', 'none'",
+    rename: Callable[[Mapping[str, Tensor]], dict[str, Tensor]] = dict,
+) -> None:
     """Assigns a file's tensors to the network, in the network's dtypes. The network may be on the "meta" device.
 
     Args:
@@ -70,11 +78,12 @@ def load_flow_weights(network: nn.Module, path: str | Path, *, name: str, words:
         path: the weight file, as `dwnet.ops.weights.read_weights` takes it.
         name: name of the network, for the error message.
         words: values allowed in place of a file, for the error message.
+        rename: returns the file's tensors under the names of the network.
 
     Raises:
         DWNetError: if the file is missing, unreadable, or of another network.
     """
-    state = read_weights(path, what="flow weights", names=words)
+    state = rename(read_weights(path, what="flow weights", names=words))
     own = network.state_dict()
     differences = state_dict_mismatch(own, state)
     if differences:

@@ -13,6 +13,7 @@ from torchvision.models.optical_flow import (
 
 from dwnet.core.errors import DWNetError, first_line
 from dwnet.flow.network import NetworkFlow, load_flow_weights
+from dwnet.flow.raft_names import torchvision_names
 
 RAFTSize = Literal["small", "large"]
 
@@ -28,8 +29,8 @@ class RAFTFlow(NetworkFlow):
 
     Args:
         size: "small" (990,162 parameters) or "large" (5,257,536).
-        weights: "published" (torchvision downloads its default ones), "none" (random), or a file with torchvision's
-            tensor names (.pth or .safetensors).
+        weights: "published" (torchvision downloads its default ones), "none" (random), or a file with the tensor
+            names of torchvision or of RAFT's authors (.pth or .safetensors).
         trainable: whether it is trained jointly.
         updates: iterations of the recurrent update.
 
@@ -57,7 +58,7 @@ class RAFTFlow(NetworkFlow):
         if str(weights) == "published":
             network.load_state_dict(_published(size))
         elif str(weights) != "none":
-            load_flow_weights(network, weights, name=f"torchvision's RAFT-{size}")
+            load_flow_weights(network, weights, name=f"torchvision's RAFT-{size}", rename=torchvision_names)
         super().__init__(network, trainable=trainable)
         self.updates = updates
 
