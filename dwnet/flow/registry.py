@@ -23,8 +23,8 @@ FLOW_NAMES: tuple[FlowName, ...] = get_args(FlowName)
 """All names."""
 
 IDENTITY = "identity"
-"""No motion: a flow of zeros. It is a control in training (`train/ablation/tables.py`). It cannot judge flicker, so it is
-not in `FLOW_NAMES`."""
+"""No motion: a flow of zeros, a control in training (`train/ablation/tables.py`). It cannot judge flicker, so
+`FLOW_NAMES` does not have it."""
 
 NETWORK_FLOWS = tuple(name for name in FLOW_NAMES if name not in ("dis", "farneback"))
 """Names of the estimators that have weights."""
