@@ -5,15 +5,15 @@
 
   const SECTIONS = [
     ["Flips", "%", 2, (one) => one.flips, "Pixels whose label changes along the optical flow"],
-    ["near boundaries", "%", 2, (one) => one.boundary, "Flips of the pixels within 3 px of another class"],
+    ["at boundaries", "%", 2, (one) => one.boundary, "Flips of the pixels within 3 px of another class"],
     ["inside", "%", 2, (one) => one.inside, "Flips of all other pixels"],
-    ["Temporal consistency", "%", 2, (one) => one.consistency, "mIoU between the previous labels, moved along the flow, and the current labels"],
+    ["TC", "%", 2, (one) => one.consistency, "Temporal consistency: mIoU between the previous labels, moved along the flow, and the current labels"],
   ];
   const TIMES = [
-    ["Time per frame, median", "ms", 1, (one) => one.median, "From image to labels, with the flow where a method needs it"],
+    ["Median time", "ms", 1, (one) => one.median, "From image to labels, with the flow where a method needs it"],
     ["mean", "ms", 1, (one) => one.mean, "Mean time per frame"],
-    ["of it network", "ms", 1, (one) => one.network, "Mean time of the network"],
-    ["of it flow", "ms", 1, (one) => one.flow || null, "Mean time of the optical flow"],
+    ["network", "ms", 1, (one) => one.network, "Mean time of the network alone"],
+    ["flow", "ms", 1, (one) => one.flow || null, "Mean time of the optical flow"],
   ];
 
   const text = (value, digits) => (value === null ? "–" : value.toFixed(digits));
