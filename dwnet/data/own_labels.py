@@ -11,6 +11,7 @@ from dwnet.core.class_files import ClassFile
 from dwnet.core.class_labels import ClassLabels, LabelError, id_ranges
 from dwnet.core.classes import IGNORE_LABEL
 from dwnet.core.label_images import LOSSY_SUFFIXES, LabelImage, LabelImageError, read_label_image
+from dwnet.data.labelme import read_annotation
 from dwnet.data.pairs import DataError, refuse
 
 _FILES_SEARCHED = 200
@@ -27,11 +28,13 @@ def read_labels(own: ClassFile, path: Path) -> NDArray[np.uint8]:
 
     Args:
         own: the classes, with their ids and colours on disk.
-        path: a lossless image of ids, with a palette, or of the colours of the classes.
+        path: a lossless image of ids, with a palette, or of the colours of the classes; or a JSON file of labelme.
 
     Raises:
         DataError: for a file that is no label image, or has an id or colour that is neither of a class nor ignored.
     """
+    if path.suffix.lower() == ".json":
+        return read_annotation(own, path)
     try:
         return _labels(own).read(path)
     except (LabelError, LabelImageError) as error:

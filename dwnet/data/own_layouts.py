@@ -5,10 +5,12 @@ folders, for example ``images``, ``JPEGImages``, ``masks`` and ``SegmentationCla
 
 - ``ROOT/SPLIT/IMAGES`` and ``ROOT/SPLIT/LABELS``. An export of CVAT or labelme for each split is this layout;
 - ``ROOT/SPLIT`` with images and their masks side by side, ``NAME.jpg`` and ``NAME_mask.png`` (Roboflow);
+- ``ROOT/SPLIT`` with images and labelme's ``NAME.json`` side by side;
 - ``ROOT/SPLIT`` and ``ROOT/SPLIT_labels``, ``SPLITannot`` or ``SPLIT_masks`` (Kaggle, SegNet);
 - ``ROOT/IMAGES/SPLIT`` and ``ROOT/LABELS/SPLIT``;
-- ``ROOT/IMAGES`` and ``ROOT/LABELS``, with ``ROOT/ImageSets/Segmentation/SPLIT.txt`` or ``ROOT/SPLIT.txt`` (PASCAL
-  VOC, CVAT). Without lists of train and val, the last fifth of the images in the order of their names is val.
+- ``ROOT/IMAGES`` and ``ROOT/LABELS``, or all files side by side in ``ROOT``. The splits are listed in
+  ``ROOT/ImageSets/Segmentation/SPLIT.txt`` or ``ROOT/SPLIT.txt`` (PASCAL VOC, CVAT). Without lists of train and val, the
+  last fifth of the images in the order of their names is val.
 
 A split may be a zip file.
 """
@@ -23,6 +25,7 @@ from dwnet.core.file_names import LABEL_ENDS, by_stem, label_files, named_as_fra
 from dwnet.core.files import IMAGE_SUFFIXES, listed, natural_order, same_form
 from dwnet.data.archives import data_folder
 from dwnet.data.frames import list_images
+from dwnet.data.labelme import is_annotation
 from dwnet.data.pairs import DataError
 
 CLASS_FILES = (
@@ -132,7 +135,8 @@ def labelled_images(root: Path, split: Split, folder: Path | None) -> SplitFiles
             return side_by_side
     whole = _pair(root) or _cvat_default(root)
     if whole is None:
-        return None
+        together = _side_by_side(root)
+        return None if together is None else _listed_split(root, split, together)
     for name in ALIASES[split]:
         images, labels = _entry(whole[0], name), _entry(whole[1], name)
         if images is not None and labels is not None:
@@ -216,6 +220,10 @@ def _side_by_side(folder: Path) -> SplitFiles | None:
             images = {same_form(file.stem): file for file in files if not file.stem.endswith(end)}
             labels = {same_form(file.stem).removesuffix(end): file for file in masks}
             return SplitFiles(f"images and NAME{end} side by side", folder, folder, images, labels)
+    images = {same_form(file.stem): file for file in files}
+    shapes = {same_form(file.stem): file for file in listed(folder, (".json",)) if same_form(file.stem) in images}
+    if shapes and is_annotation(next(iter(shapes.values()))):
+        return SplitFiles("images and labelme's NAME.json side by side", folder, folder, images, shapes)
     photos = {same_form(file.stem): file for file in files if file.suffix.lower() in (".jpg", ".jpeg")}
     masks_by_name = {same_form(file.stem): file for file in files if file.suffix.lower() == ".png"}
     if photos and photos.keys() & masks_by_name.keys():
@@ -228,19 +236,20 @@ def _listed_split(root: Path, split: Split, whole: SplitFiles) -> SplitFiles | N
     lists = {name: path for name in SPLITS if (path := _list_of(root, name)) is not None}
     if split in lists:
         kept = _named(lists[split], whole)
-        text = f"{whole.image_folder.name} and {whole.label_folder.name}, split by {lists[split].name}"
+        text = f"{_named_folders(whole)}, split by {lists[split].name}"
         return _part(whole, text, {name: whole.images[name] for name in sorted(kept)})
     if split == "test" or lists.keys() & {"train", "val"}:
         return None
     order = [same_form(path.stem) for path in natural_order(whole.images.values())]
     held = max(1, len(order) // _HELD_OUT)
-    text = (
-        f"{whole.image_folder.name} and {whole.label_folder.name} without a split: the last {held} of {len(order)} "
-        "images are val"
-    )
+    text = f"{_named_folders(whole)} without a split: the last {held} of {len(order)} images are val"
     return _part(
         whole, text, {name: whole.images[name] for name in (order[-held:] if split == "val" else order[:-held])}
     )
+
+
+def _named_folders(whole: SplitFiles) -> str:
+    return whole.description or f"{whole.image_folder.name} and {whole.label_folder.name}"
 
 
 def _part(whole: SplitFiles, description: str, images: Mapping[str, Path]) -> SplitFiles:
