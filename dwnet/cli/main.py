@@ -1,7 +1,10 @@
 """The command `dwnet` and its subcommands."""
 
+import signal
 import sys
-from collections.abc import Callable, Mapping
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import TypeAlias
 
 from tyro.extras import SubcommandApp
@@ -49,11 +52,27 @@ def _group_help(name: str, group: Mapping[str, Command]) -> str:
     return "\n\n".join([GROUPS[name], *lines])
 
 
+@contextmanager
+def _signals_interrupt() -> Iterator[None]:
+    """Makes SIGTERM and SIGHUP end a command like Ctrl+C, so that it removes its incomplete files."""
+    before = {}
+    if threading.current_thread() is threading.main_thread():
+        for number in (signal.SIGTERM, signal.SIGHUP):
+            if signal.getsignal(number) == signal.SIG_DFL:  # nohup ignores SIGHUP
+                before[number] = signal.signal(number, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Runs a command.
 
     Returns:
-        The exit status: 0, 1 after an error, 130 after Ctrl+C. Wrong options end the process with status 2.
+        The exit status: 0, 1 after an error, 130 after Ctrl+C, SIGTERM or SIGHUP. Wrong options end the process with
+        status 2.
     """
     app = SubcommandApp()
     for name, command in COMMANDS.items():
@@ -65,7 +84,8 @@ def main(arguments: list[str] | None = None) -> int:
             group.command(name=sub)(run)
         app.command(group, name=name, help=_group_help(name, command))
     try:
-        app.cli(args=arguments, prog="dwnet", description=DESCRIPTION)
+        with _signals_interrupt():
+            app.cli(args=arguments, prog="dwnet", description=DESCRIPTION)
     except ModuleNotFoundError as error:
         missing = missing_extra(error)
         if missing is None:

@@ -5,11 +5,12 @@ import os
 import re
 import shutil
 import subprocess
-import tempfile
 import unicodedata
 from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+from dwnet.core.temporary import temporary_file, temporary_folder
 
 IMAGE_SUFFIXES = (".bmp", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp")
 """Suffixes of image files, in lower case."""
@@ -41,31 +42,28 @@ def same_form(name: str) -> str:
 def atomic_write(path: str | Path) -> Iterator[Path]:
     """Yields a temporary path beside `path`. Renames it to `path` on success, and removes it on any exception.
 
-    If the process is killed, `path` is either the old file or the new one. A missing parent folder is created.
+    If the process is killed, `path` is either the old file or the new one, and the next call that writes into the
+    folder removes the temporary file. A missing parent folder is created.
 
     Raises:
         OSError: if the disk is full, whatever error the writer had: libraries report a full disk in their own ways.
     """
     target = Path(path)
     target.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.stem}.", suffix=target.suffix)
-    os.close(handle)
-    temporary = Path(name)
     try:
-        yield temporary
-        with temporary.open("rb+") as file:
-            os.fsync(file.fileno())
-        mode = 0o666 & ~_umask()
-        temporary.chmod(mode)
-        os.replace(temporary, target)
+        with temporary_file(target) as temporary:
+            yield temporary
+            with temporary.open("rb+") as file:
+                os.fsync(file.fileno())
+            mode = 0o666 & ~_umask()
+            temporary.chmod(mode)
+            os.replace(temporary, target)
     except Exception as error:
         free = shutil.disk_usage(target.parent).free
         if free >= _FULL_BYTES:
             raise
         message = f"no space left on device ({free / 1e6:.1f} MB free), {target.name} is not written"
         raise OSError(errno.ENOSPC, message, str(target)) from error
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def _umask() -> int:
@@ -89,12 +87,18 @@ def code_commit() -> str:
 
 @contextmanager
 def atomic_folder(target: Path) -> Iterator[Path]:
-    """Yields an empty folder beside `target`. It replaces `target` on success and is removed on any exception."""
+    """Yields an empty folder beside `target`. It replaces `target` on success and is removed on any exception.
+
+    If the process is killed, the next call with the same target removes what is left, or restores the old folder.
+    """
     target.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(
-        dir=target.parent, prefix=f".{target.name}.", ignore_cleanup_errors=True
-    ) as beside:
-        new, old = Path(beside) / "new", Path(beside) / "old"
+
+    def rescue(left_over: Path) -> None:
+        if (left_over / "old").exists() and not target.exists():
+            (left_over / "old").rename(target)
+
+    with temporary_folder(target.parent, target.name, rescue) as beside:
+        new, old = beside / "new", beside / "old"
         new.mkdir()  # the temporary folder has mode 0700; this one has the usual mode
         yield new
         if target.exists():

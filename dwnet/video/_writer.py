@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 from dwnet.core.files import atomic_write
 from dwnet.video._types import VideoError
 
+_ENCODER_THREADS = 4
+"""The output of x264 depends on the number of its threads. With its own choice it would depend on the machine."""
 _MPEG_RANGE = 1
 _BT709 = 1
 _SMPTE170M = 6
@@ -24,7 +26,7 @@ class VideoWriter:
         for image in images:
             writer.write(image)
 
-    The file gets its name when the writer is closed without an error. After an error or `abort()` no part of it
+    The same frames and settings give the same file on every machine. The file gets its name when the writer is closed without an error. After an error or `abort()` no part of it
     remains, and an older file of that name is unchanged.
 
     Args:
@@ -73,6 +75,7 @@ class VideoWriter:
             self._stream = self._container.add_stream("libx264", rate=Fraction(fps).limit_denominator(65535))
             self._stream.width, self._stream.height = (side + side % 2 for side in self.size)
             self._stream.pix_fmt = "yuv420p"
+            self._stream.codec_context.thread_count = _ENCODER_THREADS
             self._stream.options = {"preset": preset, "crf": str(crf)}
             # FFmpeg converts RGB with the BT.601 matrix. Without this label, players assume BT.709 for larger frames.
             self._stream.codec_context.color_range = _MPEG_RANGE
