@@ -2,7 +2,6 @@
 
 import json
 import shutil
-import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from numpy.typing import NDArray
 from dwnet.comparison.frame import ComparedFrame
 from dwnet.comparison.player import ComparisonPlayer
 from dwnet.core.tables import CsvTable
+from dwnet.core.temporary import temporary_folder
 from dwnet.video import VideoWriter
 from dwnet.viz import caption, grid
 
@@ -46,7 +46,8 @@ class ComparisonWriter:
     """Writes the files of a comparison frame by frame, as a context manager.
 
     The files are written in a temporary folder inside `folder`. `publish` moves them to `folder`. Without `publish`, or
-    after an exception, they are deleted, and older files of the same names are unchanged.
+    after an exception, they are deleted, and older files of the same names are unchanged. What a killed comparison left
+    in `folder` is deleted by the next one.
 
     Args:
         folder: folder of the files; created if missing.
@@ -76,7 +77,8 @@ class ComparisonWriter:
     def __enter__(self) -> Self:
         self._new_folder = not self._folder.exists()
         self._folder.mkdir(parents=True, exist_ok=True)
-        self._scratch = Path(tempfile.mkdtemp(prefix=".comparison-", dir=self._folder))
+        self._folders = ExitStack()
+        self._scratch = self._folders.enter_context(temporary_folder(self._folder, "comparison"))
         self._written = ComparisonFiles.beside(self._scratch, self._clip)
         self._open_files = ExitStack()
         self._table = self._open_files.enter_context(CsvTable(self._written.csv, frame_columns(self._methods)))
@@ -126,7 +128,7 @@ class ComparisonWriter:
         try:
             self._open_files.close()
         finally:
-            shutil.rmtree(self._scratch, ignore_errors=True)
+            self._folders.close()
             if self._new_folder and not any(self._folder.iterdir()):
                 self._folder.rmdir()
 
