@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from dwnet.core.arrays import as_flow, as_mask
 from dwnet.core.errors import DWNetError
+from dwnet.deploy.network_info import NetworkFileError
 from dwnet.deploy.runtime import OnnxSegmenter, argmax_labels
 from dwnet.flow.dis import dis_flow
 from dwnet.flow.registry import FlowFunction
@@ -147,12 +148,13 @@ class SmoothedSegmenter(OnnxSegmenter):
         flow: computes the flows that are not given.
 
     Raises:
-        DWNetError: for a `keep` out of range, or a key-frame network, whose reference is another frame.
+        DWNetError: for a `keep` out of range, a network that gives only labels, or a key-frame network, whose reference
+            is another frame.
     """
 
     def __init__(self, network: OnnxSegmenter, keep: float = KEEP, *, flow: FlowFunction = dis_flow) -> None:
         smoothing = Smoothing(keep, flow)
-        check_smoothable(network.info.path, network.policy)
+        check_smoothable(network.info.path, network.policy, scored=network.scored)
         if not network.scored:
             raise DWNetError(f"{network.info.path} gives labels without scores; smoothing needs scores")
         # The stored metrics are those of the network alone.
@@ -205,11 +207,17 @@ class SmoothedSegmenter(OnnxSegmenter):
         self, image: np.ndarray, flow_px: np.ndarray | None = None, visible: np.ndarray | None = None
     ) -> np.ndarray:
         """Returns class ids 0..K-1 of the next frame, uint8 (H, W); the arguments are those of `probabilities`."""
-        return argmax_labels(self.probabilities(image, flow_px, visible))
+        probabilities = self.probabilities(image, flow_px, visible)
+        try:
+            return argmax_labels(probabilities)
+        except DWNetError as error:
+            raise NetworkFileError(f"{self.info.path}: {error}") from error
 
 
-def check_smoothable(name: object, policy: ReferencePolicy) -> None:
-    """Raises DWNetError for the policy of a key-frame network."""
+def check_smoothable(name: object, policy: ReferencePolicy, *, scored: bool = True) -> None:
+    """Raises DWNetError for a network that gives only labels, or for the policy of a key-frame network."""
+    if not scored:
+        raise DWNetError(f"{name} gives only labels; smoothing is allowed for networks that give scores")
     if policy.periodic:
         raise DWNetError(
             f"{name} is a key-frame network, whose reference is not the previous frame; smoothing is allowed for "

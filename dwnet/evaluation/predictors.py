@@ -1,5 +1,6 @@
 """Predictors: exported networks and checkpoints that label the frames of a clip in order."""
 
+import os
 from pathlib import Path
 from typing import Protocol
 
@@ -11,6 +12,7 @@ from dwnet.core.errors import DWNetError
 from dwnet.deploy.checkpoint import load_checkpoint
 from dwnet.deploy.reference import ReferenceFrame
 from dwnet.deploy.runtime import OnnxSegmenter, argmax_labels, load_any
+from dwnet.deploy.runtime_names import DEVICE_VARIABLE, RUNTIME_VARIABLE
 from dwnet.deploy.smoothing import KEEP, Smoothing, check_smoothable, softmax
 from dwnet.evaluation.inference import WHOLE, Inference, Logits
 from dwnet.flow import dis_flow
@@ -198,7 +200,8 @@ class SmoothedPredictor(_PolicyPredictor):
         *,
         source: str | Path = "this method",
     ) -> None:
-        check_smoothable(source, predictor.policy)
+        scored = predictor.network.scored if isinstance(predictor, OnnxPredictor) else True
+        check_smoothable(source, predictor.policy, scored=scored)
         self._predictor, self._smoothing = predictor, Smoothing(keep, flow)
         super().__init__(self._smoothing.policy)
 
@@ -227,7 +230,7 @@ def load_predictor(
     Args:
         path: an exported network (.onnx) or a checkpoint of train/main.py.
         inference: inference settings.
-        device: device of a checkpoint's network; exported networks run on the CPU.
+        device: device of a checkpoint's network.
         threads: CPU threads of an exported network; None uses every CPU that this process may use.
 
     Raises:
@@ -238,7 +241,9 @@ def load_predictor(
         checkpoint = load_checkpoint(path)
         predictor = method_predictor(checkpoint.build().to(device), inference, source=path)
         return predictor, checkpoint.classes.classes
-    network = load_any(path, threads=threads)
+    # Figures are of float32, unless the environment or the command's options say otherwise.
+    runtime, on = os.environ.get(RUNTIME_VARIABLE, "onnxruntime"), os.environ.get(DEVICE_VARIABLE, "cpu")
+    network = load_any(path, threads=threads, runtime=runtime, device=on)
     if not isinstance(network, OnnxSegmenter):
         raise DWNetError(f"{path} is a {network.info.kind} network, allowed are segmenter, static_warp and keyframe")
     if network.info.kind != "segmenter":

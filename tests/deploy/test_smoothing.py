@@ -148,6 +148,9 @@ def test_what_cannot_be_smoothed_is_refused(tmp_path: Path) -> None:
     for keep in (-0.1, 1.0, math.nan):
         with pytest.raises(DWNetError, match=r"keep is .*; allowed are numbers from 0 to below 1"):
             SmoothedSegmenter(network, keep)
+    network.scored = False
+    with pytest.raises(DWNetError, match=r"baseline\.onnx gives only labels; smoothing is allowed for networks that g"):
+        SmoothedSegmenter(network)
     key = load(write_keyframe(tmp_path / "key.onnx"))
     with pytest.raises(DWNetError, match=r"key\.onnx is a key-frame network, .* smoothing is allowed for networks"):
         SmoothedSegmenter(key)

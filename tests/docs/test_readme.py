@@ -2,6 +2,7 @@
 
 import doctest
 import hashlib
+import json
 import os
 import re
 import shlex
@@ -18,6 +19,7 @@ import dwnet
 from dwnet.video import open_video
 from tests.docs.command_help import printed
 from tests.docs.pages import CARD, PAGES, README, ROOT, TEXTS, blocks, command_lines
+from tests.docs.result_tables import SCORES, read_set
 
 FIRST_COMMAND = "python3 -m venv .venv && . .venv/bin/activate && pip install -e . && python -m app"
 TEST_COMMAND = 'pip install -e ".[test]" && python -m pytest'
@@ -219,15 +221,26 @@ def test_model_card_names_each_bundled_model_by_its_hash():
 
 
 def test_readme_and_model_card_have_the_same_results():
-    rows = [line for line in README.splitlines() if re.match(r"\| (baseline|static_warp|dwnet|ground truth) \|", line)]
-    assert len(rows) == 4
+    named = r"\| (baseline|baseline_smoothed|static_warp|dwnet|dwnet_smoothed|ground truth) \|"
+    rows = [line for line in README.splitlines() if re.match(named, line)]
+    assert len(rows) == 6
     assert [row for row in rows if row not in CARD.splitlines()] == []
 
 
 @pytest.mark.skipif("DWNET_CAMVID" not in os.environ, reason="needs CamVid: set DWNET_CAMVID to its folder")
-def test_model_card_holds_what_evaluate_prints():
+def test_model_card_holds_what_evaluate_prints(tmp_path: Path):
+    """The bundled networks have the scores of results/, and with one seed the card has what the command prints."""
     (command,) = {line for line in command_lines() if line.startswith("dwnet evaluate assets")}
+    output = tmp_path / "scores.json"
     arguments = [sys.executable, "-m", *shlex.split(command), "--root", os.environ["DWNET_CAMVID"]]
+    arguments += ["--output", str(output)]
     printed_table = subprocess.run(arguments, cwd=ROOT, check=True, capture_output=True, text=True).stdout
-    for line in printed_table.splitlines():
-        assert line in CARD
+    stored = read_set("camvid_val")
+    known = {(row["sha256"], row["keep"]): row for rows in stored.rows.values() for row in rows}
+    for row in json.loads(output.read_text())["models"]:
+        for title, score in SCORES.items():
+            expected = score(known[row["sha256"], row["keep"]])
+            assert score(row) == (None if expected is None else pytest.approx(expected, abs=0.02)), (row["name"], title)
+    if stored.seeds == 1:
+        for line in printed_table.splitlines():
+            assert line in CARD
