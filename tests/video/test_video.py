@@ -444,15 +444,15 @@ def test_what_is_written_is_read_again(tmp_path: Path, size: tuple[int, int]) ->
 @pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="the system cannot restrict a process to one CPU")
 def test_the_same_frames_give_the_same_file_on_any_number_of_cpus(tmp_path: Path) -> None:
     """x264 chooses its number of threads by the CPUs, and its output depends on that number."""
-    noise = np.random.default_rng(0).integers(0, 256, (180, 240, 3)).astype(np.uint8)
+    noise = np.random.default_rng(0).integers(0, 256, (300, 240, 3)).astype(np.uint8)
     cpus = os.sched_getaffinity(0)
     contents = []
     for number, allowed in enumerate(({min(cpus)}, cpus)):
         os.sched_setaffinity(0, allowed)
         try:
-            with VideoWriter(tmp_path / f"{number}.mp4", fps=25, size=(192, 144), preset="slow", crf=20) as writer:
-                for index in range(30):
-                    writer.write(np.ascontiguousarray(noise[index : index + 144, index : index + 192]))
+            with VideoWriter(tmp_path / f"{number}.mp4", fps=25, size=(192, 288), preset="slow", crf=20) as writer:
+                for index in range(12):
+                    writer.write(np.ascontiguousarray(noise[index : index + 288, index : index + 192]))
         finally:
             os.sched_setaffinity(0, cpus)
         contents.append((tmp_path / f"{number}.mp4").read_bytes())
