@@ -329,7 +329,9 @@ def _page(request: gr.Request) -> str:
 
 def _settings(max_side: float, every: float | None, limit: float | None, opacity: float) -> dict[str, Any]:
     """Returns keyword arguments for `compare`. Gradio gives None for an empty field."""
-    return {"max_side": int(max_side), "every": int(every or 1), "limit": int(limit or 0) or None, "opacity": opacity}
+    chosen = {"max_side": int(max_side), "every": int(every or 1), "limit": int(limit or 0) or None, "opacity": opacity}
+    # The page shows the video, and has no place for the player and the worst frames.
+    return chosen | {"video": True, "player_mb": 0, "worst": 0}
 
 
 def _message(error: Exception, clip: str) -> str:

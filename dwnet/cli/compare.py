@@ -5,7 +5,7 @@ from pathlib import Path
 
 import tyro
 
-from dwnet.cli.options import FlowName, limit_clips, print_warning
+from dwnet.cli.options import DeviceName, FlowName, RuntimeName, limit_clips, print_warning, use_runtime
 from dwnet.core.progress import Progress
 from dwnet.core.tables import markdown_table, number_cell
 
@@ -23,10 +23,15 @@ def compare(
     smooth: tuple[str, ...] = (),
     player_mb: int = 200,
     worst: int = 10,
+    video: bool = False,
+    refined_flow: bool = False,
+    overlap: bool = True,
     max_pixels: int | None = None,
     max_memory_mb: int | None = None,
+    runtime: RuntimeName = "auto",
+    device: DeviceName = "auto",
 ) -> None:
-    """Compare exported networks on a clip, and write a page with a player, MP4, CSV, JSON and the worst frames.
+    """Compare exported networks on a clip, and write a page with a player, CSV, JSON and the worst frames.
 
     Args:
         clip: a video file, or a folder of images.
@@ -42,8 +47,15 @@ def compare(
         player_mb: largest size of the frames that the player stores, in MB; a longer clip is stored at a lower rate,
             except around the worst moments. 0: no player.
         worst: number of worst frames, with every method's labels, in a folder for relabelling; 0: no folder.
+        video: also write the overlays side by side as an MP4.
+        refined_flow: also store the refined flow in the player, if a network refines it.
+        overlap: run decoding, flow, networks and writing at the same time; without it, the comparison is slower and the
+            methods' times are those of an otherwise idle process.
         max_pixels: largest number of pixels of a frame of a clip; default: 40 million, which allows 8192 x 4320.
         max_memory_mb: largest memory in MiB for decoding a clip, estimated from its header; default: 4096.
+        runtime: runtime of the networks: onnxruntime, openvino (extra openvino), or auto, the fastest installed one.
+        device: device of the networks: cpu; cuda, tensorrt, coreml or directml, if the build of ONNX Runtime has them;
+            gpu (OpenVINO); or auto.
     """
     from dwnet.comparison import ComparisonFiles, load_networks
     from dwnet.comparison import compare as run
@@ -51,6 +63,7 @@ def compare(
     from dwnet.flow.registry import flow_function
 
     limit_clips(max_pixels, max_memory_mb)
+    use_runtime(runtime, device)
     progress, frame = Progress(clip.name), None
     networks = load_networks(models or models_folder()).smoothed(smooth, flow=flow_function(flow, weights=flow_weights))
     for frame in run(
@@ -64,6 +77,9 @@ def compare(
         limit=limit,
         player_mb=player_mb,
         worst=worst,
+        video=video,
+        refined_flow=refined_flow,
+        overlap=overlap,
     ):
         progress(frame.compared, frame.expected or frame.compared)
     progress.close()
@@ -78,4 +94,6 @@ def compare(
     files = ComparisonFiles.beside(output, Path(clip.name))
     print_warning(json.loads(files.json.read_text("utf-8"))["clip"]["warning"])
     written = (files.page, files.video, files.csv, files.json, files.worst)
+    chosen = next(iter(networks.segmenters.values())).session.choice
+    print(f"\nnetworks: {chosen}")
     print(f"\n{frame.compared} frames; {', '.join(str(path) for path in written if path.exists())}")

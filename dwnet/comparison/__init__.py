@@ -1,7 +1,8 @@
 """Compares exported networks on one clip: labels, flips and times (`dwnet compare` and the page)."""
 
+from dwnet.comparison.comparator import Comparator
 from dwnet.comparison.files import ComparisonFiles, ComparisonWriter
-from dwnet.comparison.frame import Comparator, ComparedFrame, MethodFrame
+from dwnet.comparison.frame import ComparedFrame, MethodFrame
 from dwnet.comparison.networks import BASELINE, Networks, baseline_of, load_networks
 from dwnet.comparison.report import MethodSummary, relative_percent
 from dwnet.comparison.settings import ComparisonSettings

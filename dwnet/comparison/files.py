@@ -17,6 +17,7 @@ from dwnet.comparison.player import ComparisonPlayer
 from dwnet.core.tables import CsvTable
 from dwnet.core.temporary import temporary_folder
 from dwnet.video import VideoWriter
+from dwnet.viewer import relative_address
 from dwnet.viz import caption, grid
 
 
@@ -25,6 +26,7 @@ class ComparisonFiles:
     """Paths of the files of a finished comparison."""
 
     video: Path
+    """Side-by-side MP4; missing unless it is asked for (`ComparisonSettings.video`)."""
     csv: Path
     json: Path
     page: Path
@@ -58,6 +60,7 @@ class ComparisonWriter:
             neither.
         page: whether the page is written.
         worst: whether the relabelling folder is written.
+        video: whether the side-by-side MP4 is written.
     """
 
     def __init__(
@@ -70,9 +73,10 @@ class ComparisonWriter:
         player: Callable[[Path], ComparisonPlayer] | None = None,
         page: bool = True,
         worst: bool = True,
+        video: bool = True,
     ) -> None:
         self._folder, self._clip, self._methods, self._fps = folder, Path(clip), tuple(methods), fps
-        self._make_player, self._with_page, self._with_worst = player, page, worst
+        self._make_player, self._with_page, self._with_worst, self._with_video = player, page, worst, video
 
     def __enter__(self) -> Self:
         self._new_folder = not self._folder.exists()
@@ -89,12 +93,13 @@ class ComparisonWriter:
         return self
 
     def write(self, frame: ComparedFrame) -> None:
-        """Adds a frame to the video and to the table."""
-        picture = side_by_side(frame)
-        if self._video is None:
-            size = (picture.shape[1], picture.shape[0])
-            self._video = self._open_files.enter_context(VideoWriter(self._written.video, fps=self._fps, size=size))
-        self._video.write(picture)
+        """Adds a frame to the table, and to the video and the player where there are any."""
+        if self._with_video:
+            picture = side_by_side(frame)
+            if self._video is None:
+                size = (picture.shape[1], picture.shape[0])
+                self._video = self._open_files.enter_context(VideoWriter(self._written.video, fps=self._fps, size=size))
+            self._video.write(picture)
         self._table.write(frame_row(frame, self._methods))
         if self._player is not None:
             self._player.add(frame)
@@ -108,7 +113,8 @@ class ComparisonWriter:
         if self._player is not None and self._with_worst:
             self._player.write_worst(self._written.worst, report["clip"]["name"])
         if self._player is not None and self._with_page:
-            links = {"MP4": final.video.name, "CSV": final.csv.name, "JSON": final.json.name}
+            links = {"MP4": relative_address(final.video.name)} if self._with_video else {}
+            links |= {"CSV": relative_address(final.csv.name), "JSON": relative_address(final.json.name)}
             self._player.write_page(self._written.page, self._written.frames, report, links)
         self._open_files.close()
         write_json(self._written.json, report)
@@ -126,7 +132,8 @@ class ComparisonWriter:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         try:
-            self._open_files.close()
+            # The files get the error, so that they are dropped and raise none of their own instead of it.
+            self._open_files.__exit__(kind, error, trace)
         finally:
             self._folders.close()
             if self._new_folder and not any(self._folder.iterdir()):

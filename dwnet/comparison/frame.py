@@ -1,20 +1,14 @@
-"""Compares all methods on one frame: labels, time and flips of every method, and the flow for counting flips."""
+"""One frame of a comparison: what every stage adds to it. Pictures are computed when they are read."""
 
-import time
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 
-from dwnet.comparison.networks import Networks
-from dwnet.comparison.report import MethodSummary, Outcome
-from dwnet.comparison.spread import Spread
-from dwnet.deploy.runtime import OnnxNetwork, OnnxSegmenter
-from dwnet.deploy.smoothing import SmoothedSegmenter
-from dwnet.flow.registry import FlowFunction
-from dwnet.metrics import FlickerMeter, occlusion_mask
-from dwnet.video import VideoFrame, is_scene_cut
-from dwnet.viz import overlay
+from dwnet.comparison.report import MethodSummary
+from dwnet.metrics.counting import NearestWarp
+from dwnet.video import VideoFrame
 
 
 @dataclass(frozen=True)
@@ -23,16 +17,23 @@ class MethodFrame:
 
     labels: np.ndarray
     """uint8 (H, W) class ids."""
-    overlay: np.ndarray
-    """uint8 (H, W, 3) RGB: the class colours blended over the frame."""
     latency_ms: float
     """Time from image to labels, including the flow if the method needs it (`report.LATENCY_CONTAINS`)."""
     flow_ms: float
     """Part of the latency that the flow takes; 0 if the method needs no flow."""
     flips_percent: float | None
     """Label flips since the previous compared frame, in percent of the comparable pixels; None if there are none."""
+    paint: Callable[[], np.ndarray] = field(repr=False)
+    """Computes the overlay."""
     transitions: np.ndarray | None = None
     """int64 (2, K, K), the counts of this frame alone (`metrics.FlickerMeter.transitions`); None if it has none."""
+    warped_labels: np.ndarray | None = None
+    """uint8 (H, W), the labels of the previous compared frame along the flow; None if there is no such frame."""
+
+    @cached_property
+    def overlay(self) -> np.ndarray:
+        """uint8 (H, W, 3) RGB: the class colours blended over the frame. It is computed when it is read first."""
+        return self.paint()
 
 
 @dataclass(frozen=True)
@@ -55,184 +56,68 @@ class ComparedFrame:
     """Whether this frame is the first one of a new scene. Frames are not compared across a scene cut."""
     coarse_flow_px: np.ndarray | None
     """float32 (2, H, W) to the previous compared frame, in pixels; None for the first frame and at a scene cut."""
-    refined_flow_px: np.ndarray | None
-    """The flow after the flow refinement network; None also if there is no such network."""
     comparable_percent: float | None
     """Share of the pixels that are visible in the previous compared frame; None if there is no such frame."""
     visible: np.ndarray | None = None
     """bool (H, W), pixels that are visible in the previous compared frame; None if there is no such frame."""
+    refine: Callable[[], np.ndarray] | None = field(default=None, repr=False)
+    """Computes the refined flow; None if there is no flow, or no network that refines it."""
+
+    @cached_property
+    def refined_flow_px(self) -> np.ndarray | None:
+        """The flow after the flow refinement network, computed when it is read first; None also without such a network.
+
+        float32 (2, H, W) to the previous compared frame, in pixels. No method uses it.
+        """
+        return None if self.refine is None else self.refine()
 
 
 @dataclass(frozen=True)
-class _Motion:
+class Motion:
     """The motion to the previous compared frame."""
 
+    previous: np.ndarray
+    """uint8 (H, W, 3) RGB, the previous compared frame."""
     coarse_px: np.ndarray
     """float32 (2, H, W)."""
-    refined_px: np.ndarray | None
     visible: np.ndarray
     """bool (H, W), pixels that are visible in the previous frame."""
+    warp: NearestWarp
+    """Moves labels of the previous frame to this one."""
     coarse_ms: float
+    """Time of the flow."""
     visible_ms: float
     """Time of the flow back and of the check that gives `visible`."""
 
 
-class Comparator:
-    """Runs every method on each frame of one clip, and accumulates the results.
+@dataclass(frozen=True)
+class MovedFrame:
+    """A frame and its motion, the result of the first stage (`Comparator.move`)."""
 
-    Args:
-        networks: the networks; several comparators may share them.
-        flow: the flow for the methods that warp and for counting flips.
-        opacity: opacity of the class colours over the frame, 0..1.
-        expected: number of frames that will be compared; None if unknown.
-    """
+    frame: VideoFrame
+    motion: Motion | None
+    """None for the first frame and at a scene cut."""
+    scene_cut: bool
+    still_px: np.ndarray | None
+    """The flow from the first frame to itself, for the first run of the networks; None for later frames."""
 
-    def __init__(
-        self, networks: Networks, flow: FlowFunction, *, opacity: float = 0.6, expected: int | None = None
-    ) -> None:
-        self.networks = networks
-        self.compared = 0
-        """Number of frames compared so far."""
-        self._segmenters = {method: network.fresh() for method, network in networks.segmenters.items()}
-        self._flow, self._opacity, self._expected = flow, opacity, expected
-        self._scene_cuts = 0
-        self._previous: ComparedFrame | None = None
-        self._flicker = {method: FlickerMeter(len(networks.classes)) for method in networks.segmenters}
-        self._latency, self._ratio, self._flow_latency = (
-            {method: Spread() for method in networks.segmenters} for _ in range(3)
-        )
 
-    def step(self, frame: VideoFrame) -> ComparedFrame:
-        """Runs every method on the next frame and compares its labels with those of the previous frame."""
-        image = frame.image
-        if self._previous is None:
-            self._warm_up(image)
-        scene_cut = self._previous is not None and is_scene_cut(self._previous.image, image)
-        self._scene_cuts += scene_cut
-        previous = None if scene_cut else self._previous
-        motion = None if previous is None else self._motion(image, previous.image)
-        results = {method: self._run(method, image, previous, motion) for method in self._in_turn()}
-        for method, result in results.items():
-            self._ratio[method].update(result.latency_ms / results[self.networks.baseline].latency_ms)
-        self.compared += 1
-        methods = {method: results[method] for method in self._segmenters}
-        self._previous = ComparedFrame(
-            index=frame.index,
-            pts_seconds=frame.pts_seconds,
-            compared=self.compared,
-            expected=self._expected,
-            image=image,
-            methods=methods,
-            summaries=self._summaries(),
-            scene_cut=scene_cut,
-            coarse_flow_px=None if motion is None else motion.coarse_px,
-            refined_flow_px=None if motion is None else motion.refined_px,
-            comparable_percent=None if motion is None else 100 * float(motion.visible.mean()),
-            visible=None if motion is None else motion.visible,
-        )
-        return self._previous
+@dataclass(frozen=True)
+class MethodLabels:
+    """Labels of one method and the time that they took."""
 
-    def outcome(self) -> Outcome:
-        """Returns the results over all frames so far."""
-        networks: list[OnnxNetwork] = list(self.networks.segmenters.values())
-        if self.networks.flow_refinement is not None:
-            networks.append(self.networks.flow_refinement)
-        return Outcome(
-            summaries=self._summaries(),
-            classes=self.networks.classes,
-            networks=[network.info for network in networks],
-            frames_compared=self.compared,
-            scene_cuts=self._scene_cuts,
-            threads_per_network=networks[0].session.threads,
-        )
+    labels: np.ndarray
+    """uint8 (H, W) class ids."""
+    latency_ms: float
+    """Time from image to labels, including the flow if the method needs it."""
+    flow_ms: float | None
+    """Part of the latency that the flow takes; None if the method needed no flow on this frame."""
 
-    def _motion(self, image: np.ndarray, previous: np.ndarray) -> _Motion:
-        coarse, coarse_ms = self._timed_flow(image, previous)
-        start = time.perf_counter()
-        visible = occlusion_mask(coarse, self._flow(previous, image))
-        visible_ms = 1000 * (time.perf_counter() - start)
-        refinement = self.networks.flow_refinement
-        refined = None if refinement is None else refinement.refine(image, previous, coarse)
-        return _Motion(coarse, refined, visible, coarse_ms, visible_ms)
 
-    def _run(
-        self, method: str, image: np.ndarray, previous: ComparedFrame | None, motion: _Motion | None
-    ) -> MethodFrame:
-        """Runs one method on a frame, and records its time and its flips."""
-        network = self._segmenters[method]
-        if previous is None:
-            network.reset()
-        flow_px, visible, flow_ms = None, None, 0.0
-        if previous is not None and motion is not None and network.reference is previous.image:
-            flow_px, flow_ms = motion.coarse_px, motion.coarse_ms
-            if isinstance(network, SmoothedSegmenter):
-                visible, flow_ms = motion.visible, flow_ms + motion.visible_ms
-        elif network.reference is not None:
-            flow_px, flow_ms = self._timed_flow(image, network.reference)
-        labels, network_ms = self._segment(network, image, flow_px, visible)
-        latency_ms = network_ms + flow_ms
-        self._latency[method].update(latency_ms)
-        if flow_px is not None:
-            self._flow_latency[method].update(flow_ms)
-        flips_percent, transitions = None, None
-        if previous is not None and motion is not None:
-            before, counted = previous.methods[method].labels, self._flicker[method].transitions.copy()
-            flips_percent = self._flicker[method].update(before, labels, motion.coarse_px, motion.visible)
-            transitions = self._flicker[method].transitions - counted
-        painted = overlay(image, labels, self.networks.palette, opacity=self._opacity)
-        return MethodFrame(labels, painted, latency_ms, flow_ms, flips_percent, transitions)
+@dataclass(frozen=True)
+class LabelledFrame:
+    """A frame and the labels of every method, the result of the second stage (`Comparator.label`)."""
 
-    def _in_turn(self) -> list[str]:
-        """Returns the methods in running order. A different method runs first on each frame.
-
-        The first method runs with CPU caches that hold the video reader's data, which costs time.
-        """
-        methods = list(self._segmenters)
-        first = self.compared % len(methods)
-        return methods[first:] + methods[:first]
-
-    def _segment(
-        self, network: OnnxSegmenter, image: np.ndarray, flow_px: np.ndarray | None, visible: np.ndarray | None
-    ) -> tuple[np.ndarray, float]:
-        """Returns the labels and the time from image to labels in milliseconds, without the flow."""
-        start = time.perf_counter()
-        if isinstance(network, SmoothedSegmenter):
-            labels = network.labels(image, flow_px, visible)
-        else:
-            labels = network.labels(image, flow_px)
-        return labels, 1000 * (time.perf_counter() - start)
-
-    def _timed_flow(self, image: np.ndarray, reference: np.ndarray) -> tuple[np.ndarray, float]:
-        """Returns the flow from the frame to an earlier one, and its time in milliseconds."""
-        start = time.perf_counter()
-        flow_px = self._flow(image, reference)
-        return flow_px, 1000 * (time.perf_counter() - start)
-
-    def _warm_up(self, image: np.ndarray) -> None:
-        """Runs every network once, because the first run at a new size allocates memory and must not be timed."""
-        still = self._flow(image, image)
-        for network in self._segmenters.values():
-            network.labels(image)
-            if network.reference is not None:
-                network.labels(image, still)
-
-    def _summaries(self) -> dict[str, MethodSummary]:
-        return {method: self._summary(method) for method in self._segmenters}
-
-    def _summary(self, method: str) -> MethodSummary:
-        flicker = self._flicker[method].compute()
-        counted = [int(pixels) for pixels in self._flicker[method].transitions.sum(axis=(0, 1))]
-        latency, ratio, flow = self._latency[method], self._ratio[method], self._flow_latency[method]
-        return MethodSummary(
-            flips_percent=flicker.flips_percent,
-            class_flips_percent=flicker.per_class_percent,
-            temporal_consistency_percent=flicker.temporal_consistency_percent,
-            class_share_percent=tuple(100 * pixels / max(sum(counted), 1) for pixels in counted),
-            latency_ms_median=latency.median,
-            latency_ms_quartiles=latency.quartiles,
-            latency_ms_mean=latency.mean,
-            latency_ratio_median=ratio.median,
-            latency_ratio_quartiles=ratio.quartiles,
-            flow_ms_median=flow.median if flow.count else 0.0,
-            flow_ms_mean=flow.mean * flow.count / latency.count if flow.count else 0.0,
-        )
+    moved: MovedFrame
+    methods: Mapping[str, MethodLabels]
+    """In the order of the networks."""

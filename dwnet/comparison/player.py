@@ -7,7 +7,6 @@ from typing import Any
 from dwnet.comparison.frame import ComparedFrame
 from dwnet.core.classes import IGNORE_LABEL
 from dwnet.core.tables import number_cell
-from dwnet.metrics.counting import NearestWarp
 from dwnet.viewer import (
     Player,
     PlayerFrame,
@@ -23,20 +22,19 @@ METHOD_TITLES = {"baseline": "Baseline", "keyframe": "Key frames", "static_warp"
 """Names of the known methods on the page; other networks are shown by their own name."""
 
 
-def player_frame(frame: ComparedFrame, previous: ComparedFrame | None) -> PlayerFrame:
+def player_frame(frame: ComparedFrame, previous: ComparedFrame | None, *, refined_flow: bool = True) -> PlayerFrame:
     """Returns what the player shows of a frame.
 
     Args:
         frame: the frame.
         previous: the compared frame before it; None for the first frame.
+        refined_flow: whether the player has the refined flow, which is computed here.
     """
     flow, visible = frame.coarse_flow_px, frame.visible
-    warp = None if previous is None or flow is None else NearestWarp(flow)
     methods = {}
     for name, found in frame.methods.items():
-        flips = None
-        if previous is not None and warp is not None and visible is not None:
-            warped = warp(previous.methods[name].labels)
+        flips, warped = None, found.warped_labels
+        if warped is not None and visible is not None:
             counted = visible & (warped != IGNORE_LABEL) & (found.labels != IGNORE_LABEL)
             flips = flip_states(counted & (warped != found.labels), counted)
         methods[name] = PlayerMethod(found.labels, flips, found.transitions, found.latency_ms, found.flow_ms)
@@ -48,7 +46,7 @@ def player_frame(frame: ComparedFrame, previous: ComparedFrame | None) -> Player
         methods=methods,
         scene_cut=frame.scene_cut,
         coarse_flow_px=flow,
-        refined_flow_px=frame.refined_flow_px,
+        refined_flow_px=frame.refined_flow_px if refined_flow else None,
         occlusion_weight=weight,
     )
 
@@ -63,6 +61,7 @@ class ComparisonPlayer:
         palette: RGB colours of the classes.
         budget_mb: largest size of the stored frames, in MB.
         worst: number of worst frames.
+        refined_flow: whether the player has the refined flow.
     """
 
     def __init__(
@@ -74,9 +73,11 @@ class ComparisonPlayer:
         *,
         budget_mb: int,
         worst: int,
+        refined_flow: bool = True,
     ) -> None:
         self._writer = PlayerWriter(scratch, methods, palette, budget_bytes=budget_mb * 1_000_000)
         self._classes, self._palette, self._worst = classes, palette, worst
+        self._refined_flow = refined_flow
         self._previous: ComparedFrame | None = None
 
     def __enter__(self) -> "ComparisonPlayer":
@@ -88,7 +89,7 @@ class ComparisonPlayer:
 
     def add(self, frame: ComparedFrame) -> None:
         """Adds the next frame."""
-        self._writer.add(player_frame(frame, self._previous))
+        self._writer.add(player_frame(frame, self._previous, refined_flow=self._refined_flow))
         self._previous = frame
 
     def write_worst(self, folder: Path, clip: str) -> None:

@@ -17,8 +17,9 @@ LATENCY_CONTAINS = (
     "One frame: from the uint8 image to class ids (scaling, padding, ONNX Runtime, argmax), plus the flow to an "
     "earlier frame where the method needs one. Key-frame propagation runs its network on some frames only: the mean "
     "is its cost, the median is the time of most frames. Not included: the first run of each network, reading and "
-    "resizing the video, overlays, metrics, the video file. The methods take turns at running first on a frame. The "
-    "reader, the encoder and the page use the same CPUs at the same time."
+    "resizing the video, overlays, metrics, files. The methods take turns at running first on a frame. With the "
+    "setting overlap, reading, flow, metrics and files use the same CPUs at the same time, and so does the page; the "
+    "flow uses one thread. Without overlap, only the method itself runs while it is measured."
 )
 FLIPS_MEANS = (
     "Percent of the pixels whose class differs from the class at the position in the previous compared frame to which "

@@ -29,6 +29,12 @@ class ComparisonSettings:
     """Largest size of the stored frames of the player, in MB; longer clips get a lower rate. 0: no player."""
     worst: int = 10
     """Number of worst frames in the relabelling folder, 0..999; 0 writes no folder."""
+    video: bool = False
+    """Whether the side-by-side MP4 is written."""
+    refined_flow: bool = False
+    """Whether the player has the refined flow."""
+    overlap: bool = True
+    """Whether decoding, motion, networks, counting and writing run at the same time."""
 
     def __post_init__(self) -> None:
         if self.flow not in FLOW_NAMES:
@@ -37,6 +43,9 @@ class ComparisonSettings:
             value = getattr(self, name)
             if value is not None and not isinstance(value, int):
                 raise DWNetError(f"{name} is {value!r}; allowed are whole numbers")
+        for name in ("video", "refined_flow", "overlap"):
+            if not isinstance(getattr(self, name), bool):
+                raise DWNetError(f"{name} is {getattr(self, name)!r}; allowed are True and False")
         if not 64 <= self.max_side <= 4096:
             raise DWNetError(f"max_side is 64 to 4096 px, found {self.max_side}")
         if self.every < 1:

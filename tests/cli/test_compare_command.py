@@ -13,7 +13,10 @@ from tests.exported import textured_frame, write_clip
 def test_writes_the_video_the_table_and_the_report(models: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     clip = write_clip(tmp_path / "drive.mp4", [textured_frame(index, shift_px=2 * index) for index in range(6)])
     output = tmp_path / "out"
-    assert main(["compare", str(clip), "--models", str(models), "--output", str(output), "--every", "2"]) == 0
+    arguments = ["compare", str(clip), "--models", str(models), "--output", str(output), "--every", "2"]
+    assert main(arguments) == 0
+    assert not (output / "drive_comparison.mp4").exists()
+    assert main([*arguments, "--video", "--no-overlap"]) == 0
     printed = capsys.readouterr().out
     report = json.loads((output / "drive_comparison.json").read_text())
     with (output / "drive_comparison.csv").open() as file:

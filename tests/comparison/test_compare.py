@@ -171,7 +171,7 @@ def test_nothing_is_compared_across_a_scene_cut(networks: Networks, tmp_path: Pa
 
 
 def test_files_hold_what_was_yielded(blinking: Path, networks: Networks, tmp_path: Path) -> None:
-    frames = run(blinking, networks, tmp_path, opacity=0.25)
+    frames = run(blinking, networks, tmp_path, opacity=0.25, video=True)
     files = ComparisonFiles.beside(tmp_path, blinking)
     assert sorted(tmp_path.iterdir()) == sorted([files.video, files.csv, files.json, files.page, files.worst])
 
@@ -218,7 +218,7 @@ def test_files_hold_what_was_yielded(blinking: Path, networks: Networks, tmp_pat
 
 
 def test_every_and_limit_choose_frames(blinking: Path, networks: Networks, tmp_path: Path) -> None:
-    frames = run(blinking, networks, tmp_path, every=2, limit=2)
+    frames = run(blinking, networks, tmp_path, every=2, limit=2, video=True)
     assert [frame.index for frame in frames] == [0, 2]
     assert frames[0].expected == 2
     with open_video(ComparisonFiles.beside(tmp_path, blinking).video) as reader:

@@ -46,7 +46,7 @@ def png(data: str) -> np.ndarray:
 
 
 def test_the_page_holds_labels_flips_and_counts(blinking: Path, networks: Networks, tmp_path: Path) -> None:
-    frames, files = run(blinking, networks, tmp_path)
+    frames, files = run(blinking, networks, tmp_path, video=True, refined_flow=True)
     page = files.page.read_text(encoding="utf-8")
     found, data = description(page), delivered(page)
     assert [method["key"] for method in found["methods"]] == METHODS
@@ -93,14 +93,20 @@ def test_the_worst_frames_are_a_folder(blinking: Path, networks: Networks, tmp_p
 
 def test_what_is_not_wanted_is_not_written(blinking: Path, networks: Networks, tmp_path: Path) -> None:
     """A second run without player and worst frames removes those of the first one."""
-    _, files = run(blinking, networks, tmp_path)
+    _, files = run(blinking, networks, tmp_path, video=True)
     assert files.page.exists()
     assert files.worst.is_dir()
+    assert files.video.exists()
+    _, files = run(blinking, networks, tmp_path)
+    assert not files.video.exists()
+    found = description(files.page.read_text(encoding="utf-8"))
+    assert [link["file"] for link in found["files"]] == [files.csv.name, files.json.name]
+    assert found["layers"] == {"coarse": True, "refined": False, "weight": True}
     _, files = run(blinking, networks, tmp_path, player_mb=0)
     assert not files.page.exists()
     assert files.worst.is_dir()
     _, files = run(blinking, networks, tmp_path, player_mb=0, worst=0)
-    assert sorted(tmp_path.iterdir()) == sorted([files.video, files.csv, files.json])
+    assert sorted(tmp_path.iterdir()) == sorted([files.csv, files.json])
     still = write_clip(tmp_path / "still.mp4", [textured_frame()] * 3)
     _, files = run(still, networks, tmp_path / "out")
     assert not files.worst.exists()  # nothing flips
@@ -117,8 +123,8 @@ def test_long_clips_have_chunks_beside_the_page(
         names = ["numbers.js", *(f"frames-{place:05d}.js" for place in range(FRAMES))]
         assert sorted(path.name for path in files.frames.iterdir()) == sorted(names)
         found = description(files.page.read_text(encoding="utf-8"))
-        assert [chunk["file"] for chunk in found["chunks"]] == [f"{files.frames.name}/{name}" for name in names[1:]]
-        assert found["numbers"] == f"{files.frames.name}/numbers.js"
+        assert [chunk["file"] for chunk in found["chunks"]] == [f"./{files.frames.name}/{name}" for name in names[1:]]
+        assert found["numbers"] == f"./{files.frames.name}/numbers.js"
     monkeypatch.undo()
     _, files = run(blinking, networks, tmp_path)
     assert not files.frames.exists()  # everything is in the page

@@ -46,7 +46,7 @@ def test_json_refuses_nan(tmp_path: Path) -> None:
 
 def test_the_table_leaves_unknown_cells_empty(tmp_path: Path) -> None:
     picture = np.zeros((2, 2, 3), np.uint8)
-    found = MethodFrame(picture[..., 0], picture, latency_ms=1.5, flow_ms=0.0, flips_percent=None)
+    found = MethodFrame(picture[..., 0], 1.5, 0.0, flips_percent=None, paint=picture.copy)
     frame = ComparedFrame(
         index=3,
         pts_seconds=0.5,
@@ -57,7 +57,6 @@ def test_the_table_leaves_unknown_cells_empty(tmp_path: Path) -> None:
         summaries={},
         scene_cut=True,
         coarse_flow_px=None,
-        refined_flow_px=None,
         comparable_percent=None,
     )
     with CsvTable(tmp_path / "table.csv", frame_columns(["baseline"])) as table:

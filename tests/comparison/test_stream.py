@@ -57,7 +57,7 @@ def test_two_comparisons_at_a_time_do_not_mix(blinking: Path, networks: Networks
 
 def test_stop_keeps_what_was_compared(blinking: Path, networks: Networks, tmp_path: Path) -> None:
     seen: list[int] = []
-    frames = compare(blinking, networks, output_dir=tmp_path, stop=lambda: len(seen) == 4)
+    frames = compare(blinking, networks, output_dir=tmp_path, stop=lambda: len(seen) == 4, video=True)
     seen.extend(frame.index for frame in frames)
     assert seen == [0, 1, 2, 3]
     files = ComparisonFiles.beside(tmp_path, blinking)
@@ -139,7 +139,7 @@ def test_memory_does_not_grow_with_the_clip(
 
     The test detects a leak of 1/30 of a frame per frame.
     """
-    # The number of frames in the queue varies. With a queue of one frame it varies by at most one.
+    # The number of frames in the queues varies. The smallest number is seen among enough frames.
     monkeypatch.setattr(stream, "PREFETCHED_FRAMES", 1)
     clip = write_clip(tmp_path / "long.mp4", [textured_frame(index, shift_px=1) for index in range(90)])
     held, frame_bytes = [], 0
@@ -147,9 +147,9 @@ def test_memory_does_not_grow_with_the_clip(
     try:
         for frame in compare(clip, networks, output_dir=tmp_path / "out"):
             frame_bytes = frame.image.nbytes
-            if frame.compared in (20, 25, 30, 80, 85, 90):
+            if frame.compared in (22, 24, 26, 28, 30, 82, 84, 86, 88, 90):
                 gc.collect()  # uncollected reference cycles do not count
                 held.append(tracemalloc.get_traced_memory()[0])
     finally:
         tracemalloc.stop()
-    assert min(held[3:]) - min(held[:3]) < 2 * frame_bytes
+    assert min(held[5:]) - min(held[:5]) < 2 * frame_bytes
