@@ -4,7 +4,7 @@
 
 Speed: 480 x 360, H.264, two sets of label PNGs, the whole command in a separate process. Wall time needs an idle
 machine. Processor time per frame gives the best speed of two idle CPUs. Memory: peak of the process with 1,000 and with
-10,000 small frames.
+10,000 small frames. --quick uses a few frames.
 """
 
 import os
@@ -16,6 +16,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import tyro
 
 from dwnet.video import VideoWriter
 
@@ -82,10 +83,10 @@ def speed(folder: Path, frames: int) -> None:
         print(f"| {flow} | {' | '.join(f'{cell:.1f}' for cell in cells)} |", flush=True)
 
 
-def memory(folder: Path) -> None:
-    """Prints the peak memory for 1,000 and 10,000 frames."""
+def memory(folder: Path, counts: tuple[int, ...]) -> None:
+    """Prints the peak memory for each number of frames."""
     print("\n| frames of 160 x 120 | peak MB | frames/s |\n|---|---|---|")
-    for frames in (1_000, 10_000):
+    for frames in counts:
         make_clip(folder / f"{frames}.mp4", frames, 160, 120)
         # PNG files instead of one array: pages of a memory-mapped file count as memory of the process.
         sets = [write_labels(folder / f"{frames}_{seed}", make_labels(frames, 160, 120, seed)) for seed in (0, 1)]
@@ -93,8 +94,17 @@ def memory(folder: Path) -> None:
         print(f"| {frames:,} | {peak:.0f} | {frames / wall:.0f} |", flush=True)
 
 
+def main(frames: tyro.conf.Positional[int] = 1500, quick: bool = False) -> None:
+    """Prints both tables.
+
+    Args:
+        frames: number of frames for the speed.
+        quick: use a few frames, to check that the benchmark runs.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        speed(Path(folder), 10 if quick else frames)
+        memory(Path(folder), (10, 20) if quick else (1_000, 10_000))
+
+
 if __name__ == "__main__":
-    with tempfile.TemporaryDirectory() as temporary:
-        frames = int(sys.argv[1]) if len(sys.argv) > 1 else 1500
-        speed(Path(temporary), frames)
-        memory(Path(temporary))
+    tyro.cli(main)

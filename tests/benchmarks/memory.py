@@ -47,7 +47,9 @@ def steps(kept: bool, count: int, batch_size: int, side: int) -> dict[str, float
     return {"seconds": seconds, "faults": (resource.getrusage(resource.RUSAGE_SELF).ru_minflt - faults) / count}
 
 
-def main(rounds: int = 3, count: int = 4, batch_size: int = 8, side: int = 288, only: str = "") -> None:
+def main(
+    rounds: int = 3, count: int = 4, batch_size: int = 8, side: int = 288, only: str = "", quick: bool = False
+) -> None:
     """Prints the measurements.
 
     Args:
@@ -56,7 +58,10 @@ def main(rounds: int = 3, count: int = 4, batch_size: int = 8, side: int = 288, 
         batch_size: pairs in a step.
         side: side of a crop, in pixels.
         only: "given_back" or "kept": runs one round of this kind and prints JSON; used for the subprocesses.
+        quick: one round of small steps, to check that the benchmark runs.
     """
+    if quick:
+        rounds, count, batch_size, side = 1, 1, 2, 64
     if only:
         print(json.dumps(steps(only == "kept", count, batch_size, side)))
         return
