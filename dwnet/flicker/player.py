@@ -16,7 +16,7 @@ from dwnet.flicker.flows import PairMotion
 from dwnet.flicker.record import Record
 from dwnet.flicker.tally import PairCount
 from dwnet.video import VideoFrame
-from dwnet.viewer import PlayerFrame, PlayerInfo, PlayerMethod, PlayerWriter, flip_states, player_page
+from dwnet.viewer import PlayerFrame, PlayerInfo, PlayerMethod, PlayerWriter, flip_states, player_page, relative_address
 
 SMALLEST_MB = 1
 """Smallest budget of one clip, in MB."""
@@ -106,7 +106,7 @@ class FlickerPlayer:
             palette=classes["palette"],
             files=files,
         )
-        player = self._writer.finish(info, self._scratch / "frames", address=self._chunks.name)
+        player = self._writer.finish(info, self._scratch / "frames", address=relative_address(self._chunks.name))
         shutil.rmtree(self._chunks, ignore_errors=True)
         if player.chunks:
             (self._scratch / "frames").rename(self._chunks)
@@ -114,12 +114,12 @@ class FlickerPlayer:
 
     def write_page(self, record: Record) -> None:
         """Writes a page with the player alone, ``NAME.html``."""
-        body = self.finish(record, {"CSV": f"{self._name}.csv"})
+        body = self.finish(record, {"CSV": relative_address(f"{self._name}.csv")})
         clip, flow = record["clip"], record["flows"][0]
         lead = f"{clip['frames']} frames of {clip['width_px']} x {clip['height_px']} px · flow: {flow['name']}"
         html = player_page(body, title=f"Flicker of {clip['name']}", lead=lead, facts={"Flow": flow["description"]})
         with atomic_write(self._folder / f"{self._name}.html") as temporary:
-            temporary.write_text(html, encoding="utf-8")
+            temporary.write_text(html, encoding="utf-8", errors="backslashreplace")
 
 
 def player_link(name: str, frame: int, *, several: bool) -> str:

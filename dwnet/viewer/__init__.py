@@ -13,6 +13,7 @@ from dwnet.viewer.player import (
     player_frame,
     player_script,
     player_style,
+    relative_address,
 )
 from dwnet.viewer.plots import SET_COLOURS, Line, grouped_bars, line_plot, plot_script, plot_style
 
@@ -36,6 +37,7 @@ __all__ = [
     "player_style",
     "plot_script",
     "plot_style",
+    "relative_address",
     "safe_palette",
     "worst_moments",
 ]

@@ -12,6 +12,7 @@ from importlib.resources import files
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
+from urllib.parse import quote
 
 import numpy as np
 from markupsafe import Markup
@@ -48,7 +49,7 @@ class PlayerInfo:
     palette: Sequence[Sequence[int]]
     """One RGB colour, 0..255, for each class."""
     files: Mapping[str, str] = field(default_factory=dict)
-    """Files for download: the address, relative to the page, by the text of the link."""
+    """Files for download: the address, relative to the page (`relative_address`), by the text of the link."""
     colours: Mapping[str, str] = field(default_factory=dict)
     """CSS colours of the methods; the others get `SET_COLOURS`."""
     names: Mapping[str, str] = field(default_factory=dict)
@@ -179,7 +180,7 @@ class PlayerWriter:
         Args:
             info: texts, classes and links.
             folder: folder for the chunks; created if the player is not small.
-            address: address of that folder, relative to the page; None uses its name.
+            address: address of that folder, relative to the page (`relative_address`); None uses its name.
 
         Raises:
             DWNetError: if no frame was added.
@@ -190,7 +191,7 @@ class PlayerWriter:
         stored = self._store.positions
         embedded = self._store.bytes < EMBEDDED_BYTES
         identity = hashlib.sha256(json.dumps([info.title, packed]).encode()).hexdigest()[:12]
-        prefix = f"{folder.name if address is None else address}/"
+        prefix = f"{relative_address(folder.name) if address is None else address}/"
         if not embedded:
             folder.mkdir(parents=True, exist_ok=True)
         scripts: list[Markup] = []
@@ -269,6 +270,11 @@ def _large_px(flow_px: NDArray[np.float32]) -> float:
 def _scale_px(sizes: Sequence[float]) -> float:
     """Returns the motion in pixels that gets the full colour: that of the fastest tenth of the frames, at least 0.5."""
     return max(0.5, round(float(np.percentile(sizes, 90)), 2)) if sizes else 1.0
+
+
+def relative_address(name: str) -> str:
+    """Returns the address of a file or folder beside the page. Names may contain ``#``, ``?``, ``%`` and ``:``."""
+    return f"./{quote(name)}"
 
 
 def player_body(run: Mapping[str, Any]) -> Markup:

@@ -89,10 +89,8 @@ def test_large_clips_have_a_folder_of_frames(
         measure_flicker(clip, sets, output=output)
     found = description((output / "flicker.html").read_text(encoding="utf-8"))
     files = [chunk["file"] for chunk in found["chunks"]] + [found["numbers"]]
-    assert sorted(path.name for path in (output / "flicker_frames").iterdir()) == sorted(
-        Path(file).name for file in files
-    )
-    assert {str(Path(file).parent) for file in files} == {"flicker_frames"}
+    written = [f"./flicker_frames/{path.name}" for path in (output / "flicker_frames").iterdir()]
+    assert sorted(written) == sorted(files)
     measure_flicker(clip, sets, output=output, player_mb=0)
     assert sorted(path.name for path in output.iterdir()) == ["flicker.csv", "flicker.html", "flicker.json"]
     page = (output / "flicker.html").read_text(encoding="utf-8")

@@ -78,8 +78,10 @@ def make_run(frames: int = FRAMES, cut: int = 6, seed: int = 0) -> Run:
     return run
 
 
-def write_page(folder: Path, run: Run, *, budget_bytes: int = 50_000_000, worst: int = 3) -> Player:
-    """Writes the player of a run as ``index.html``, with chunks in ``files`` and the worst frames in ``worst``."""
+def write_page(
+    folder: Path, run: Run, *, budget_bytes: int = 50_000_000, worst: int = 3, folder_name: str = "files"
+) -> Player:
+    """Writes the player of a run as ``index.html``, chunks in ``folder_name`` and the worst frames in ``worst``."""
     folder.mkdir(exist_ok=True)
     info = PlayerInfo("Test of <i>", "clip.mp4", CLASSES, PALETTE, files={"table": "table.csv"}, worst=worst)
     with PlayerWriter(folder / ".scratch", METHODS, PALETTE, budget_bytes=budget_bytes) as writer:
@@ -87,7 +89,7 @@ def write_page(folder: Path, run: Run, *, budget_bytes: int = 50_000_000, worst:
             writer.add(frame)
         (folder / "worst").mkdir()
         writer.write_worst(folder / "worst", worst, info)
-        player = writer.finish(info, folder / "files")
+        player = writer.finish(info, folder / folder_name)
     page = player_page(player.body, title=info.title, lead="lead", facts={"flow": "exact"})
     (folder / "index.html").write_text(page, encoding="utf-8")
     return player

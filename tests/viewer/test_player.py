@@ -453,3 +453,13 @@ def serious(axe: Any, page: Any) -> list[tuple[str, list[str]]]:
         for one in axe.run(page).response["violations"]
         if one["impact"] in ("serious", "critical")
     ]
+
+
+def test_names_with_signs_of_addresses(opened: Open, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The folder of chunks may be called like a clip with any characters."""
+    monkeypatch.setattr(player_module, "EMBEDDED_BYTES", 0)
+    name = 'a: #1 50%?&x="ß"'
+    player = write_page(tmp_path / "odd", run, folder_name=name)
+    assert (tmp_path / "odd" / name / player.chunks[0]).is_file()
+    page = opened(tmp_path / "odd")
+    show(page, 3)

@@ -29,7 +29,7 @@
       script.onerror = () => {
         script.remove();
         waiting.delete(key);
-        reject(new Error(`The file ${file} cannot be loaded. It must stay beside the page.`));
+        reject(new Error(`The file ${decodeURIComponent(file).replace("./", "")} cannot be loaded. It must stay beside the page.`));
       };
       document.head.append(script);
     });
