@@ -5,7 +5,7 @@ from pathlib import Path
 
 import tyro
 
-from dwnet.cli.options import limit_clips
+from dwnet.cli.options import DeviceName, RuntimeName, limit_clips, use_runtime
 from dwnet.core.class_files import read_class_file
 from dwnet.core.errors import DWNetError
 from dwnet.core.progress import Progress
@@ -38,6 +38,8 @@ def flicker(
     player_mb: int = 200,
     max_pixels: int | None = None,
     max_memory_mb: int | None = None,
+    runtime: RuntimeName = "auto",
+    device: DeviceName = "auto",
 ) -> None:
     """Measure how much predictions flicker, and write a table, JSON, a CSV row per frame and one HTML page.
 
@@ -73,8 +75,12 @@ def flicker(
         max_memory_mb: largest memory in MiB for decoding a clip, estimated from its header; default: 4096.
         player_mb: largest size of the frames that the player stores, in MB, of all clips together; a longer clip is
             stored at a lower rate, except around the worst moments. 0: no player.
+        runtime: runtime of the networks: onnxruntime, openvino (extra openvino), or auto, the fastest installed one.
+        device: device of the networks: cpu; cuda, tensorrt, coreml or directml, if the build of ONNX Runtime has them;
+            gpu (OpenVINO); or auto.
     """
     limit_clips(max_pixels, max_memory_mb)
+    use_runtime(runtime, device)
     if (corpus is None) == (clip is None) or (corpus is not None and (predictions or truth)):
         raise DWNetError("give a CLIP and its PREDICTIONS, or --corpus alone (a corpus names its predictions)")
     if clip is not None:

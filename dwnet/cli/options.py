@@ -4,9 +4,19 @@ import sys
 
 from dwnet.core.data_kinds import DataKind as DatasetName
 from dwnet.core.data_kinds import Split as SplitName
+from dwnet.deploy.runtime_names import DeviceName, RuntimeName, use_runtime
 from dwnet.flow.registry import FlowName
 
-__all__ = ["DatasetName", "FlowName", "SplitName", "limit_clips", "print_warning"]
+__all__ = [
+    "DatasetName",
+    "DeviceName",
+    "FlowName",
+    "RuntimeName",
+    "SplitName",
+    "limit_clips",
+    "print_warning",
+    "use_runtime",
+]
 
 
 def limit_clips(max_pixels: int | None, max_memory_mb: int | None) -> None:

@@ -3,22 +3,21 @@
 `open_session` returns a `Session`. Its `choice` says which runtime, device and precision were taken, and why.
 """
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, Literal, Protocol, get_args
+from typing import Any, Protocol, get_args
 
 import numpy as np
 import onnxruntime
 
 from dwnet.core.errors import DWNetError, first_line
 from dwnet.core.launch import available_cpus
+from dwnet.deploy.runtime_names import DEVICE_VARIABLE, RUNTIME_VARIABLE, DeviceName, RuntimeName
 
-RuntimeName = Literal["auto", "onnxruntime", "openvino"]
-"""Runtime of exported networks; auto takes the fastest that this machine has (`open_session`)."""
-DeviceName = Literal["auto", "cpu", "cuda", "tensorrt", "coreml", "directml", "gpu"]
-"""Device of exported networks: gpu is OpenVINO's (Intel), the others except cpu are ONNX Runtime's."""
+onnxruntime.disable_telemetry_events()  # for programs that import it before this library (see dwnet/__init__.py)
 
 _PROVIDERS = {
     "cuda": "CUDAExecutionProvider",
@@ -66,10 +65,20 @@ class RuntimeChoice:
     """Number format of the computation: float32, bfloat16, or `as stored` where the device decides."""
     reason: str
 
+    @property
+    def short(self) -> str:
+        """The choice in words, without its reason."""
+        name = {"onnxruntime": "ONNX Runtime", "openvino": "OpenVINO"}[self.runtime]
+        return f"{name} on {self.device}, {self.precision}"
+
+    @property
+    def usual(self) -> bool:
+        """Whether it is ONNX Runtime on the CPU in float32, which published figures are measured with."""
+        return (self.runtime, self.device) == ("onnxruntime", "cpu")
+
     def __str__(self) -> str:
         """Return the choice in words."""
-        name = {"onnxruntime": "ONNX Runtime", "openvino": "OpenVINO"}[self.runtime]
-        return f"{name} on {self.device}, {self.precision} ({self.reason})"
+        return f"{self.short} ({self.reason})"
 
 
 class Session(Protocol):
@@ -161,7 +170,8 @@ def open_session(
     """Returns a session for an ONNX graph.
 
     `auto` takes, in this order: CUDA or DirectML where the build of ONNX Runtime has it and it starts; OpenVINO in
-    bfloat16 where it is installed and the processor computes in bfloat16; ONNX Runtime on the CPU in float32.
+    bfloat16 where it is installed and the processor computes in bfloat16; ONNX Runtime on the CPU in float32. The
+    environment variables DWNET_RUNTIME and DWNET_DEVICE replace "auto".
 
     Args:
         model: an ONNX file, or the content of one.
@@ -189,6 +199,8 @@ def runtime_choices(runtime: str = "auto", device: str = "auto") -> list[Runtime
     Raises:
         RuntimeChoiceError: as `open_session`.
     """
+    runtime = os.environ.get(RUNTIME_VARIABLE, runtime) if runtime == "auto" else runtime
+    device = os.environ.get(DEVICE_VARIABLE, device) if device == "auto" else device
     for what, value, allowed in (
         ("runtime", runtime, get_args(RuntimeName)),
         ("device", device, get_args(DeviceName)),

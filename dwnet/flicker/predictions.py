@@ -129,6 +129,8 @@ class NetworkPredictions(PredictionSet):
             raise PredictionError(f"{path}: is a {network.info.kind} network; allowed are networks that label frames")
         self.name, self.path, self._network = name, path, network
         self.kind = f"exported network, {network.info.method}"
+        if not network.session.choice.usual:
+            self.kind += f", run by {network.session.choice.short}"
         if keep is not None:
             self._network = SmoothedSegmenter(network, keep)
             self.kind += f", probabilities smoothed along DIS flow with keep {keep:g}"

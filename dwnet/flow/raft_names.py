@@ -41,9 +41,7 @@ def _name(key: str) -> str | None:
             if kind == "downsample":
                 rest = f"{where}.downsample.{number}"
             elif kind == "norm" and number == "3":
-                return (
-                    None  # the shortcut's norm, which is also called downsample.1; RAFT-small's norms have no tensors
-                )
+                return None  # also called downsample.1; the norms of RAFT-small have no tensors
             else:
                 rest = f"{where}.convnormrelu{number}.{0 if kind == 'conv' else 1}"
         else:
