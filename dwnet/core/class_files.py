@@ -20,6 +20,7 @@ config.json, Cityscapes' labels (JSON or labels.py), CVAT's labelmap.txt, Robofl
 and class_names.txt, class_dict.csv of Kaggle, label_colors.txt of CamVid. The names in `BUNDLED` stand for data sets.
 """
 
+import codecs
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -193,7 +194,7 @@ def read_class_file(path: str | Path) -> ClassFile:
     if str(path) in BUNDLED and not path.exists():
         return BUNDLED[str(path)]
     try:
-        content = _parsed(path.suffix.lower(), path.read_text(encoding="utf-8-sig"))
+        content = _parsed(path.suffix.lower(), _decoded(path.read_bytes()))
     except OSError as error:
         raise ClassFileError(f"{path}: cannot be read ({error.strerror}); it names the classes: {FORMS}") from error
     except (ValueError, SyntaxError) as error:  # not UTF-8, not JSON, not Python, or not a number
@@ -206,6 +207,11 @@ def read_class_file(path: str | Path) -> ClassFile:
         raise ClassFileError(f"{path}: {first_problem(error)}; allowed is {FORMS}") from error
     except ValueError as error:
         raise ClassFileError(f"{path}: {error}; allowed is {FORMS}") from error
+
+
+def _decoded(content: bytes) -> str:
+    """Returns text in UTF-8, or in UTF-16 with a byte order mark, which Windows writes."""
+    return content.decode("utf-16" if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) else "utf-8-sig")
 
 
 def _parsed(suffix: str, text: str) -> Any:

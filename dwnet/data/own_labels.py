@@ -12,7 +12,7 @@ from dwnet.core.class_labels import ClassLabels, LabelError, id_ranges
 from dwnet.core.classes import IGNORE_LABEL
 from dwnet.core.label_images import LOSSY_SUFFIXES, LabelImage, LabelImageError, read_label_image
 from dwnet.data.labelme import read_annotation
-from dwnet.data.pairs import DataError, refuse
+from dwnet.data.pairs import DataError, collecting
 
 _FILES_SEARCHED = 200
 """Largest number of label files that are searched for pixels of two classes."""
@@ -50,11 +50,13 @@ def read_content(path: Path) -> LabelImage:
 
 
 def refuse_lossy(labels: list[Path]) -> None:
-    """Passes label files in formats that may change ids to `refuse`."""
+    """Raises DataError for label files in formats that may change ids. A check names them when it reads them."""
     lossy = [path for path in labels if path.suffix.lower() in LOSSY_SUFFIXES]
-    if lossy:
-        problems = [f"{path}: is in a format that may change ids; allowed are PNG, BMP and TIFF" for path in lossy]
-        refuse(DataError(f"{problems[0]} ({len(lossy)} of {len(labels)} label files)", problems))
+    if lossy and not collecting():
+        raise DataError(
+            f"{lossy[0]}: is in a format that may change ids; allowed are PNG, BMP and TIFF ({len(lossy)} of "
+            f"{len(labels)} label files)"
+        )
 
 
 def void_hides_a_class(own: ClassFile, labels: list[Path]) -> str | None:

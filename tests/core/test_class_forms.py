@@ -63,12 +63,10 @@ CASES = {
 
 
 @pytest.mark.parametrize("name", CASES)
-@pytest.mark.parametrize("mark", ["", "\ufeff"])
-def test_files_of_other_tools(tmp_path: Path, name: str, mark: str) -> None:
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+def test_files_of_other_tools(tmp_path: Path, name: str, encoding: str) -> None:
     content, (names, ids, ignored, colours) = CASES[name]
-    if name.endswith(".py") and mark:
-        content = content.lstrip()
-    (tmp_path / name).write_text(mark + content, encoding="utf-8")
+    (tmp_path / name).write_text(content, encoding=encoding)
     own = read_class_file(tmp_path / name)
     assert own.classes.classes == names
     assert (own.ids, own.ignored, own.colours) == (ids, ignored, colours)

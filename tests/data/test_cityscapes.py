@@ -11,6 +11,7 @@ import torch
 
 from dwnet.core.classes import IGNORE_LABEL
 from dwnet.data import CITYSCAPES_19, DataError, MixedIn, open_data
+from dwnet.data.check import check
 from dwnet.data.cityscapes import TRAIN_IDS, label_ids, read_label_ids
 
 NAMES = ("aachen_000000_000019", "aachen_000001_000019", "bochum_000000_001200")
@@ -208,3 +209,37 @@ def test_what_cannot_be_mixed_in(tmp_path: Path) -> None:
         MixedIn(coarse, fine, ratio=1)
     with pytest.raises(ValueError, match="coarse labels: found split 'train' with neighbours 'video'"):
         open_data("cityscapes", tmp_path, "train", coarse=True, neighbours="video")
+
+
+def test_the_test_split_is_void_as_published(tmp_path: Path) -> None:
+    """Its labels are on the server only. That is said, and is no problem of the files."""
+    write_release(tmp_path, split="test", names=NAMES[:1])
+    write_release(tmp_path, split="val", names=NAMES[:1])
+    for split in ("test", "val"):
+        path = tmp_path / "gtFine" / split / "aachen" / f"{NAMES[0]}_gtFine_labelIds.png"
+        write(path, np.zeros((32, 64), np.uint8))
+    result = check(lambda: open_data("cityscapes", tmp_path, "test"))
+    assert result.problems == ()
+    assert result.warnings == ("the labels of this split are not published: all pixels are void",)
+    assert "all pixels are void" in check(lambda: open_data("cityscapes", tmp_path, "val")).problems[0]
+
+
+def test_train_ids_in_files_of_label_ids_are_named(tmp_path: Path) -> None:
+    write_release(tmp_path, names=NAMES[:1])
+    assert check(lambda: open_data("cityscapes", tmp_path, "train")).problems == ()
+    train_ids = np.tile(np.array([0, 1, 2, 8, 10, 13, 18, 255], np.uint8).repeat(8), (32, 1))
+    write(tmp_path / "gtFine/train/aachen" / f"{NAMES[0]}_gtFine_labelIds.png", train_ids)
+    problems = check(lambda: open_data("cityscapes", tmp_path, "train")).problems
+    assert len(problems) == 1
+    assert problems[0].startswith(
+        "the labels hold the ids 0..18 only, positions in the list of classes (trainIds) where"
+    )
+
+
+def test_hidden_files_of_macos_are_left_out(tmp_path: Path) -> None:
+    write_release(tmp_path, names=NAMES[:1])
+    for path in list(tmp_path.rglob("*.png")):
+        path.with_name(f"._{path.name}").write_bytes(b"\0\5\x16\7")
+    data = open_data("cityscapes", tmp_path, "train", neighbours="video")
+    assert data.names == NAMES[:1]
+    assert check(lambda: data).problems == ()
