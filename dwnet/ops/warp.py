@@ -41,7 +41,8 @@ def sample(source: Tensor, positions_px: Tensor) -> Tensor:
     batch, channels = source.shape[:2]
     groups = _channel_groups(source)
     sampled = F.grid_sample(
-        source.to(wide).reshape(batch * groups, channels // groups, height, width),
+        # PyTorch's kernels go through the channels one by one, which is slow in channels-last order.
+        source.to(wide).contiguous().reshape(batch * groups, channels // groups, height, width),
         grid.repeat_interleave(groups, dim=0) if groups > 1 else grid,
         mode="bilinear",
         padding_mode="zeros",

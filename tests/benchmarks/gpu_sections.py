@@ -128,6 +128,9 @@ def fg_conv(setting: Setting) -> Values:
         torch.nn.init.normal_(module.weight, std=(channels * s * s) ** -0.5)
         variants = forwards(module, features, flow)
         runs = _gradients(variants, (features, flow, module.weight), upstream, device)
+        last = features.detach().contiguous(memory_format=torch.channels_last).requires_grad_()
+        own = {"FlowGuidedConv2d, channels last": forwards(module, last, flow)["FlowGuidedConv2d"]}
+        runs |= _gradients(own, (last, flow, module.weight), upstream, device)
         rows = compared(runs, setting)
         with torch.no_grad():
             expected = next(iter(variants.values()))()
