@@ -7,11 +7,11 @@ from contextlib import nullcontext
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Literal, TypeAlias
 
 import tyro
 
-from dwnet.cli.options import DatasetName, FlowName, SplitName
+from dwnet.cli.options import DatasetName, FlowName, SplitName, use_runtime
 from dwnet.core.errors import DWNetError
 from dwnet.core.files import atomic_write
 from dwnet.core.fingerprints import sha256, state_of
@@ -23,6 +23,7 @@ from dwnet.flicker.predictions import named_path
 if TYPE_CHECKING:
     from dwnet.data.open import FrameData
     from dwnet.evaluation.counts import Evaluation
+    from dwnet.evaluation.figure import FigureMaker
     from dwnet.evaluation.inference import Inference
     from dwnet.evaluation.measure import EvaluationSettings
     from dwnet.evaluation.predictors import Predictor
@@ -68,8 +69,13 @@ def evaluate(
     severities: tuple[int, ...] = (1, 2, 3, 4, 5),
     corruption_seed: int = 0,
     records: Path = Path("evaluation_records"),
+    figure: Path | None = None,
     server_files: Path | None = None,
     output: Path | None = None,
+    runtime: Literal["onnxruntime", "openvino"] = "onnxruntime",
+    network_device: Annotated[
+        Literal["cpu", "cuda", "tensorrt", "coreml", "directml", "gpu"], tyro.conf.arg(name="device")
+    ] = "cpu",
 ) -> None:
     """Print mIoU, IoU per class, flicker, temporal and video consistency of models, in Markdown.
 
@@ -100,9 +106,14 @@ def evaluate(
         severities: measure only these severities, 1 (weak) to 5 (strong).
         corruption_seed: seed of the random numbers of the corruptions.
         records: folder for the finished parts of --corruptions.
+        figure: also write a PNG of three consecutive frames where the first model flips most more labels than dwnet,
+            or than the last model; in one process only.
         server_files: also write the labels to this folder, in the format of Cityscapes' test server; needs exactly one
             model.
         output: also write all numbers and the settings of the measurement to this JSON file.
+        runtime: runtime of exported networks. The default computes in float32 on the CPU.
+        network_device: device of exported networks: cpu; cuda, tensorrt, coreml or directml, if the build of ONNX
+            Runtime has them; gpu (OpenVINO).
     """
     processes = Processes.of_launcher()
     from dwnet.evaluation.inference import Inference
@@ -114,6 +125,9 @@ def evaluate(
             f"--server-files: found {len(models) + len(smooth) + ground_truth} models; allowed is one, without "
             "--smooth and --ground-truth"
         )
+    use_runtime(runtime, network_device)
+    if figure is not None and processes.count > 1:
+        raise DWNetError(f"--figure: found {processes.count} processes; allowed is one")
     frames = _open_data(dataset, root, split, server_files)
     second = _second_flow(flow, second_flow)
     settings = _settings(flow, flow_weights, second, max_gap, processes)
@@ -125,9 +139,14 @@ def evaluate(
     keys: list[str] = []
     if chosen is not None:
         place = [dataset, split, frames.layout, list(frames.names), _state(dataset, root)]
-        measured = [str(inference), place, flow, flow_weights, max_gap]
+        measured = [str(inference), place, flow, flow_weights, max_gap, runtime, network_device]
         keys = [json.dumps([sha256(one.path), one.keep, *measured]) for one in rows if one.path is not None]
-    evaluations, robustness = _evaluate(rows, frames, settings, server_files, (chosen, keys, records))
+    maker = None
+    if figure is not None:
+        from dwnet.evaluation.figure import FigureMaker
+
+        maker = FigureMaker([one.name for one in rows if one.path is not None], frames.classes.palette)
+    evaluations, robustness = _evaluate(rows, frames, settings, (server_files, maker), (chosen, keys, records))
     if processes.rank:
         return
     from dwnet.evaluation.facts import ModelFacts, model_facts
@@ -147,9 +166,16 @@ def evaluate(
         flow={"name": flow, "weights": flow_weights, "second": second, "max_gap": max_gap, "pairs": pairs},
         processes=processes.count,
         device=str(device(processes)),
+        runtime={"name": runtime, "device": network_device},
         corruptions=chosen,
     )
+    if (runtime, network_device) != ("onnxruntime", "cpu"):
+        from dwnet.deploy.sessions import runtime_choices
+
+        print(f"Exported networks run in {runtime_choices(runtime, network_device)[0].short}.")
     _print(evaluations, robustness, facts, TITLES.get(dataset, frames.classes.name))
+    if maker is not None and figure is not None:
+        print(f"\n{maker.write(figure)}")
     if server_files is not None:
         print(f"\n{server_files}: {len(frames)} files for the test server")
     if output is not None:
@@ -277,17 +303,21 @@ def _evaluate(
     rows: list[_Model],
     frames: FrameData,
     settings: EvaluationSettings,
-    server_files: Path | None,
+    outputs: tuple[Path | None, FigureMaker | None],
     corrupted: tuple[CorruptionSettings | None, list[str], Path],
 ) -> tuple[list[Evaluation], list[Robustness]]:
-    """Evaluates every row; `corrupted` has the corruptions, the key of each model, and the folder of the records."""
+    """Evaluates every row.
+
+    `outputs` has the folder of the server's files and the maker of the figure, `corrupted` the corruptions, the key of
+    each model, and the folder of the records.
+    """
     from dwnet.evaluation.measure import evaluate_models
     from dwnet.evaluation.processes import joined
     from dwnet.evaluation.robustness import evaluate_corruptions
     from dwnet.evaluation.server_files import server_files as writing
 
     processes = settings.processes
-    chosen, keys, records = corrupted
+    (server_files, maker), (chosen, keys, records) = outputs, corrupted
     robustness: list[Robustness] = []
     with joined(processes):
         progress = Progress(", ".join(one.name for one in rows))
@@ -297,6 +327,7 @@ def _evaluate(
                 frames,
                 settings,
                 on_labels=on_labels,
+                on_frame=None if maker is None else maker.add,
                 progress=None if processes.rank else progress,
             )
         progress.close()

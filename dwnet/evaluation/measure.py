@@ -11,6 +11,7 @@ from dwnet.core.errors import DWNetError
 from dwnet.core.launch import ALONE, Processes
 from dwnet.data.open import FrameData
 from dwnet.evaluation.counts import WINDOWS, Consistency, Counts, Evaluation, Motion
+from dwnet.evaluation.figure import ShownFrame
 from dwnet.evaluation.predictors import Predictor
 from dwnet.evaluation.processes import positions, raise_on_all_processes, share
 from dwnet.flow import dis_flow
@@ -32,6 +33,9 @@ Progress = Callable[[int, int], None]
 
 OnLabels = Callable[[int, NDArray[np.uint8]], None]
 """Called once per frame, by one process, with the frame's index in the split and its predicted labels (H, W) uint8."""
+
+OnFrame = Callable[[ShownFrame, Motion | None], None]
+"""Called once per frame, by one process, with the labels of all models and the motion to the frame before, if any."""
 
 
 @dataclass(frozen=True)
@@ -83,6 +87,7 @@ def evaluate_models(
     settings: EvaluationSettings | None = None,
     *,
     on_labels: OnLabels | None = None,
+    on_frame: OnFrame | None = None,
     progress: Progress | None = None,
 ) -> list[Evaluation]:
     """Runs models over a split, in the order of its frames, and returns the scores of each.
@@ -104,6 +109,7 @@ def evaluate_models(
         data: whole frames without augmentation.
         settings: settings of the evaluation; None uses the defaults.
         on_labels: called for each frame of the first model.
+        on_frame: called for each frame, with the labels of all models.
         progress: called after each frame.
 
     Returns:
@@ -118,7 +124,7 @@ def evaluate_models(
     error: Exception | None = None
     try:
         runs = [(predictor, one) for (_, predictor), one in zip(models, counts, strict=True)]
-        _count_shares(runs, data, settings, on_labels=on_labels, progress=progress)
+        _count_shares(runs, data, settings, on_labels=on_labels, on_frame=on_frame, progress=progress)
     except Exception as found:  # the other processes must learn of any error, otherwise they wait
         error = found
     raise_on_all_processes(error, settings.processes)
@@ -143,8 +149,9 @@ def _count_shares(
     data: FrameData,
     settings: EvaluationSettings,
     *,
-    on_labels: OnLabels | None,
-    progress: Progress | None,
+    on_labels: OnLabels | None = None,
+    on_frame: OnFrame | None = None,
+    progress: Progress | None = None,
 ) -> None:
     places, mine = positions(data.frames, settings.max_gap), share(len(data), settings.processes)
     lead = _window_lead(places, mine.start) if mine else 0
@@ -168,6 +175,8 @@ def _count_shares(
             continue
         if on_labels is not None:
             on_labels(index, runs[0].labels)
+        if on_frame is not None:
+            on_frame(ShownFrame(index, image, truth, tuple(run.labels for run in runs)), motion)
         if progress is not None:
             progress(index + 1 - mine.start, len(mine))
 

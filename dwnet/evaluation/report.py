@@ -52,6 +52,8 @@ class RunFacts:
     """Number of processes that shared the frames."""
     device: str
     """Device of the networks from checkpoints."""
+    runtime: Mapping[str, str]
+    """Runtime and device of the exported networks."""
     corruptions: CorruptionSettings | None = None
     """The corruptions that were measured; None without."""
 
@@ -97,6 +99,7 @@ def document(
         "corruptions": None if run.corruptions is None else dataclasses.asdict(run.corruptions),
         "processes": run.processes,
         "device": run.device,
+        "runtime": dict(run.runtime),
         "commit": code_commit(),
         "machine": {"system": platform.platform(), "processor": processor(), "cpus": available_cpus()},
         "versions": {"dwnet": __version__, "python": platform.python_version()}

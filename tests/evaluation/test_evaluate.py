@@ -313,6 +313,7 @@ def test_the_command_prints_and_writes_the_numbers(
         "pairs": 2,
     }
     assert (written["format"], written["corruptions"]) == (3, None)
+    assert written["runtime"] == {"name": "onnxruntime", "device": "cpu"}
     assert written["machine"]["cpus"] == available_cpus()
     assert (written["processes"], written["device"]) == (1, str(device(ALONE)))
     assert written["commit"] == code_commit()
