@@ -1,12 +1,8 @@
 """`python -m app`: opens the comparison page in the browser."""
 
 import os
-import signal
-import socket
 import sys
-import tempfile
 from collections.abc import Sequence
-from pathlib import Path
 
 import tyro
 
@@ -14,71 +10,45 @@ import tyro
 os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
 
 from dwnet.cli.demo import PageOptions
-from dwnet.cli.options import limit_clips
+from dwnet.cli.options import limit_clips, use_runtime
 from dwnet.comparison import load_networks
-from dwnet.core.bundled import models_folder, sample_clip
+from dwnet.core.bundled import models_folder
 from dwnet.core.errors import DWNetError
 
 from .callbacks import Callbacks
+from .examples import examples, style
 from .main import build
-from .style import CSS, theme
+from .server import end_process, run_server, web_app
+from .settings import page_address, page_limits
+from .storage import Storage
 
 
 def serve(options: PageOptions) -> None:
     """Loads the networks and serves the page until Ctrl+C, SIGTERM or SIGHUP.
 
     Raises:
-        DWNetError: if the models or the clip cannot be used, or the port is taken.
+        DWNetError: if the models or the clip cannot be used, a limit is out of range, or the port is taken.
     """
-    _check(options)
+    address = page_address(options)
+    limits = page_limits(options, address.host)
     limit_clips(options.max_pixels, options.max_memory_mb)
-    networks = load_networks(options.models or models_folder(), threads=options.threads).smoothed(options.smooth)
     if options.clip is not None and not options.clip.is_file():
         raise DWNetError(f"--clip {options.clip}: there is no such file")
-    clip = options.clip or sample_clip()
-    # These signals end the page like Ctrl+C. Gradio then removes uploads, and the workspace is removed.
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        if signal.getsignal(number) != signal.SIG_IGN:  # nohup ignores SIGHUP
-            signal.signal(number, signal.default_int_handler)
-    with tempfile.TemporaryDirectory(prefix="dwnet-") as workspace:
-        page = build(Callbacks(networks, Path(workspace)), clip if clip.is_file() else None)
+    use_runtime(options.runtime, options.device)
+    networks = load_networks(options.models or models_folder(), threads=options.threads).smoothed(options.smooth)
+    with Storage(max_mb=limits.disk_mb, keep_hours=limits.keep_hours) as storage:
+        # Gradio keeps uploads there. They are removed by age and size, and with the folder at the end.
+        os.environ["GRADIO_TEMP_DIR"] = str(storage.uploads)
+        callbacks = Callbacks(networks, storage, limits, address.root_path)
+        shown = examples(options.clip)
+        app = web_app(build(callbacks, shown), storage, limits, address, style(shown))
         try:
-            page.launch(
-                server_name=options.host,
-                server_port=options.port,
-                inbrowser=options.browser,
-                share=False,
-                max_file_size=f"{options.max_mb}mb",
-                theme=theme(),
-                css=CSS,
-                footer_links=["api"],
-                ssr_mode=False,
-                run_history=False,
-                enable_monitoring=False,
-            )
-        except OSError as error:  # the port is taken, or the address belongs to another machine
-            port = options.port or "7860 or above"
-            raise DWNetError(f"cannot listen on {options.host}, port {port}: {error}") from error
-
-
-def _check(options: PageOptions) -> None:
-    """Raises DWNetError for an address that cannot be listened on, or an upload limit below 1 MB."""
-    if options.port is not None and not 1 <= options.port <= 65535:
-        raise DWNetError(f"--port is {options.port}; allowed are 1..65535")
-    if options.max_mb < 1:
-        raise DWNetError(f"--max-mb is {options.max_mb}; allowed are whole numbers from 1")
-    try:
-        family, *_, address = socket.getaddrinfo(options.host, options.port or 0, type=socket.SOCK_STREAM)[0]
-        with socket.socket(family, socket.SOCK_STREAM) as trial:
-            trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            trial.bind(address)
-    except OSError as error:  # the port is taken, or the address belongs to another machine
-        port = "any port" if options.port is None else f"port {options.port}"
-        raise DWNetError(f"cannot listen on {options.host}, {port}: {error}") from error
-    # Gradio asks its own page over HTTP at the start. A proxy must not answer that.
-    local = ["localhost", "127.0.0.1", options.host]
-    for name in ("no_proxy", "NO_PROXY"):
-        os.environ[name] = ",".join([*filter(None, [os.environ.get(name)]), *local])
+            run_server(app, callbacks, address, browser=options.browser)
+        except OSError as error:
+            raise DWNetError(f"cannot listen on {address.host}, port {address.port}: {error}") from error
+        finally:
+            callbacks.turns.close()
+            end_process(callbacks, storage)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -88,7 +58,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         serve(options)
     except ValueError as error:
         sys.exit(f"python -m app: {error}")
-    except KeyboardInterrupt:  # Ctrl+C or SIGTERM while the page was still starting
+    except KeyboardInterrupt:  # Ctrl+C while the page was still starting
         sys.exit(130)
 
 

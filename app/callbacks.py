@@ -2,36 +2,48 @@
 
 import json
 import shutil
-import tempfile
 import threading
 import time
-from collections.abc import Callable, Generator
-from contextlib import closing
-from dataclasses import dataclass, field
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import gradio as gr
 
 from dwnet.comparison import ComparedFrame, ComparisonFiles, Networks, compare
-from dwnet.video import open_video
+from dwnet.core.errors import DWNetError
+from dwnet.video import VideoInfo, open_video
 
+from .columns import MOST_COLUMNS, PAGE_FLOWS, Column, Models
 from .curve import FlickerCurve
-from .render import curve_html, note_html, panels_html, status_html, table_html
+from .messages import message
+from .player_html import finished_html
+from .render import curve_html, note_html, panels_html, progress_html, seconds_text, status_html, table_html
+from .settings import PageLimits
+from .storage import Storage
+from .turns import Turns
 
 PICTURES_PER_SECOND = 10.0
 FIGURES_PER_SECOND = 3.0
 SCRIPT_CHECKS_PER_SECOND = 2.0
 """Highest repaint rates. A higher rate would only fill the connection to the browser."""
 
-MOST_WAITING = 2
+WAITING_SECONDS = 0.5
+"""A waiting comparison looks so often whether it was stopped."""
+
+MOST_UNSENT = 2
 """Largest number of unsent repaints at which a page gets another one. This keeps slow connections up to date."""
 
 PREVIEW_MAX_SIDE = 480
-
+SMALLEST_SIDE, LARGEST_SIDE = 64, 1280
+"""Working size in pixels."""
+READY = "Ready. Press Compare."
 
 AT_REST = {"start": gr.update(interactive=True), "stop": gr.update(interactive=False)}
 """State of the buttons while nothing runs."""
+AT_WORK = {"start": gr.update(interactive=False), "stop": gr.update(interactive=True)}
 
 
 class Update(NamedTuple):
@@ -41,117 +53,164 @@ class Update(NamedTuple):
     panels: Any = gr.skip()
     curve: Any = gr.skip()
     table: Any = gr.skip()
-    results: Any = gr.skip()
-    """The group that holds the next four fields. It is shown when the files exist."""
-    video: Any = gr.skip()
-    video_file: Any = gr.skip()
-    csv_file: Any = gr.skip()
-    json_file: Any = gr.skip()
+    live: Any = gr.skip()
+    """The group that holds panels, curve and table. It is hidden while the player is shown."""
+    player: Any = gr.skip()
     start: Any = gr.skip()
     stop: Any = gr.skip()
 
 
-@dataclass(eq=False)
-class _Press:
-    """One press of Compare. It lives until its comparison ends."""
+class Chosen(NamedTuple):
+    """New values of the outputs that change when a clip is chosen."""
 
-    stop: threading.Event = field(default_factory=threading.Event)
-    """Set when Stop was pressed or the page was closed."""
-    begun: bool = False
-    """True when the comparison has started. Comparisons run one at a time."""
+    note: Any = gr.skip()
+    status: Any = gr.skip()
+    panels: Any = gr.skip()
+    curve: Any = gr.skip()
+    table: Any = gr.skip()
+    live: Any = gr.skip()
+    player: Any = gr.skip()
+
+
+@dataclass(frozen=True)
+class _Job:
+    """One comparison: what `compare` is called with."""
+
+    clip: Path
+    networks: Networks
+    folder: Path
+    settings: dict[str, Any]
 
 
 class Callbacks:
     """The events of the page.
 
+    A press of Compare starts `run` at once. It waits for its turn there, and not in Gradio's queue, so that only this
+    stream of updates sets the buttons, whatever else is pressed meanwhile.
+
     Args:
-        networks: the networks to compare.
-        workspace: folder for the files of running comparisons. They are removed when the page has received them.
+        networks: the networks of the server.
+        storage: folders of uploads and results.
+        limits: what visitors may use.
+        root_path: path of the page behind a proxy; empty without one.
     """
 
-    def __init__(self, networks: Networks, workspace: Path) -> None:
-        self.networks = networks
-        self.workspace = workspace
-        self.waiting: Callable[[str], int] = lambda page: 0
+    def __init__(self, networks: Networks, storage: Storage, limits: PageLimits, root_path: str = "") -> None:
+        self.models = Models(networks)
+        self.storage, self.limits, self.root_path = storage, limits, root_path
+        self.turns = Turns(limits.waiting)
+        self.unsent: Callable[[str], int] = lambda page: 0
         """Returns the number of unsent messages of a page."""
-        self._presses: dict[str, list[_Press]] = {}
-        """Presses of each page (Gradio session), in order."""
-        self._running = 0
-        """Number of running comparisons, of pages and of API clients."""
+        self._active: dict[str, threading.Event] = {}
+        """The comparison of each page (Gradio session) that runs or waits. The event stops it."""
+        self._lock = threading.Lock()
 
     @property
-    def methods(self) -> tuple[str, ...]:
-        """Names of the methods, in display order."""
-        return tuple(self.networks.segmenters)
+    def networks(self) -> Networks:
+        """The networks of the server."""
+        return self.models.networks
 
-    @property
-    def miou_percent(self) -> dict[str, float]:
-        """The mIoU in percent from each method's file. Methods whose file has none are left out."""
-        stated = {
-            method: network.info.metrics.get("miou_percent") for method, network in self.networks.segmenters.items()
-        }
-        return {method: float(value) for method, value in stated.items() if isinstance(value, int | float)}
-
-    def choose(self, clip: str | None, request: gr.Request) -> tuple[Any, ...]:
-        """Handles a new clip: clears the results of the last one, unless a comparison is running.
-
-        Returns:
-            Note, panels, status, curve, table, and the visibility of the results.
-        """
-        if any(press.begun or not press.stop.is_set() for press in self._presses.get(_page(request), ())):
-            return (self.describe(clip)[0], *(gr.skip() for _ in range(5)))
-        return (
-            *self.describe(clip),
-            status_html("Ready. Press Compare." if clip else "No clip chosen."),
-            curve_html(FlickerCurve(self.methods)),
-            table_html(self.networks.classes, self.methods, None, self.miou_percent),
-            gr.update(visible=False),
+    def describe(self, clip: str | None, request: gr.Request | None = None) -> Chosen:
+        """Returns note and first frame of a chosen clip. While the page compares, only the note changes."""
+        if not clip:
+            note, preview = note_html("Choose a clip: MP4, MOV, MKV, AVI or WebM."), None
+        else:
+            note, preview = self._preview(clip)
+        if request is not None and _page(request) in self._active:
+            return Chosen(note)
+        networks = self.networks
+        return Chosen(
+            note,
+            status_html(READY if clip else "No clip chosen."),
+            panels_html(
+                tuple(networks.segmenters)[:MOST_COLUMNS],
+                preview=preview,
+                refined=networks.flow_refinement is not None,
+            ),
+            curve_html(FlickerCurve(tuple(networks.segmenters)[:MOST_COLUMNS])),
+            table_html(networks.classes, tuple(networks.segmenters)[:MOST_COLUMNS], None, miou_percent(networks)),
+            gr.update(visible=True),
+            gr.update(value="", visible=False),
         )
 
-    def describe(self, clip: str | None) -> tuple[str, str]:
-        """Returns a note on a clip, and the panels with its first frame."""
-        refined = self.networks.flow_refinement is not None
-        if not clip:
-            return note_html("Choose a clip: MP4, MOV, MKV, AVI or WebM."), panels_html(self.methods, refined=refined)
+    def _preview(self, clip: str) -> tuple[str, Any]:
+        """Returns the note on a clip and its first frame; None instead of the frame if it cannot be used."""
+        name = Path(clip).name
         try:
-            with open_video(clip, max_side=PREVIEW_MAX_SIDE) as reader:
+            with self.storage.using(Path(clip)), open_video(clip, max_side=PREVIEW_MAX_SIDE) as reader:
                 info = reader.info
+                self._check_length(name, info)
                 preview = next(iter(reader)).image
-        except ValueError as error:
-            return note_html(_message(error, clip), bad=True), panels_html(self.methods, refined=refined)
+        except (ValueError, OSError) as error:
+            return note_html(message(error, clip), bad=True), None
+        except StopIteration:
+            return note_html(f"{name}: no frame can be read", bad=True), None
         count = f", {info.frames} frames" if info.frames else ""
-        note = f"{info.source_width}×{info.source_height} px{count}, {info.fps:.4g} fps"
+        note = f"{name}: {info.source_width}×{info.source_height} px{count}, {info.fps:.4g} fps"
         if reader.warning:
-            note += f". {reader.warning.replace(str(reader.path), Path(clip).name)}"
-        panels = panels_html(self.methods, preview=preview, refined=refined)
-        return note_html(note, bad=reader.warning is not None), panels
+            note += f". {reader.warning.replace(str(reader.path), name)}"
+        return note_html(note, bad=reader.warning is not None), preview
 
-    def press(self, request: gr.Request) -> tuple[Any, Any, str]:
-        """Handles Compare: swaps the buttons at once, before the queue starts the comparison."""
-        self._presses.setdefault(_page(request), []).append(_Press())
-        status = "Waiting for another comparison to end …" if self._running else "Opening the clip …"
-        return gr.update(interactive=False), gr.update(interactive=True), status_html(status)
+    def take(self, upload: str | None) -> tuple[Any, Any, str]:
+        """Handles an upload: remembers it, and empties the field for the next one."""
+        if upload is None:
+            return gr.skip(), gr.skip(), gr.skip()
+        return upload, None, note_html(f"{Path(upload).name}: reading …")
 
-    def stop(self, request: gr.Request) -> tuple[Any, Any, str]:
-        """Handles Stop: a running comparison ends after the current frame; a waiting one is dropped."""
-        presses = self._presses.get(_page(request), [])
-        for press in presses:
-            press.stop.set()
-        if any(press.begun for press in presses):
-            return gr.skip(), gr.skip(), status_html("Stopping after this frame …")
-        return AT_REST["start"], AT_REST["stop"], status_html("Stopped before it began.")
+    def add_model(self, files: Sequence[str] | None, request: gr.Request) -> tuple[Any, ...]:
+        """Handles an uploaded network: it can be chosen in every column, and fills the first empty one.
 
-    def refused(self, request: gr.Request) -> tuple[Any, Any, str]:
-        """Handles a failed comparison, or one that a full queue refused: swaps the buttons back."""
-        page = _page(request)
-        if (presses := self._presses.get(page)) and not presses[-1].begun:
-            self._forget(page, presses[-1])
-        return AT_REST["start"], AT_REST["stop"], status_html("Nothing was compared.")
+        Returns:
+            None for the field of the upload, a note, and an update for each column.
+        """
+        columns = [gr.skip()] * MOST_COLUMNS
+        if not files:
+            return gr.skip(), gr.skip(), *columns
+        page, paths = _page(request), [Path(file) for file in files]
+        try:
+            if not self.limits.upload_models:
+                raise DWNetError("this server takes no networks from visitors")
+            with self.storage.using(paths[0]):
+                name = self.models.add(page, paths)
+        except (ValueError, OSError) as error:
+            text = message(error)
+            if "does not name its classes" in text:
+                text += "; add the classes file together with it"
+            return None, note_html(text, bad=True), *columns
+        choices = list(self.models.available(page))
+        return (
+            None,
+            note_html(f"{name} can be chosen in every column."),
+            *(gr.update(choices=[("none", ""), *((one, one) for one in choices)]) for _ in columns),
+        )
+
+    def stop(self, request: gr.Request) -> None:
+        """Handles Stop: a running comparison ends after the current frame, a waiting one at once.
+
+        The stream of `run` says so on the page.
+        """
+        if (stop := self._active.get(_page(request))) is not None:
+            stop.set()
 
     def leave(self, request: gr.Request) -> None:
         """Handles a closed page."""
-        for press in self._presses.pop(_page(request), []):
-            press.stop.set()
+        self.stop(request)
+        self.models.leave(_page(request))
+
+    def arrive(self, request: gr.Request) -> tuple[Any, Any, Any]:
+        """Handles an opened page: shows the result that its address names.
+
+        Returns:
+            Status, live group, player.
+        """
+        name = request.query_params.get("run") if request.query_params else None
+        if not name:
+            return gr.skip(), gr.skip(), gr.skip()
+        folder = self.storage.run(str(name))
+        html = None if folder is None else finished_html(folder, self.root_path)
+        if html is None:
+            return status_html("The result of this link is no longer on the server."), gr.skip(), gr.skip()
+        return status_html("A stored result."), gr.update(visible=False), gr.update(value=html, visible=True)
 
     def run(
         self,
@@ -160,145 +219,217 @@ class Callbacks:
         every: float | None,
         limit: float | None,
         opacity: float,
+        flow: str,
+        worst: float | None,
+        video: bool,
+        refined_flow: bool,
         request: gr.Request,
+        *columns: Any,
     ) -> Generator[Update, None, None]:
-        """Compares the networks on a clip, repaints the page meanwhile, and ends with the files.
+        """Compares networks on a clip, repaints the page meanwhile, and ends with the player.
 
         Args:
             clip: the chosen file.
             max_side: longer side of the frames, in pixels.
             every: take every n-th frame; None takes every frame.
             limit: largest number of frames; 0 and None take all.
-            opacity: of the class colours over the frame, 0..1.
+            opacity: of the class colours over the live pictures, 0..1.
+            flow: one of `PAGE_FLOWS`.
+            worst: number of worst frames for relabelling; None and 0 write none.
+            video: whether the side-by-side MP4 is written.
+            refined_flow: whether the player has the refined flow.
             request: identifies the page.
+            columns: the networks, then the keeps, then the names of the columns; none compares the server's networks.
 
         Raises:
             gr.Error: with one message that names the problem.
         """
-        if not clip:
-            yield Update(status=status_html("No clip chosen."), **AT_REST)
-            raise gr.Error("Choose a clip first.", print_exception=False)
-        page = _page(request)
-        presses = self._presses.setdefault(page, [])
-        press = next((press for press in presses if not press.begun), None)
-        if press is None:  # the page was closed while this waited
-            press = _Press()
-            presses.append(press)
-        if press.stop.is_set():  # Stop was pressed while this waited; the page shows it already
-            self._forget(page, press)
+        page, stop = _page(request), threading.Event()
+        with self._lock:
+            running = page in self._active
+            if not running:
+                self._active[page] = stop
+        if running:  # the page shows the other stream
+            yield Update()
             return
-        settings = _settings(max_side, every, limit, opacity)
-        folder = Path(tempfile.mkdtemp(dir=self.workspace))
-        press.begun = True
-        self._running += 1
         try:
-            yield from self._frames(clip, folder, settings, press.stop, lambda: self.waiting(page))
+            if not clip:
+                raise DWNetError("Choose a clip first.")
+            settings = _settings(max_side, every, limit, opacity, flow, worst)
+            settings |= {"video": bool(video), "refined_flow": bool(refined_flow)}
+            networks = self.models.compared(page, self._columns(columns), flow)
+            yield Update(status=status_html(f"Opening {Path(clip).name} …"), **AT_WORK)
+            yield from self._in_turn(page, Path(clip), networks, settings, stop)
         except Exception as error:
-            # Sent before the error: after an error Gradio runs no further event, and the buttons would stay swapped.
+            # Sent before the error: after an error Gradio takes no further update of this event.
             yield Update(status=status_html("Nothing was compared."), **AT_REST)
             if isinstance(error, ValueError | OSError):
-                raise gr.Error(_message(error, clip), print_exception=False) from error
+                raise gr.Error(message(error, clip or ""), print_exception=False) from error
             raise
         finally:
-            self._running -= 1
-            self._forget(page, press)
-            # Gradio's cache has copies of the files.
-            shutil.rmtree(folder, ignore_errors=True)
+            with self._lock:
+                self._active.pop(page, None)
 
     def compare_clip(
         self, clip: str, max_side: float, every: float | None, limit: float | None, opacity: float
     ) -> Generator[tuple[Any, Any], None, None]:
         """API endpoint, for `gradio_client.Client(url).predict(handle_file("clip.mp4"))`.
 
-        The arguments are those of `run`.
+        The arguments are those of `run`. The networks are those of the server.
 
         Returns:
             The report (the content of the JSON file), and the paths of the MP4, CSV and JSON files.
         """
-        settings, pace = _settings(max_side, every, limit, opacity), _Pace(SCRIPT_CHECKS_PER_SECOND)
-        folder = Path(tempfile.mkdtemp(dir=self.workspace))
-        self._running += 1
+        pace, page = _Pace(SCRIPT_CHECKS_PER_SECOND), ""
         try:
-            with closing(compare(clip, self.networks, output_dir=folder, **settings)) as frames:
-                for _ in frames:
-                    if pace.due():
-                        # Gradio stops this generator here if the client has disconnected.
-                        yield gr.skip(), gr.skip()
-            files = ComparisonFiles.beside(folder, Path(clip))
-            yield json.loads(files.json.read_text("utf-8")), [str(files.video), str(files.csv), str(files.json)]
+            if not clip:
+                raise DWNetError("clip is missing")
+            settings = _settings(max_side, every, limit, opacity, PAGE_FLOWS[0], 0)
+            settings |= {"player_mb": 0, "video": True}
+            networks = self.models.compared(page, self._columns(()), PAGE_FLOWS[0])
+            with self.turns.join() as turn, self._job(Path(clip), networks, settings) as job:
+                while not turn.wait(WAITING_SECONDS):
+                    if self.turns.closed:
+                        raise DWNetError("the server is being stopped")
+                    yield gr.skip(), gr.skip()
+                with closing(compare(job.clip, networks, output_dir=job.folder, **settings)) as frames:
+                    for _ in frames:
+                        if self.turns.closed:
+                            raise DWNetError("the server is being stopped")
+                        if pace.due():
+                            # Gradio stops this generator here if the client has disconnected.
+                            yield gr.skip(), gr.skip()
+                files = ComparisonFiles.beside(job.folder, job.clip)
+                report = json.loads(files.json.read_text("utf-8"))
+                # Gradio copies the files to its cache, among the uploads. The folder is removed afterwards.
+                yield report, [str(files.video), str(files.csv), str(files.json)]
+                shutil.rmtree(job.folder, ignore_errors=True)
         except (ValueError, OSError) as error:
-            raise gr.Error(_message(error, clip), print_exception=False) from error
-        finally:
-            self._running -= 1
-            shutil.rmtree(folder, ignore_errors=True)
+            raise gr.Error(message(error, clip or ""), print_exception=False) from error
 
-    def _forget(self, page: str, press: _Press) -> None:
-        presses = self._presses.get(page, [])
-        if press in presses:
-            presses.remove(press)
-        if not presses:
-            self._presses.pop(page, None)
+    def _columns(self, values: Sequence[Any]) -> list[Column]:
+        if not values:
+            return self.models.defaults()
+        count = len(values) // 3
+        models, keeps, names = values[:count], values[count : 2 * count], values[2 * count :]
+        return [
+            Column(model or None, float(keep or 0), name or "")
+            for model, keep, name in zip(models, keeps, names, strict=True)
+        ]
 
-    def _frames(
-        self, clip: str, folder: Path, settings: dict[str, Any], stop: threading.Event, waiting: Callable[[], int]
+    def _in_turn(
+        self, page: str, clip: Path, networks: Networks, settings: dict[str, Any], stop: threading.Event
     ) -> Generator[Update, None, None]:
-        curve = FlickerCurve(self.methods)
-        classes = self.networks.classes
+        with self.turns.join() as turn:
+            told = -1
+            while not turn.wait(0 if told < 0 else WAITING_SECONDS):
+                if stop.is_set() or self.turns.closed:
+                    yield Update(status=status_html("Stopped before it began."), **AT_REST)
+                    return
+                ahead, text = turn.ahead, gr.skip()
+                if ahead != told:
+                    before = "another comparison" if ahead == 1 else f"{ahead} other comparisons"
+                    told, text = ahead, status_html(f"Waiting for {before} to end …")
+                yield Update(status=text)
+            with self._job(clip, networks, settings) as job:
+                yield from self._frames(page, job, stop)
+
+    @contextmanager
+    def _job(self, clip: Path, networks: Networks, settings: dict[str, Any]) -> Iterator[_Job]:
+        """Checks clip and disk, and makes the folder of the results. The folder is removed if nothing was written."""
+        if not clip.is_file():
+            raise DWNetError(f"{clip.name} is no longer on the server; choose it again")
+        self.storage.check_room()
+        folder = self.storage.new_run()
+        try:
+            with self.storage.using(clip), self.storage.using(folder):
+                with open_video(clip, max_side=PREVIEW_MAX_SIDE) as reader:
+                    self._check_length(clip.name, reader.info)
+                yield _Job(clip, networks, folder, settings)
+        finally:
+            if not any(folder.glob("*_comparison.json")):
+                shutil.rmtree(folder, ignore_errors=True)
+
+    def _check_length(self, name: str, info: VideoInfo) -> None:
+        seconds = info.duration_seconds or 0.0
+        if seconds > 60 * self.limits.minutes:
+            raise DWNetError(f"{name} lasts {seconds / 60:.1f} min; allowed are {self.limits.minutes:g} min")
+
+    def _frames(self, page: str, job: _Job, stop: threading.Event) -> Generator[Update, None, None]:
+        networks = job.networks
+        methods, classes, miou = tuple(networks.segmenters), networks.classes, miou_percent(networks)
+        refined = networks.flow_refinement is not None
+        curve = FlickerCurve(methods)
         pictures, figures = _Pace(PICTURES_PER_SECOND), _Pace(FIGURES_PER_SECOND)
-        refined = self.networks.flow_refinement is not None
         yield Update(
-            status=status_html("Opening the clip …"),
+            status=status_html(f"Opening {job.clip.name} …"),
+            panels=panels_html(methods, refined=refined),
             curve=curve_html(curve),
-            table=table_html(classes, self.methods, None, self.miou_percent),
-            results=gr.update(visible=False),
+            table=table_html(classes, methods, None, miou),
+            live=gr.update(visible=True),
+            player=gr.update(value="", visible=False),
         )
         frame: ComparedFrame | None = None
-        started = 0.0
+        started, stopping = 0.0, False
 
         def paint(frame: ComparedFrame, status: str) -> Update:
             figures_due = figures.due()
             return Update(
                 status=status,
-                panels=panels_html(self.methods, frame, refined=refined),
+                panels=panels_html(methods, frame, refined=refined),
                 curve=curve_html(curve) if figures_due else gr.skip(),
-                table=table_html(classes, self.methods, frame.summaries, self.miou_percent)
-                if figures_due
-                else gr.skip(),
+                table=table_html(classes, methods, frame.summaries, miou) if figures_due else gr.skip(),
             )
 
-        frames = compare(clip, self.networks, output_dir=folder, stop=stop.is_set, **settings)
-        with closing(frames):
+        def halted() -> bool:
+            return stop.is_set() or self.turns.closed or too_long(frame)
+
+        def too_long(frame: ComparedFrame | None) -> bool:
+            return frame is not None and frame.pts_seconds > 60 * self.limits.minutes
+
+        with closing(compare(job.clip, networks, output_dir=job.folder, stop=halted, **job.settings)) as frames:
             for frame in frames:
+                if self.turns.closed:
+                    break  # the server ends; nothing is kept
                 started = started or time.monotonic()
-                flips = {method: result.flips_percent for method, result in frame.methods.items()}
-                known = {method: value for method, value in flips.items() if value is not None}
-                if len(known) == len(flips):
-                    curve.add(frame.pts_seconds, known)
-                if pictures.due() and waiting() <= MOST_WAITING:
-                    yield paint(frame, _progress(frame, time.monotonic() - started))
-        if frame is None:
+                flips = {name: method.flips_percent for name, method in frame.methods.items()}
+                if all(value is not None for value in flips.values()):
+                    curve.add(frame.pts_seconds, {name: value or 0.0 for name, value in flips.items()})
+                if stop.is_set() and not stopping:
+                    stopping = True
+                    yield Update(status=status_html("Stopping after this frame …"))
+                elif self.unsent(page) <= MOST_UNSENT and pictures.due():
+                    yield paint(frame, progress_html(frame, time.monotonic() - started))
+        if frame is None or self.turns.closed:
             yield Update(status=status_html("Stopped before the first frame."), **AT_REST)
             return
-        seconds = time.monotonic() - started
         figures.reset()
-        stopped = "Stopped. " if stop.is_set() else ""
-        files = ComparisonFiles.beside(folder, Path(clip))
+        yield self._end(paint, frame, job, time.monotonic() - started, stop.is_set(), too_long(frame))
+
+    def _end(
+        self,
+        paint: Callable[[ComparedFrame, str], Update],
+        frame: ComparedFrame,
+        job: _Job,
+        seconds: float,
+        stopped: bool,
+        too_long: bool,
+    ) -> Update:
+        """The last update: the player in the place of the live pictures."""
+        files = ComparisonFiles.beside(job.folder, job.clip)
         if not files.json.exists():
             one = status_html("Stopped after one frame: nothing to compare it with.")
-            yield paint(frame, one)._replace(**AT_REST)
-            return
+            return paint(frame, one)._replace(**AT_REST)
         warning = json.loads(files.json.read_text("utf-8"))["clip"]["warning"]
+        before = "Stopped. " if stopped else f"Stopped at {self.limits.minutes:g} min. " if too_long else ""
         done = status_html(
-            f"{stopped}{frame.compared} frames compared.{f' {warning}.' if warning else ''}",
-            _duration(seconds),
-            frame.compared / max(frame.expected or 1, frame.compared) if stopped else 1.0,
+            f"{before}{frame.compared} frames compared.{f' {warning}.' if warning else ''}",
+            seconds_text(seconds),
+            frame.compared / max(frame.expected or 1, frame.compared) if before else 1.0,
         )
-        yield paint(frame, done)._replace(
-            results=gr.update(visible=True),
-            video=str(files.video),
-            video_file=str(files.video),
-            csv_file=str(files.csv),
-            json_file=str(files.json),
+        return paint(frame, done)._replace(
+            live=gr.update(visible=False),
+            player=gr.update(value=finished_html(job.folder, self.root_path) or "", visible=True),
             **AT_REST,
         )
 
@@ -323,42 +454,33 @@ class _Pace:
         self._next = 0.0
 
 
+def miou_percent(networks: Networks) -> dict[str, float]:
+    """Returns the mIoU in percent from the file of each network. Networks whose file has none are left out."""
+    stated = {method: network.info.metrics.get("miou_percent") for method, network in networks.segmenters.items()}
+    return {method: float(value) for method, value in stated.items() if isinstance(value, int | float)}
+
+
 def _page(request: gr.Request) -> str:
     return request.session_hash or ""
 
 
-def _settings(max_side: float, every: float | None, limit: float | None, opacity: float) -> dict[str, Any]:
-    """Returns keyword arguments for `compare`. Gradio gives None for an empty field."""
-    chosen = {"max_side": int(max_side), "every": int(every or 1), "limit": int(limit or 0) or None, "opacity": opacity}
-    # The page shows the video, and has no place for the player and the worst frames.
-    return chosen | {"video": True, "player_mb": 0, "worst": 0}
+def _settings(
+    max_side: float, every: float | None, limit: float | None, opacity: float, flow: str, worst: float | None
+) -> dict[str, Any]:
+    """Returns keyword arguments for `compare`. Gradio gives None for an empty field.
 
-
-def _message(error: Exception, clip: str) -> str:
-    """The error's message without paths of the server, and without input kinds that the page does not accept."""
-    text = str(error).replace(" or a folder of images", "")
-    if isinstance(error, OSError) and error.strerror:
-        text = error.strerror  # the full text names files of the server
-    for path in (str(Path(clip).resolve()), clip):
-        text = text.replace(path, Path(clip).name)
-    return text
-
-
-def _progress(frame: ComparedFrame, seconds: float) -> str:
-    """Frames done, speed and time left. `seconds` is the time since the first frame was done."""
-    done = frame.compared
-    if done < 2 or seconds <= 0:
-        return status_html("First frame compared", share=0.0)
-    rate = (done - 1) / seconds
-    speed = f"{rate:.1f} frames/s"
-    if frame.expected is None:
-        return status_html(f"{done} frames", speed)
-    left = max(frame.expected - done, 0) / rate
-    return status_html(
-        f"{done} of {frame.expected} frames", f"{speed} · {_duration(left)} left", done / max(frame.expected, 1)
-    )
-
-
-def _duration(seconds: float) -> str:
-    minutes, rest = divmod(round(seconds), 60)
-    return f"{minutes} min {rest:02d} s" if minutes else f"{rest} s"
+    Raises:
+        DWNetError: for a value out of range; `compare` checks the others.
+    """
+    if not SMALLEST_SIDE <= max_side <= LARGEST_SIDE:
+        raise DWNetError(f"the working size is {max_side:g} px; allowed are {SMALLEST_SIDE}..{LARGEST_SIDE} px")
+    if flow not in PAGE_FLOWS:
+        raise DWNetError(f"unknown flow {flow!r}; allowed: {', '.join(PAGE_FLOWS)}")
+    return {
+        "max_side": int(max_side),
+        "every": int(every or 1),
+        "limit": int(limit or 0) or None,
+        "opacity": opacity,
+        "flow": flow,
+        "worst": int(worst or 0),
+    }

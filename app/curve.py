@@ -67,7 +67,7 @@ class FlickerCurve:
             path = " ".join(f"{x(seconds):.1f},{y(percent):.1f}" for seconds, percent in points)
             parts.append(
                 f'<polyline data-method="{escape(method)}" points="{path}" fill="none" stroke-width="1.8" '
-                f'stroke-linejoin="round" stroke="{method_colour(method, position)}">'
+                f'stroke-linejoin="round" stroke="{method_colour(position)}">'
                 f"<title>{escape(method_name(method))}</title></polyline>"
             )
         return "".join([*parts, "</svg>"])

@@ -48,7 +48,7 @@ def panels_html(
                 fact=flips,
                 picture=None if result is None else result.overlay,
                 size=size,
-                dot=method_colour(method, position),
+                dot=method_colour(position),
             )
         )
     fact = "" if frame is None else f"{frame.pts_seconds:.2f} s"
@@ -87,7 +87,9 @@ def panels_html(
             wheel=fine is not None,
         )
     )
-    return f'<div class="dw-grid">{"".join(panels)}</div>'
+    columns = 3 if len(panels) <= 6 else 4
+    shape = f"--columns:{columns};--ratio:{size[0] / size[1]:.4f}"
+    return f'<div class="dw-grid" style="{shape}">{"".join(panels)}</div>'
 
 
 def legend_html(classes: Sequence[str], palette: Sequence[tuple[int, int, int]]) -> str:
@@ -102,8 +104,7 @@ def legend_html(classes: Sequence[str], palette: Sequence[tuple[int, int, int]])
 def curve_html(curve: FlickerCurve) -> str:
     """The flicker curve with its heading and legend."""
     names = "".join(
-        f'<span><i class="dw-dot" style="background:{method_colour(method, position)}"></i>'
-        f"{escape(method_name(method))}</span>"
+        f'<span><i class="dw-dot" style="background:{method_colour(position)}"></i>{escape(method_name(method))}</span>'
         for position, method in enumerate(curve.methods)
     )
     return (
@@ -127,8 +128,7 @@ def table_html(
         miou_percent: per method, from its file. Flicker must be judged together with accuracy.
     """
     head = "".join(
-        f'<th><i class="dw-dot" style="background:{method_colour(method, position)}"></i>'
-        f"{escape(method_name(method))}</th>"
+        f'<th><i class="dw-dot" style="background:{method_colour(position)}"></i>{escape(method_name(method))}</th>'
         for position, method in enumerate(methods)
     )
     rows = [f"<tr><th></th>{head}</tr>"]
@@ -212,6 +212,32 @@ def status_html(text: str, detail: str = "", share: float = 0.0) -> str:
         f'<div class="dw-status" role="status"><div class="dw-bar"><i style="width:{percent:.1f}%"></i></div>'
         f'<div class="dw-text"><span>{escape(text)}</span><span class="dw-muted">{escape(detail)}</span></div></div>'
     )
+
+
+def progress_html(frame: ComparedFrame, seconds: float) -> str:
+    """Frames done, speed and time left.
+
+    Args:
+        frame: the last compared frame.
+        seconds: time since the first frame was done.
+    """
+    done = frame.compared
+    if done < 2 or seconds <= 0:
+        return status_html("First frame compared", share=0.0)
+    rate = (done - 1) / seconds
+    speed = f"{rate:.1f} frames/s"
+    if frame.expected is None:
+        return status_html(f"{done} frames", speed)
+    left = max(frame.expected - done, 0) / rate
+    return status_html(
+        f"{done} of {frame.expected} frames", f"{speed} · {seconds_text(left)} left", done / max(frame.expected, 1)
+    )
+
+
+def seconds_text(seconds: float) -> str:
+    """Returns a time such as ``2 min 05 s``."""
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest:02d} s" if minutes else f"{rest} s"
 
 
 def note_html(text: str, *, bad: bool = False) -> str:

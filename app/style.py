@@ -2,6 +2,8 @@
 
 import gradio as gr
 
+from dwnet.viewer import SET_COLOURS
+
 METHOD_NAMES = {"baseline": "Baseline", "keyframe": "Key frames", "static_warp": "Static warp", "dwnet": "DWNet"}
 METHOD_NOTES = {
     "baseline": "Every frame on its own.",
@@ -9,8 +11,6 @@ METHOD_NOTES = {
     "static_warp": "Adds the last frame's features along the flow.",
     "dwnet": "Warps in training only; runs like the baseline.",
 }
-METHOD_COLOURS = {"baseline": "#7c8798", "keyframe": "#3f78c9", "static_warp": "#d9822b", "dwnet": "#0f9d8a"}
-OTHER_COLOURS = ("#7a5bd0", "#c2478a", "#4a8f3c")
 
 SANS = ("ui-sans-serif", "system-ui", "sans-serif")
 MONO = ("ui-monospace", "SFMono-Regular", "monospace")
@@ -42,13 +42,13 @@ def method_note(method: str) -> str:
     return METHOD_NOTES.get(method, smoothed if "_smoothed" in method else "")
 
 
-def method_colour(method: str, position: int) -> str:
-    """CSS colour of a method. `position` is its place among the compared methods."""
-    return METHOD_COLOURS.get(method, OTHER_COLOURS[position % len(OTHER_COLOURS)])
+def method_colour(position: int) -> str:
+    """CSS colour of the column at a position, the same as in the player."""
+    return SET_COLOURS[position % len(SET_COLOURS)]
 
 
 CSS = """
-.gradio-container { max-width: 1500px !important; margin: 0 auto !important; padding: 0 !important; width: 100%;
+.gradio-container { max-width: 1900px !important; margin: 0 auto !important; padding: 0 !important; width: 100%;
   min-width: 0; }
 .gradio-container .main { padding: 14px clamp(10px, 2vw, 28px) !important; min-width: 0; }
 .gradio-container .wrap, .gradio-container .contain { min-width: 0; }
@@ -60,7 +60,27 @@ CSS = """
 .dw-muted { color: var(--body-text-color-subdued); }
 .dw-note { font-size: .8rem; line-height: 1.4; color: var(--body-text-color-subdued); padding: 0 2px; }
 .dw-note.dw-bad { color: #c0392b; }
-#video video { max-height: 70vh; }
+.dark .dw-note.dw-bad { color: #ff8a7a; }
+:focus-visible { outline: 2px solid #1a56b0 !important; outline-offset: 2px; }
+.dark :focus-visible { outline-color: #8ab8ff !important; }
+
+#bar { align-items: stretch; }
+#bar #clip { min-height: 84px; }
+#bar #clip .wrap { font-size: .8rem; line-height: 1.3; padding: 0; }
+#gallery { flex-wrap: nowrap; }
+button.dw-example { background-size: cover; background-position: center; height: 84px; align-items: flex-end;
+  justify-content: flex-start; padding: 5px 8px; color: #fff; font-size: .78rem; text-shadow: 0 0 3px #000;
+  border: 1px solid var(--border-color-primary); }
+button.dw-example:hover { filter: brightness(1.15); }
+#actions { gap: 6px; justify-content: stretch; }
+#actions button { flex: 1 1 0; }
+body.dw-dropping #clip { outline: 3px dashed #1a56b0; outline-offset: 2px; }
+.dw-column { gap: 4px !important; }
+.dw-links { display: flex; flex-wrap: wrap; gap: 6px; margin-bottom: 8px; }
+.dw-links a { font-size: .8rem; color: var(--body-text-color); text-decoration: none; padding: 4px 10px;
+  border: 1px solid var(--border-color-primary); border-radius: 6px; background: var(--background-fill-secondary); }
+.dw-links a:hover { border-color: #0f9d8a; }
+.dw-result iframe { display: block; width: 100%; }
 
 .dw-status { display: flex; flex-direction: column; gap: 5px; }
 .dw-status .dw-bar { height: 4px; border-radius: 2px; background: var(--border-color-primary); overflow: hidden; }
@@ -68,7 +88,8 @@ CSS = """
 .dw-status .dw-text { display: flex; flex-wrap: wrap; justify-content: space-between; gap: 2px 14px; font-size: .82rem;
   min-height: 1.3em; font-variant-numeric: tabular-nums; }
 
-.dw-grid { display: grid; grid-template-columns: repeat(3, minmax(0, 1fr)); gap: 10px; }
+.dw-grid { display: grid; grid-template-columns: repeat(var(--columns, 3), minmax(0, 1fr)); gap: 10px;
+  max-width: max(420px, calc(var(--columns, 3) * ((100vh - 340px) / 2 - 42px) * var(--ratio, 1.78))); }
 .dw-panel { margin: 0; min-width: 0; }
 .dw-panel figcaption { display: flex; justify-content: space-between; align-items: baseline; gap: 8px;
   font-size: .85rem; line-height: 1.35; }
@@ -108,7 +129,8 @@ CSS = """
 .dark .dw-better { color: #3fd0bd; } .dark .dw-worse { color: #f0a36b; }
 
 @media (max-width: 760px) {
-  .dw-grid { grid-template-columns: minmax(0, 1fr); }
+  .dw-grid { grid-template-columns: minmax(0, 1fr); max-width: none; }
+  #gallery button { min-width: 80px !important; }
   .dw-panel p { white-space: normal; }
   /* Gradio puts its own container before every selector in here. */
   .column { min-width: 0 !important; max-width: 100%; }
@@ -116,4 +138,40 @@ CSS = """
   .dw-card .dw-table th, .dw-card .dw-table td { padding-left: 7px; }
   .dw-table small { display: block; line-height: 1; }
 }
+"""
+
+HEAD = """
+<script>
+(() => {
+  // A clip can be dropped anywhere on the page.
+  const dragged = (event) => [...(event.dataTransfer?.types ?? [])].includes("Files");
+  const mark = (on) => document.body.classList.toggle("dw-dropping", on);
+  addEventListener("dragover", (event) => { if (dragged(event)) { event.preventDefault(); mark(true); } });
+  addEventListener("dragleave", (event) => { if (!event.relatedTarget) mark(false); });
+  addEventListener("drop", (event) => {
+    mark(false);
+    if (!dragged(event) || event.target.closest?.("#model-file, #clip")) return;
+    event.preventDefault();
+    const field = document.querySelector("#clip input[type=file]");
+    if (!field || !event.dataTransfer.files.length) return;
+    const one = new DataTransfer();
+    one.items.add(event.dataTransfer.files[0]);
+    field.files = one.files;
+    field.dispatchEvent(new Event("change", { bubbles: true }));
+  });
+
+  // The address names the shown result, so that a link leads to it. The player adds the frame and the view.
+  let shown = null;
+  new MutationObserver(() => {
+    const name = document.querySelector("#player [data-run]")?.dataset.run ?? null;
+    if (name === shown) return;
+    const url = new URL(location.href);
+    if (name) url.searchParams.set("run", name);
+    else url.searchParams.delete("run");
+    if (shown !== null) url.hash = "";
+    shown = name;
+    history.replaceState(history.state, "", url);
+  }).observe(document, { childList: true, subtree: true });
+})();
+</script>
 """

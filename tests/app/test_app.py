@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterable
+from html import unescape
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -23,6 +24,8 @@ from app.callbacks import Callbacks, Update
 from app.curve import MAX_POINTS, FlickerCurve
 from app.main import build
 from app.render import curve_html, legend_html, note_html, panels_html, status_html, table_html
+from app.settings import PageLimits
+from app.storage import Storage
 from app.style import CSS, theme
 from dwnet.cli.demo import PageOptions
 from dwnet.comparison import MethodSummary, load_networks
@@ -42,9 +45,39 @@ def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def callbacks(models: Path, tmp_path: Path) -> Callbacks:
-    workspace = tmp_path / "workspace"
-    workspace.mkdir()
-    return Callbacks(load_networks(models, threads=1), workspace)
+    storage = Storage(max_mb=500, keep_hours=1, parent=tmp_path)
+    return Callbacks(load_networks(models, threads=1), storage, PageLimits(waiting=2))
+
+
+def compared(
+    callbacks: Callbacks, clip: Path | None, page: SimpleNamespace = PAGE, **wanted: object
+) -> Iterable[Update]:
+    """Presses Compare on a page, with the defaults of the settings."""
+    given = {
+        "max_side": 128,
+        "every": 1,
+        "limit": 0,
+        "opacity": 0.6,
+        "flow": "dis",
+        "worst": 3,
+        "video": True,
+        "refined_flow": False,
+    } | wanted
+    columns = given.pop("columns", ())
+    return callbacks.run(None if clip is None else str(clip), *given.values(), page, *columns)
+
+
+def result(callbacks: Callbacks, update: Update) -> Path:
+    """Returns the folder of the result that an update shows."""
+    name = re.search(r'data-run="([\w-]+)"', update.player["value"])
+    assert name
+    return callbacks.storage.runs / name[1]
+
+
+def report_of(callbacks: Callbacks, update: Update) -> dict:
+    """Returns the report of the result that an update shows."""
+    (path,) = result(callbacks, update).glob("*_comparison.json")
+    return json.loads(path.read_text())
 
 
 def pictures(html: str) -> dict[str, np.ndarray]:
@@ -64,28 +97,28 @@ def collect(run: Iterable[Update], updates: list[Update]) -> None:
 
 
 def test_a_run_paints_the_page_and_ends_with_files(callbacks: Callbacks, clip: Path) -> None:
-    run = callbacks.run(str(clip), 128, 1, 0, 0.6, PAGE)
-    updates: list[Update] = []
-    report: dict = {}
-    for update in run:
-        updates.append(update)
-        if isinstance(update.json_file, str):
-            # Gradio copies the files while the generator waits here. Afterwards they are removed.
-            report = json.loads(Path(update.json_file).read_text())
-            assert Path(update.video).stat().st_size > 0
-            assert len(Path(update.csv_file).read_text().splitlines()) == 1 + 6
+    updates = list(compared(callbacks, clip))
+    last = updates[-1]
+    report, folder = report_of(callbacks, last), result(callbacks, last)
     assert report["frames_compared"] == 6
-    assert list(callbacks.workspace.iterdir()) == []
+    assert (folder / "street_comparison.mp4").stat().st_size > 0
+    assert len((folder / "street_comparison.csv").read_text().splitlines()) == 1 + 6
+    # The player takes the place of the live pictures.
+    assert (last.live["visible"], last.player["visible"]) == (False, True)
+    assert 'title="Player: comparison on street.mp4"' in last.player["value"]
+    inside = unescape(last.player["value"])
+    assert f'<base href="/runs/{folder.name}/">' in inside
+    assert inside.count("data-dwnet-player") >= 1
 
     painted = [pictures(update.panels) for update in updates if isinstance(update.panels, str)]
-    assert set(painted[0]) == {*METHODS, "input"}  # no flow at the first frame
+    assert painted[0] == {}  # the panels of the chosen columns, before the first frame
+    assert set(painted[1]) == {*METHODS, "input"}  # no flow at the first frame
     assert set(painted[-1]) == {*METHODS, "input", "coarse", "refined"}
     assert painted[-1]["input"].shape == (64, 128, 3)
     # The tiny DWNet predicts class 0 everywhere: its panel is 40 % of the input and 60 % of the colour of class 0.
     expected = 0.4 * painted[-1]["input"].mean((0, 1)) + 0.6 * np.array(PALETTE[0])
     np.testing.assert_allclose(painted[-1]["dwnet"].mean((0, 1)), expected, atol=3)
 
-    last = updates[-1]
     assert "6 frames compared." in last.status
     assert "width:100.0%" in last.status
     assert last.curve.count("<polyline") == 3
@@ -94,109 +127,157 @@ def test_a_run_paints_the_page_and_ends_with_files(callbacks: Callbacks, clip: P
     assert "12.5 %" in last.table  # the mIoU in the metadata of the network files
 
 
+def buttons(updates: Iterable[Update]) -> list[tuple[bool, bool]]:
+    """Returns the states of Compare and Stop that the updates set, in order."""
+    set_ = [update for update in updates if "interactive" in update.start]
+    return [(update.start["interactive"], update.stop["interactive"]) for update in set_]
+
+
 def test_a_press_swaps_the_buttons_and_stop_ends_the_run(callbacks: Callbacks, clip: Path) -> None:
-    start, stop, _ = callbacks.press(PAGE)
-    assert (start["interactive"], stop["interactive"]) == (False, True)
-    run = callbacks.run(str(clip), 128, 1, 0, 0.6, PAGE)
+    run = compared(callbacks, clip)
+    first = next(run)
+    assert "Opening street.mp4" in first.status
+    assert buttons([first]) == [(False, True)]
     shown = 0
-    while shown < 1:
+    while shown < 2:  # the empty panels, then a compared frame
         shown += isinstance(next(run).panels, str)
-    assert "Stopping" in callbacks.stop(PAGE)[2]
+    assert callbacks.stop(PAGE) is None
     rest = list(run)
-    assert any("Stopped" in update.status for update in rest if isinstance(update.status, str))
-    assert list(callbacks.workspace.iterdir()) == []
-    assert (rest[-1].start["interactive"], rest[-1].stop["interactive"]) == (True, False)
+    texts = [update.status for update in rest if isinstance(update.status, str)]
+    assert any("Stopping after this frame" in text for text in texts) or "Stopped" in texts[-1]
+    assert "Stopped" in texts[-1]
+    assert buttons(rest) == [(True, False)]
+    assert len(callbacks.turns) == 0
 
 
-def test_stop_while_waiting_in_the_queue(callbacks: Callbacks, clip: Path) -> None:
-    """The page reports that it waits. Stop resets the page at once, and the queued run compares nothing."""
+def test_stop_while_waiting_for_another_visitor(callbacks: Callbacks, clip: Path) -> None:
+    """The page says that it waits. Stop ends the waiting alone: the other visitor's page is not touched."""
     other = SimpleNamespace(session_hash="other")
-    callbacks.press(other)
-    running = callbacks.run(str(clip), 128, 1, 0, 0.6, other)
-    next(running)
-    assert "Waiting for another comparison" in callbacks.press(PAGE)[2]
-    start, stop, status = callbacks.stop(PAGE)
-    assert (start["interactive"], stop["interactive"]) == (True, False)
-    assert "Stopped before it began" in status
-    callbacks.press(PAGE)  # pressed again: only the second run compares
-    assert "6 frames compared." in list(running)[-1].status
-    assert list(callbacks.run(str(clip), 128, 1, 0, 0.6, PAGE)) == []
-    assert "6 frames compared." in list(callbacks.run(str(clip), 128, 1, 0, 0.6, PAGE))[-1].status
-    assert "Opening" in callbacks.press(PAGE)[2]
+    running = compared(callbacks, clip, other)
+    for update in running:
+        if isinstance(update.panels, str):
+            break
+    mine = compared(callbacks, clip)
+    assert buttons([next(mine)]) == [(False, True)]
+    assert "Waiting for another comparison" in next(mine).status
+    assert next(mine).status == gr.skip()
+    callbacks.stop(PAGE)
+    rest = list(mine)
+    assert "Stopped before it began" in rest[-1].status
+    assert buttons(rest) == [(True, False)]
+    # Nothing but status and buttons was set, so a result of an earlier comparison stays.
+    assert all(update._replace(status=gr.skip(), start=gr.skip(), stop=gr.skip()) == Update() for update in rest)
+    again = compared(callbacks, clip)
+    next(again)
+    end = list(running)[-1]
+    assert "6 frames compared." in end.status
+    assert "Stopped" not in end.status
+    assert "6 frames compared." in list(again)[-1].status
 
 
-def test_a_full_queue_leaves_the_page_at_rest(callbacks: Callbacks, clip: Path) -> None:
-    callbacks.press(PAGE)
-    start, stop, status = callbacks.refused(PAGE)
-    assert (start["interactive"], stop["interactive"]) == (True, False)
-    assert "Nothing was compared" in status
-    assert "Ready" in callbacks.choose(str(clip), PAGE)[2]
+def test_a_second_press_while_one_runs_changes_nothing(callbacks: Callbacks, clip: Path) -> None:
+    run = compared(callbacks, clip)
+    next(run)
+    for _ in range(50):
+        assert list(compared(callbacks, clip)) == [Update()]
+    assert "6 frames compared." in list(run)[-1].status
+    assert len(callbacks.turns) == 0
+
+
+def test_too_many_waiting_comparisons_are_one_message(callbacks: Callbacks, clip: Path) -> None:
+    """One runs and two wait, which is the limit here."""
+    runs = [compared(callbacks, clip, SimpleNamespace(session_hash=f"page {number}")) for number in range(4)]
+    for run in runs[:3]:
+        next(run)
+        next(run)
+    updates: list[Update] = []
+    with pytest.raises(gr.Error, match="2 comparisons are waiting already; allowed are 2"):
+        collect(runs[3], updates)
+    assert buttons(updates)[-1] == (True, False)
+    for run in runs[:3]:
+        run.close()
+    assert len(callbacks.turns) == 0
+
+
+def test_the_end_of_the_server_ends_comparisons_without_results(callbacks: Callbacks, clip: Path) -> None:
+    running, waiting = compared(callbacks, clip), compared(callbacks, clip, SimpleNamespace(session_hash="other"))
+    for run in (running, waiting):
+        next(run)
+        next(run)
+    callbacks.turns.close()
+    assert buttons(running) == [(True, False)]
+    assert buttons(waiting) == [(True, False)]
+    assert callbacks.turns.wait_until_idle(0)
+    assert list(callbacks.storage.runs.iterdir()) == []
+    with pytest.raises(gr.Error, match="the server is being stopped"):
+        list(compared(callbacks, clip))
 
 
 def test_emptied_fields_are_every_frame(callbacks: Callbacks, clip: Path) -> None:
-    assert "6 frames compared." in list(callbacks.run(str(clip), 128, None, None, 0.6, PAGE))[-1].status
+    assert "6 frames compared." in list(compared(callbacks, clip, every=None, limit=None, worst=None))[-1].status
     *_, (report, _) = callbacks.compare_clip(str(clip), 128, None, None, 0.6)
     assert report["frames_compared"] == 6
 
 
 def test_a_slow_line_gets_the_end_but_no_more_pictures(callbacks: Callbacks, clip: Path) -> None:
     def painted() -> int:
-        return sum(isinstance(update.panels, str) for update in callbacks.run(str(clip), 128, 1, 0, 0.6, PAGE))
+        return sum(isinstance(update.panels, str) for update in compared(callbacks, clip))
 
-    assert painted() > 1
-    callbacks.waiting = lambda page: 3 if page == PAGE.session_hash else 0
-    assert painted() == 1
+    assert painted() > 2
+    callbacks.unsent = lambda page: 3 if page == PAGE.session_hash else 0
+    assert painted() == 2  # the empty panels at the start, and the last frame
 
 
 def test_a_script_that_has_gone_stops_its_comparison(
     callbacks: Callbacks, clip: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Gradio closes the generator at a yield. The next run in the queue must not wait for the whole clip."""
+    """Gradio closes the generator at a yield. The next comparison must not wait for the whole clip."""
     monkeypatch.setattr("app.callbacks.SCRIPT_CHECKS_PER_SECOND", 1e9)
     script = callbacks.compare_clip(str(clip), 128, 1, 0, 0.6)
     next(script)
-    assert "Waiting" in callbacks.press(PAGE)[2]
+    assert len(callbacks.turns) == 1
     script.close()
-    assert list(callbacks.workspace.iterdir()) == []
-    assert "Opening" in callbacks.press(PAGE)[2]
+    assert len(callbacks.turns) == 0
+    assert list(callbacks.storage.runs.iterdir()) == []
 
 
 def test_stop_of_one_page_does_not_stop_another(callbacks: Callbacks, clip: Path) -> None:
     other = SimpleNamespace(session_hash="other")
-    callbacks.press(PAGE)
-    callbacks.press(other)
+    run = compared(callbacks, clip)
+    updates = [next(run), next(run)]
     callbacks.stop(other)
     callbacks.leave(other)
     callbacks.leave(SimpleNamespace(session_hash="never pressed"))
-    updates = list(callbacks.run(str(clip), 128, 1, 0, 0.6, PAGE))
+    updates += list(run)
     assert "6 frames compared." in updates[-1].status
     assert "Stopped" not in updates[-1].status
 
 
 def test_a_closed_page_leaves_nothing(callbacks: Callbacks, clip: Path) -> None:
-    run = callbacks.run(str(clip), 128, 1, 0, 0.6, PAGE)
+    run = compared(callbacks, clip)
     next(run)
     next(run)
-    assert list(callbacks.workspace.iterdir())
+    assert list(callbacks.storage.runs.iterdir())
     run.close()
-    assert list(callbacks.workspace.iterdir()) == []
+    assert list(callbacks.storage.runs.iterdir()) == []
+    assert len(callbacks.turns) == 0
 
 
 def test_what_goes_wrong_is_one_clear_message(callbacks: Callbacks, tmp_path: Path) -> None:
     with pytest.raises(gr.Error, match="Choose a clip first"):
-        list(callbacks.run(None, 480, 1, 0, 0.6, PAGE))
+        list(compared(callbacks, None))
     text = tmp_path / "notes.mp4"
     text.write_text("not a video\n" * 100)
     single = write_clip(tmp_path / "single.mp4", [textured_frame()])
     for wrong, message in ((text, r"^notes\.mp4: "), (single, r"^single\.mp4 has 1 frame.*flicker needs two")):
         updates: list[Update] = []
         with pytest.raises(gr.Error) as caught:
-            collect(callbacks.run(str(wrong), 480, 1, 0, 0.6, PAGE), updates)
+            collect(compared(callbacks, wrong), updates)
         last = updates[-1]
         assert (last.start["interactive"], last.stop["interactive"]) == (True, False)
         assert re.search(message, caught.value.message)
         assert str(tmp_path) not in caught.value.message  # the server's upload folder is not shown
-        assert list(callbacks.workspace.iterdir()) == []
+        assert list(callbacks.storage.runs.iterdir()) == []
 
 
 def test_a_damaged_clip_says_what_is_missing(callbacks: Callbacks, tmp_path: Path) -> None:
@@ -207,10 +288,8 @@ def test_a_damaged_clip_says_what_is_missing(callbacks: Callbacks, tmp_path: Pat
         for _ in range(60):
             writer.write(noise.integers(0, 256, (64, 128, 3), dtype=np.uint8))
     damaged.write_bytes(damaged.read_bytes()[: damaged.stat().st_size // 2])
-    report: dict = {}
-    for update in callbacks.run(str(damaged), 128, 1, 0, 0.6, PAGE):
-        if isinstance(update.json_file, str):
-            last, report = update, json.loads(Path(update.json_file).read_text())
+    last = list(compared(callbacks, damaged))[-1]
+    report = report_of(callbacks, last)
     assert 2 <= report["frames_compared"] < 60
     assert report["clip"]["warning"].startswith("damaged.mp4: damaged after")
     assert "damaged.mp4: damaged after" in last.status
@@ -222,7 +301,7 @@ def test_choosing_a_clip_warns_of_a_missing_start_and_refuses_huge_frames(callba
     notes = {}
     for name in ("no_first_key_frame.mp4", "huge.gif"):
         cases[name].write(tmp_path / name)
-        notes[name], _ = callbacks.describe(str(tmp_path / name))
+        notes[name], *_ = callbacks.describe(str(tmp_path / name))
         assert "dw-bad" in notes[name]
         assert str(tmp_path) not in notes[name]
     assert "3 frames at the start are left out" in notes["no_first_key_frame.mp4"]
@@ -230,31 +309,37 @@ def test_choosing_a_clip_warns_of_a_missing_start_and_refuses_huge_frames(callba
 
 
 def test_choosing_a_clip_describes_it(callbacks: Callbacks, clip: Path, tmp_path: Path) -> None:
-    note, panels = callbacks.describe(str(clip))
-    assert "128×64 px, 6 frames, 10 fps" in note
+    note, _, panels, *_ = callbacks.describe(str(clip))
+    assert "street.mp4: 128×64 px, 6 frames, 10 fps" in note
     assert set(pictures(panels)) == {"input"}
-    note, panels = callbacks.describe(None)
+    note, _, panels, *_ = callbacks.describe(None)
     assert "Choose a clip" in note
     assert pictures(panels) == {}
     empty = tmp_path / "empty.mp4"
     empty.touch()
-    note, panels = callbacks.describe(str(empty))
+    note, _, panels, *_ = callbacks.describe(str(empty))
     assert "dw-bad" in note
     assert "empty.mp4" in note
     assert str(tmp_path) not in note
     assert "folder" not in note  # a page does not accept folders
+    assert callbacks.take(str(clip))[:2] == (str(clip), None)  # the field is empty for the next clip
+    assert callbacks.take(None) == (gr.skip(),) * 3
 
 
 def test_another_clip_clears_what_the_last_one_left_unless_a_comparison_runs(callbacks: Callbacks, clip: Path) -> None:
-    _, panels, status, curve, table, results = callbacks.choose(str(clip), PAGE)
+    _, status, panels, curve, table, live, player = callbacks.describe(str(clip), PAGE)
     assert "Ready. Press Compare." in status
-    assert curve == curve_html(FlickerCurve(callbacks.methods))
+    assert curve == curve_html(FlickerCurve(callbacks.networks.segmenters))
     assert "ms" not in re.sub(r"<[^>]+>", " ", table).split()
-    assert results == gr.update(visible=False)
+    assert live == gr.update(visible=True)
+    assert player == gr.update(value="", visible=False)
     assert set(pictures(panels)) == {"input"}
-    assert "No clip chosen." in callbacks.choose(None, PAGE)[2]
-    callbacks.press(PAGE)
-    assert callbacks.choose(str(clip), PAGE)[1:] == (gr.skip(),) * 5
+    assert "No clip chosen." in callbacks.describe(None, PAGE)[1]
+    run = compared(callbacks, clip)
+    next(run)
+    assert callbacks.describe(str(clip), PAGE)[1:] == (gr.skip(),) * 6
+    run.close()
+    assert "Ready. Press Compare." in callbacks.describe(str(clip), PAGE)[1]
 
 
 def test_curve_averages_neighbours_instead_of_growing() -> None:
@@ -311,8 +396,8 @@ def summary(
     )
 
 
-def table_rows(html: str) -> list[list[str]]:
-    return [re.sub(r"<[^>]+>", " ", row).split() for row in re.findall(r"<tr.*?</tr>", html)]
+def table_rows(table: str) -> list[list[str]]:
+    return [re.sub(r"<[^>]+>", " ", row).split() for row in re.findall(r"<tr.*?</tr>", table)]
 
 
 def test_table_states_differences_from_the_baseline() -> None:
@@ -384,7 +469,7 @@ def test_the_endpoint_for_scripts(
     from gradio_client import Client, handle_file
     from gradio_client.exceptions import AppError
 
-    page = build(callbacks, None)
+    page = build(callbacks, [])
     _, url, _ = page.launch(prevent_thread_lock=True, quiet=True, server_name="127.0.0.1", ssr_mode=False)
     try:
         client = Client(url, verbose=False, download_files=str(tmp_path / "downloads"))
@@ -399,7 +484,7 @@ def test_the_endpoint_for_scripts(
             client.predict(clip=handle_file(str(text)), **settings)
     finally:
         page.close()
-    assert list(callbacks.workspace.iterdir()) == []
+    assert list(callbacks.storage.runs.iterdir()) == []
 
 
 def test_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -410,7 +495,19 @@ def test_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Non
         main(["--port", "7870", "--no-browser", "--models", str(tmp_path)])
     assert served == [PageOptions(), PageOptions(port=7870, browser=False, models=tmp_path)]
     assert PageOptions() == PageOptions(
-        host="127.0.0.1", port=None, browser=True, models=None, clip=None, max_mb=500, threads=None
+        host=None,
+        port=None,
+        root_path=None,
+        browser=True,
+        models=None,
+        clip=None,
+        max_mb=500,
+        max_minutes=60,
+        max_waiting=10,
+        max_disk_mb=10_000,
+        keep_hours=6,
+        upload_models="auto",
+        threads=None,
     )
     with pytest.raises(SystemExit, match=r"python -m app: no \.onnx file in"):
         main(["--models", str(tmp_path), "--no-browser"])
