@@ -1,5 +1,6 @@
 """The command `dwnet` and its subcommands."""
 
+import io
 import signal
 import sys
 import threading
@@ -74,6 +75,9 @@ def main(arguments: list[str] | None = None) -> int:
         The exit status: 0, 1 after an error, 130 after Ctrl+C, SIGTERM or SIGHUP. Wrong options end the process with
         status 2.
     """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a file name may have characters that the terminal has not
+            stream.reconfigure(errors="backslashreplace")
     app = SubcommandApp()
     for name, command in COMMANDS.items():
         if callable(command):

@@ -1,6 +1,7 @@
 """The files of a comparison: page with the player, side-by-side MP4, CSV, JSON report, frames for relabelling."""
 
 import json
+import os
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
@@ -20,6 +21,8 @@ from dwnet.video import VideoWriter
 from dwnet.viewer import relative_address
 from dwnet.viz import caption, grid
 
+_STEM_BYTES = 200
+
 
 @dataclass(frozen=True)
 class ComparisonFiles:
@@ -38,8 +41,13 @@ class ComparisonFiles:
 
     @classmethod
     def beside(cls, folder: Path, clip: Path) -> Self:
-        """Returns paths in `folder` named after the clip: ``street_comparison.mp4``, .csv, ... for street.mp4."""
-        stem = f"{clip.stem}_comparison"
+        """Returns paths in `folder` named after the clip: ``street_comparison.mp4``, .csv, ... for street.mp4.
+
+        A long name is cut, because file names have at most 255 bytes.
+        """
+        name = os.fsencode(clip.stem)
+        short = clip.stem if len(name) <= _STEM_BYTES else name[:_STEM_BYTES].decode("utf-8", "ignore")
+        stem = f"{short}_comparison"
         names = (f"{stem}.mp4", f"{stem}.csv", f"{stem}.json", f"{stem}.html", f"{stem}_frames", f"{stem}_worst")
         return cls(*(folder / name for name in names))
 
@@ -169,7 +177,9 @@ def side_by_side(frame: ComparedFrame) -> NDArray[np.uint8]:
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
     """Writes strict JSON. Raises ValueError for NaN, which strict JSON does not allow."""
-    path.write_text(json.dumps(content, indent=2, allow_nan=False, ensure_ascii=False) + "\n", encoding="utf-8")
+    text = json.dumps(content, indent=2, allow_nan=False, ensure_ascii=False) + "\n"
+    # A file name may have bytes that are no text. They are written as an escape, which JSON has too.
+    path.write_text(text, encoding="utf-8", errors="backslashreplace")
 
 
 def _percent_cell(value: float | None) -> str:

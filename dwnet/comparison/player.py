@@ -111,7 +111,7 @@ class ComparisonPlayer:
         info = self._info(report["clip"]["name"], files)
         player: Player = self._writer.finish(info, chunks)
         html = player_page(player.body, title=info.title, lead=_lead(report), facts=_facts(report))
-        page.write_text(html, encoding="utf-8")
+        page.write_text(html, encoding="utf-8", errors="backslashreplace")
 
     def _info(self, clip: str, files: Mapping[str, str]) -> PlayerInfo:
         return PlayerInfo(

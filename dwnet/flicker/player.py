@@ -1,5 +1,6 @@
 """The player of a measured clip, for the report of one clip, or as a page of a corpus's clip."""
 
+import os
 import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -124,4 +125,4 @@ class FlickerPlayer:
 
 def player_link(name: str, frame: int, *, several: bool) -> str:
     """Returns the link from the report to a frame: in the report's own player, or in the page of a corpus's clip."""
-    return f"clips/{quote(name)}.html#frame={frame}" if several else f"#frame={frame}"
+    return f"clips/{quote(os.fsencode(name))}.html#frame={frame}" if several else f"#frame={frame}"

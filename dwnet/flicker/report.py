@@ -50,7 +50,7 @@ def html_report(
         paged=document["settings"].get("player_mb", 0) > 0 and player is None,
         title=f"Flicker over {len(clips)} clips" if several else f"Flicker of {clips[0]['name']}",
         several=several,
-        clip_pages={clip["name"]: f"clips/{quote(clip['name'])}.html" for clip in clips},
+        clip_pages={clip["name"]: f"clips/{quote(os.fsencode(clip['name']))}.html" for clip in clips},
         frames=sum(clip["frames"] for clip in clips),
         sizes=sorted({f"{clip['width_px']} x {clip['height_px']}" for clip in clips})[:3],
         pairs=next(iter(sets.values()))["pairs"],
@@ -126,7 +126,7 @@ def _link(moment: Mapping[str, Any], clip: Mapping[str, Any], output: Path) -> s
     if moment.get("file"):
         path = path / moment["file"]
     try:
-        address = quote(Path(os.path.relpath(path, output.resolve())).as_posix())
+        address = quote(os.fsencode(Path(os.path.relpath(path, output.resolve())).as_posix()))
     except ValueError:  # the clip is on another drive
         address = path.as_uri()
     return address if moment.get("file") else f"{address}#t={moment['pts_seconds']:.3f}"

@@ -159,7 +159,7 @@ def write_reports(
         ("flicker.html", html_report(document, records, output, player)),
     ):
         with atomic_write(output / name) as temporary:
-            temporary.write_text(content, encoding="utf-8")
+            temporary.write_text(content, encoding="utf-8", errors="backslashreplace")
 
 
 def _open_sets(

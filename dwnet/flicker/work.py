@@ -115,7 +115,7 @@ def _alive(folder: Path, processes: Processes) -> Iterator[None]:
         yield
     except BaseException as error:
         if processes.count > 1:
-            failed.write_text(str(error) or type(error).__name__, encoding="utf-8")
+            failed.write_text(str(error) or type(error).__name__, encoding="utf-8", errors="backslashreplace")
         raise
     finally:
         stop.set()

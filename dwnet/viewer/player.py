@@ -5,6 +5,7 @@ import hashlib
 import html
 import json
 import math
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
@@ -274,7 +275,7 @@ def _scale_px(sizes: Sequence[float]) -> float:
 
 def relative_address(name: str) -> str:
     """Returns the address of a file or folder beside the page. Names may contain ``#``, ``?``, ``%`` and ``:``."""
-    return f"./{quote(name)}"
+    return f"./{quote(os.fsencode(name))}"
 
 
 def player_body(run: Mapping[str, Any]) -> Markup:
