@@ -168,6 +168,10 @@ def header_of(container: Any, stream: Any) -> Header:
         duration = container.duration / 1e6
     # The smaller number is used, because an edit list hides frames that the header counts.
     counts = [stream.frames or None, round(duration * fps) if duration else None]
+    shown = index_length(container, stream)
+    if container.format.name == "avi" and duration and 0 < shown < stream.frames:
+        # AVI has a fixed rate. Slower clips repeat pictures with empty packets, which give no frames.
+        fps, counts = shown / duration, [shown]
     pixels = stream.codec_context.format if stream.codec_context.pix_fmt else None
     return Header(
         format_name=container.format.name,
@@ -194,8 +198,7 @@ def promised_seconds(container: Any, stream: Any) -> float | None:
     promises nothing.
     """
     if container.format.name == "avi":  # without its index, FFmpeg estimates the duration from the file's size
-        rate = stream.guessed_rate or stream.average_rate
-        return float(stream.frames / rate) if stream.frames and rate else None
+        return float(stream.frames * stream.time_base) if stream.frames else None
     if container.format.name in ("matroska,webm", "flv", "asf", "ivf", "mov,mp4,m4a,3gp,3g2,mj2", "mxf"):
         return container.duration / 1e6 if container.duration else None
     return None

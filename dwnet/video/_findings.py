@@ -132,6 +132,10 @@ class Findings:
             self.good += 1
         return good
 
+    def two_fields(self) -> None:
+        """Notes an interlaced frame: each of its two fields can have a packet of its own."""
+        self._frame_per_packet = False
+
     def note(self, what: str) -> None:
         """Notes something to tell about the frames that is not damage. Only the first note is kept."""
         if not self._notes:

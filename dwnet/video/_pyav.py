@@ -196,6 +196,8 @@ def decode(
             if size != shown_size:
                 found, wanted = ("x".join(map(str, one)) for one in (size, shown_size))
                 findings.note(f"from frame {index} on, frames are {found} pixels and are resized to {wanted}")
+            if stored.interlaced_frame:
+                findings.two_fields()
             good = findings.frame(stored.pts, corrupt=stored.is_corrupt)
             yield DecodedFrame(index, clock.seconds(stored.pts), good, shown_size, stored, orientation)
         if matroska and findings.started > frame_seconds and lost_start(path, limits, findings.started):

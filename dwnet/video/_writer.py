@@ -26,8 +26,9 @@ class VideoWriter:
         for image in images:
             writer.write(image)
 
-    The same frames and settings give the same file on every machine. The file gets its name when the writer is closed without an error. After an error or `abort()` no part of it
-    remains, and an older file of that name is unchanged.
+    The same frames and settings give the same file on every machine. The file gets its name when the writer is
+    closed without an error. After an error or `abort()` no part of it remains, and an older file of that name is
+    unchanged.
 
     Args:
         path: ends in ``.mp4``; its folder must exist. An existing file is replaced at the end.

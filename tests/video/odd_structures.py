@@ -99,6 +99,9 @@ def _clips_with_odd_times() -> Iterator[Case]:
         for suffix in ("mp4", "mkv", "ts", "mov", "nut"):
             how = Encoding(ticks=ticks)
             yield bytes_case(f"vfr_{name}.{suffix}", functools.partial(encoded, suffix, how), frames=FRAMES)
+    # AVI has a fixed rate: between the frames are empty packets.
+    empty = replace(MPEG4, ticks=tuple(40 * (index + index // 3) for index in range(FRAMES)), options=(("b", "3M"),))
+    yield bytes_case("vfr_empty_packets.avi", functools.partial(encoded, "avi", empty), frames=FRAMES)
     for shift in (-10, 250, 100_000):
         for suffix in ("mp4", "mkv", "ts", "mov", "nut", "flv"):
             # MP4 hides frames before time 0; the other formats move them.

@@ -249,3 +249,15 @@ def test_images_of_a_folder_have_the_same_limit(tmp_path: Path) -> None:
         open_video(tmp_path, max_pixels=6143)
     (tmp_path / "._a.png").write_bytes(b"what macOS writes beside a file")
     assert len(list(open_video(tmp_path))) == 1
+
+
+def test_empty_packets_of_an_avi_file_are_no_frames(tmp_path: Path) -> None:
+    """24 frames in 1.24 s, of a fixed rate of 1000 per second."""
+    case = all_clips()["vfr_empty_packets.avi"]
+    case.write(tmp_path / case.name)
+    with open_video(tmp_path / case.name) as video:
+        times = [frame.pts_seconds for frame in video]
+    assert times == pytest.approx([(index + index // 3) / 25 for index in range(24)])
+    assert video.info.frames == 24
+    assert video.info.fps == pytest.approx(24 / 1.24, rel=0.05)
+    assert video.warning is None
