@@ -164,48 +164,49 @@ def pairs(setting: Setting, *, compiled: bool = False) -> Values:
 
 def _training(setting: Setting, method: str, *, compiled: bool) -> Values:
     device, (batch_size, crop) = setting.device, setting.size
-    batch = random_batch(batch_size, crop, device)
+    batch, network = random_batch(batch_size, crop, device), setting.network
+    what = "pairs; images/s counts labelled frames" if method == "dwnet" else "single frames"
+    result: Values = {
+        "size": f"{network.segmenter}, {network.backbone}, {crop} x {crop}, batch {batch_size}, {what}",
+        "peak_tflops": setting.peak_tflops,
+    }
+    steps: dict[str, Callable[[Batch], Tensor]] = {}
     if compiled:
         start = time.perf_counter()
         # Compiling for a CPU takes a minute, also for a tiny network.
         backend = "aot_eager" if setting.quick else "inductor"
-        step = Step(new_method(method, setting.network, device), "bf16", backend=backend)
-        step(batch)
+        steps["ours, bf16, compiled"] = Step(new_method(method, network, device), "bf16", backend=backend)
+        steps["ours, bf16, compiled"](batch)
         _synchronise(device)
-        seconds = time.perf_counter() - start
-        setting.notes(f"compiled in {seconds:.0f} s")
-        steps: dict[str, Callable[[Batch], Tensor]] = {"ours, bf16, compiled": step}
+        result["compile_seconds"] = _short(time.perf_counter() - start)
+        setting.notes(f"compiled in {result['compile_seconds']} s")
     else:
-        steps = {
-            "plain loop, float32": PlainStep(new_method(method, setting.network, device), device),
-            "plain loop, bf16 autocast": PlainStep(new_method(method, setting.network, device), device, bf16=True),
-            "ours, bf16, eager": Step(new_method(method, setting.network, device), "bf16"),
-            "ours, bf16, eager, cudnn.benchmark": Step(
-                new_method(method, setting.network, device), "bf16", searched=True
-            ),
-        }
-    runs: dict[str, Run] = {name: lambda step=step: step(batch) for name, step in steps.items()}
-    rows = compared(runs, setting, warm_up=1 if setting.quick else 3, calls=1 if setting.quick else 3)
+        steps["plain loop, float32"] = PlainStep(new_method(method, network, device), device)
+        steps["plain loop, bf16 autocast"] = PlainStep(new_method(method, network, device), device, bf16=True)
+        steps["ours, bf16, eager"] = Step(new_method(method, network, device), "bf16")
+        searched = Step(new_method(method, network, device), "bf16", searched=True)
+        steps["ours, bf16, eager, cudnn.benchmark"] = searched
+    runs: dict[str, Run] = {name: partial(step, batch) for name, step in steps.items()}
+    repeats = {"warm_up": 1, "calls": 1} if setting.quick else {"warm_up": 3, "calls": 3}
+    rows = compared(runs, setting, **repeats)
+    images = dict.fromkeys(rows, batch_size)
+    if "error" in rows.get("plain loop, float32", {}):  # out of memory
+        half = {name: value[: batch_size // 2] for name, value in batch.items()}
+        name = f"plain loop, float32, batch {batch_size // 2}"
+        rows |= compared({name: partial(steps["plain loop, float32"], half)}, setting, **repeats)
+        images[name] = batch_size // 2
     # FLOPs of the eager step. A compiled one cannot be counted.
-    counted = Step(new_method(method, setting.network, device), "bf16") if compiled else steps["ours, bf16, eager"]
-    work = flops(lambda: counted(batch))
-    for row in rows.values():
+    counted = Step(new_method(method, network, device), "bf16") if compiled else steps["ours, bf16, eager"]
+    work = flops(partial(counted, batch))
+    result["tflop_per_step"] = _short(work / 1e12)
+    for name, row in rows.items():
         if "median_ms" in row:
-            row["images_per_s"] = _short(1000 * batch_size / row["median_ms"])
-            row["tflops"] = _short(work / row["median_ms"] / 1e9)
+            row["images_per_s"] = _short(1000 * images[name] / row["median_ms"])
+            row["tflops"] = _short(work / row["median_ms"] / 1e9 * images[name] / batch_size)
             if setting.peak_tflops:
                 row["model_flop_utilisation"] = _short(row["tflops"] / setting.peak_tflops)
-    what = "pairs; images/s counts labelled frames" if method == "dwnet" else "single frames"
-    network = setting.network
-    result: Values = {
-        "size": f"{network.segmenter}, {network.backbone}, {crop} x {crop}, batch {batch_size}, {what}",
-        "tflop_per_step": _short(work / 1e12),
-        "peak_tflops": setting.peak_tflops,
-    }
-    if compiled:
-        result["compile_seconds"] = _short(seconds)
-    last = list(runs)[-1]
-    return result | rows | {f"where the time goes: {last}": where_time_goes(runs[last], device)}
+    last = [name for name in runs if "median_ms" in rows[name]][-1:]
+    return result | rows | {f"where the time goes: {name}": where_time_goes(runs[name], device) for name in last}
 
 
 def where_time_goes(run: Run, device: torch.device, *, kernels: int = 25) -> Values:

@@ -12,7 +12,7 @@ import torch
 
 from dwnet.segmentation import NetworkSpec
 from tests.benchmarks import gpu
-from tests.benchmarks.gpu_sections import Setting, compared
+from tests.benchmarks.gpu_sections import Setting, compared, pairs
 from tests.benchmarks.gpu_step import PlainStep, Step, flops, new_method, random_batch
 from tests.benchmarks.measure import peak_tflops_of
 
@@ -92,6 +92,26 @@ def test_a_variant_that_fails_is_left_out_of_the_comparison() -> None:
     found = compared({"fails": fails, "runs": lambda: None}, Setting(CPU, True, 1, lambda _: None))
     assert found["fails"] == {"error": "MemoryError: full"}
     assert found["runs"]["ratio"] == 1
+
+
+@pytest.mark.slow
+def test_a_plain_loop_without_memory_for_the_batch_is_measured_on_half_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    original = PlainStep.__call__
+
+    def small(step: PlainStep, batch: dict[str, Any]) -> torch.Tensor:
+        if len(batch["frame"]) > 1 and not step.bf16:
+            raise torch.OutOfMemoryError("full")
+        return original(step, batch)
+
+    monkeypatch.setattr(PlainStep, "__call__", small)
+    # Batch norm of one image has no statistics in the pyramid's bin of 1 x 1: the half fails, too, and loses no row.
+    found = pairs(Setting(CPU, True, 1, lambda _: None))
+    assert found["plain loop, float32"] == {"error": "OutOfMemoryError: full"}
+    assert found["plain loop, float32, batch 1"]["error"].startswith("ValueError: Expected more than 1 value")
+    for name in ("plain loop, bf16 autocast", "ours, bf16, eager"):
+        row = found[name]
+        assert row["images_per_s"] == pytest.approx(2000 / row["median_ms"], rel=1e-3)
+        assert row["tflops"] == pytest.approx(1000 * found["tflop_per_step"] / row["median_ms"], rel=2e-3)
 
 
 @pytest.mark.parametrize("method", ["baseline", "dwnet"])
