@@ -230,7 +230,7 @@ def test_readme_and_model_card_have_the_same_results():
 @pytest.mark.skipif("DWNET_CAMVID" not in os.environ, reason="needs CamVid: set DWNET_CAMVID to its folder")
 def test_model_card_holds_what_evaluate_prints(tmp_path: Path):
     """The bundled networks have the scores of results/, and with one seed the card has what the command prints."""
-    (command,) = {line for line in command_lines() if line.startswith("dwnet evaluate assets")}
+    (command,) = {line for line in command_lines("MODEL_CARD.md") if line.startswith("dwnet evaluate assets")}
     output = tmp_path / "scores.json"
     arguments = [sys.executable, "-m", *shlex.split(command), "--root", os.environ["DWNET_CAMVID"]]
     arguments += ["--output", str(output)]
