@@ -53,7 +53,8 @@ def test_the_page_holds_labels_flips_and_counts(blinking: Path, networks: Networ
     assert [method["name"] for method in found["methods"]] == ["Baseline", "Static warp", "DWNet"]
     assert found["classes"] == ["Red", "Green", "Blue"]
     assert found["layers"] == {"coarse": True, "refined": True, "weight": True}
-    assert [link["file"] for link in found["files"]] == [files.video.name, files.csv.name, files.json.name]
+    linked = (files.video, files.csv, files.json)
+    assert [link["file"] for link in found["files"]] == [f"./{path.name}" for path in linked]
     assert "http" not in re.sub(r"<script>.*?</script>", "", page, flags=re.DOTALL)
     stored = [frame for part, chunk in data.items() if part != "numbers" for frame in chunk]
     assert len(stored) == FRAMES

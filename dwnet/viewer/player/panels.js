@@ -12,6 +12,8 @@
     return element;
   }
 
+  // Heights in pixels as in player.css: of what is above and below the pictures, and of a caption.
+  const RESERVED = 340, CAPTION = 34;
   const css = ([r, g, b]) => `rgb(${r},${g},${b})`;
   // Drawn here, because fonts lack some of these signs. Each is a path in a square of 16.
   const ICONS = {
@@ -53,6 +55,20 @@
       Object.assign(this, { run, onenlarge, onwipe });
       this.box = el("div", { className: "dwp-stage", style: `--ratio:${run.width / run.height}` });
       this.tiles = [];
+      new ResizeObserver(() => this.fit()).observe(this.box);
+    }
+
+    // Chooses the number of columns that gives the largest pictures.
+    fit() {
+      const tiles = this.box.querySelector(".dwp-tiles");
+      if (!tiles) return;
+      const count = this.tiles.length, ratio = this.run.width / this.run.height;
+      const outer = parseFloat(getComputedStyle(tiles).getPropertyValue("--dwp-height")) || innerHeight;
+      const width = (columns) => Math.min(this.box.clientWidth / columns, ((outer - RESERVED) / Math.ceil(count / columns) - CAPTION) * ratio);
+      let best = 1;
+      for (let columns = 2; columns <= Math.min(count, 4); columns++) if (width(columns) > width(best) + 1) best = columns;
+      tiles.style.setProperty("--columns", best);
+      tiles.style.setProperty("--rows", Math.ceil(count / best));
     }
 
     canvas(label) {
@@ -71,10 +87,8 @@
         const tile = el("figure", {}, el("figcaption", {}, el("b", {}, mark, layer.name), fact, enlarge), canvas);
         return { layer, canvas, fact, tile };
       });
-      const columns = layers.length === 1 ? 1 : layers.length <= 4 ? 2 : 3;
-      const rows = Math.ceil(layers.length / columns);
-      const style = `--columns:${columns};--rows:${rows};--ratio:${this.run.width / this.run.height}`;
-      this.box.replaceChildren(el("div", { className: "dwp-tiles", style }, ...this.tiles.map((one) => one.tile)));
+      this.box.replaceChildren(el("div", { className: "dwp-tiles" }, ...this.tiles.map((one) => one.tile)));
+      this.fit();
       this.divider = null;
     }
 
