@@ -215,11 +215,15 @@ def markdown(robustness: Sequence[Robustness], clean: Sequence[Evaluation], chos
 
 
 def document(robustness: Robustness) -> dict[str, Any]:
-    """Returns the scores of a model as values for JSON."""
+    """Returns the scores of a model as values for JSON, without those of each class, which the records have."""
+    scores = [
+        {key: value for key, value in asdict(one).items() if key != "per_class_iou_percent"}
+        for one in robustness.scores
+    ]
     return {
         "mean_miou_percent": robustness.mean_miou_percent,
         "mean_vc_percent": {str(n): robustness.mean_vc_percent(n) for n in WINDOWS},
-        "scores": [asdict(one) for one in robustness.scores],
+        "scores": scores,
     }
 
 

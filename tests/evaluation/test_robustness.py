@@ -21,6 +21,7 @@ from tests.exported import write_segmenter, write_static_warp
 
 __all__ = ["root"]  # the data set of twelve frames
 
+SCORES = ("miou_percent", "pixel_accuracy_percent", "vc_percent")
 CHOSEN = CorruptionSettings(("contrast", "impulse_noise"), (1, 5))
 
 
@@ -189,6 +190,7 @@ def test_the_command_prints_and_writes_the_scores(
             ("contrast", 2),
             ("contrast", 4),
         ]
+        assert all(set(s) == {"corruption", "severity", *SCORES} for s in model["corruptions"]["scores"])
         assert model["second_flicker"]["frames"] == 9
         assert [one["n"] for one in model["consistency"]] == [8]
     assert len(os.listdir(tmp_path / "one")) == 3 * 4
