@@ -186,11 +186,12 @@ def _cvat_default(root: Path) -> tuple[Path, Path] | None:
 def _is_root(folder: Path) -> bool:
     if any((folder / name).is_file() for name in CLASS_FILES) or split_names(folder):
         return True
-    return _pair(folder) is not None or _cvat_default(folder) is not None
+    return _cvat_default(folder) is not None or _entry(folder, *IMAGE_FOLDERS, *LABEL_FOLDERS) is not None
 
 
 def _is_split(folder: Path) -> bool:
-    return _pair(folder) is not None or bool(listed(folder, IMAGE_SUFFIXES)) or _entry(folder, "clips") is not None
+    named = _entry(folder, "clips", *IMAGE_FOLDERS, *LABEL_FOLDERS)
+    return named is not None or bool(listed(folder, IMAGE_SUFFIXES))
 
 
 def _files(description: str, image_folder: Path, label_folder: Path) -> SplitFiles:

@@ -132,7 +132,7 @@ def test_single_images_have_synthetic_neighbours(tmp_path: Path) -> None:
         ("classes.json", r"classes\.json: cannot be read"),
         ("train/clips/walk", r"labels/walk: no clip walk in .*clips; allowed is a folder of frames or a video"),
         ("train/labels/walk", r"labels: found no labels; allowed are labels/CLIP/NUMBER\.png"),
-        ("train/clips", r"clips: missing; allowed are clips/ with labels/CLIP/, or images/ with labels/"),
+        ("train/clips", r"/train/clips: missing; allowed are clips/ with labels/CLIP/, or images/ with labels/"),
         ("train", r"train: missing; splits found in .*: none"),
     ],
 )
