@@ -9,6 +9,7 @@ from pathlib import Path
 import psutil  # type: ignore[import-untyped]
 import torch
 
+from dwnet.core.temporary import temporary_folder
 from dwnet.deploy.checkpoint import load_checkpoint
 from train.engine.batches import stop_workers
 from train.engine.evaluation import evaluate
@@ -109,8 +110,8 @@ def _loader(trainer: Trainer, network_seconds: float) -> str:
 
 def _checkpoint_mib(trainer: Trainer) -> float:
     """Writes and reads a checkpoint; returns its size in MiB."""
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "last.pt"
+    with temporary_folder(Path(tempfile.gettempdir()), "dry-run") as folder:
+        path = folder / "last.pt"
         trainer.checkpoint().save(path)
         load_checkpoint(path).build()
         return path.stat().st_size / 2**20
