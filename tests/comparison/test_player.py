@@ -101,7 +101,7 @@ def test_what_is_not_wanted_is_not_written(blinking: Path, networks: Networks, t
     _, files = run(blinking, networks, tmp_path)
     assert not files.video.exists()
     found = description(files.page.read_text(encoding="utf-8"))
-    assert [link["file"] for link in found["files"]] == [files.csv.name, files.json.name]
+    assert [link["file"] for link in found["files"]] == [f"./{files.csv.name}", f"./{files.json.name}"]
     assert found["layers"] == {"coarse": True, "refined": False, "weight": True}
     _, files = run(blinking, networks, tmp_path, player_mb=0)
     assert not files.page.exists()

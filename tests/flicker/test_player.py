@@ -117,6 +117,15 @@ def test_each_clip_of_a_corpus_has_a_page(inputs: tuple[Path, dict[str, Path]], 
     assert not list(output.rglob(".*"))
 
 
+def test_what_a_killed_run_left_is_removed(inputs: tuple[Path, dict[str, Path]], tmp_path: Path) -> None:
+    clip, sets = inputs
+    left = tmp_path / "out/.flicker_player/work"
+    left.mkdir(parents=True)
+    (left / "3.json").write_text("of a killed run")
+    measure_flicker(clip, sets, output=tmp_path / "out")
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["flicker.csv", "flicker.html", "flicker.json"]
+
+
 def test_the_budget_is_shared_by_the_clips() -> None:
     assert [share_mb(200, clips) for clips in (1, 8, 1000)] == [200, 25, 1]
     assert share_mb(0, 3) == 0
