@@ -18,7 +18,7 @@ from dwnet.video import VideoInfo, open_video
 
 from .columns import MOST_COLUMNS, PAGE_FLOWS, Column, Models
 from .curve import FlickerCurve
-from .messages import message
+from .messages import message, refused
 from .player_html import finished_html
 from .render import curve_html, note_html, panels_html, progress_html, seconds_text, status_html, table_html
 from .settings import PageLimits
@@ -173,10 +173,7 @@ class Callbacks:
             with self.storage.using(paths[0]):
                 name = self.models.add(page, paths)
         except (ValueError, OSError) as error:
-            text = message(error)
-            if "does not name its classes" in text:
-                text += "; add the classes file together with it"
-            return None, note_html(text, bad=True), *columns
+            return None, note_html(message(error), bad=True), *columns
         choices = list(self.models.available(page))
         return (
             None,
@@ -264,7 +261,7 @@ class Callbacks:
             # Sent before the error: after an error Gradio takes no further update of this event.
             yield Update(status=status_html("Nothing was compared."), **AT_REST)
             if isinstance(error, ValueError | OSError):
-                raise gr.Error(message(error, clip or ""), print_exception=False) from error
+                raise refused(error, clip or "") from error
             raise
         finally:
             with self._lock:
@@ -305,7 +302,7 @@ class Callbacks:
                 yield report, [str(files.video), str(files.csv), str(files.json)]
                 shutil.rmtree(job.folder, ignore_errors=True)
         except (ValueError, OSError) as error:
-            raise gr.Error(message(error, clip or ""), print_exception=False) from error
+            raise refused(error, clip or "") from error
 
     def _columns(self, values: Sequence[Any]) -> list[Column]:
         if not values:

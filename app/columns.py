@@ -109,7 +109,14 @@ def _opened(model: Path, beside: Path | None) -> OnnxSegmenter:
         beside = None
     if beside is not None:
         return adopt(model, read_class_file(beside)).network
-    network = load_any(model)
+    try:
+        network = load_any(model)
+    except NetworkFileError as error:
+        if "`dwnet adopt" in str(error):  # a valid network of another package
+            raise NetworkFileError(
+                f"{model.name} does not name its classes; choose its classes file together with it"
+            ) from error
+        raise
     if not isinstance(network, OnnxSegmenter):
         raise NetworkFileError(f"{model.name} refines the flow; allowed is a network that labels frames")
     return network

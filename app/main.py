@@ -75,11 +75,11 @@ def build(callbacks: Callbacks, shown: Sequence[Example]) -> gr.Blocks:
         controls, model_file, model_note = _settings(callbacks)
         status = gr.HTML(first.status, elem_id="status")
         with gr.Row(equal_height=False, elem_id="live") as live:
-            with gr.Column(scale=7, min_width=320):
+            with gr.Column(scale=13, min_width=320):
                 panels = gr.HTML(first.panels, elem_id="panels")
                 gr.HTML(legend_html(callbacks.networks.classes, callbacks.networks.palette))
                 curve = gr.HTML(first.curve, elem_id="curve")
-            with gr.Column(scale=3, min_width=320):
+            with gr.Column(scale=7, min_width=320):
                 table = gr.HTML(first.table, elem_id="table")
         player = gr.HTML("", visible=False, elem_id="player")
         gr.HTML(f'<p class="dw-note" id="limits">{callbacks.limits.text()}</p>')

@@ -26,12 +26,11 @@ from starlette.background import BackgroundTask
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from .callbacks import Callbacks
-from .messages import without_paths
+from .messages import LOG, without_paths
 from .settings import Address, PageLimits
 from .storage import Storage, StorageFullError
 from .style import CSS, HEAD, theme
 
-LOG = logging.getLogger("dwnet.page")
 GRACE_SECONDS = 3
 """Time that open connections get when the page ends."""
 LAST_FRAME_SECONDS = 20

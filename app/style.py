@@ -66,7 +66,8 @@ CSS = """
 
 #bar { align-items: stretch; }
 #bar #clip { min-height: 84px; }
-#bar #clip .wrap { font-size: .8rem; line-height: 1.3; padding: 0; }
+#bar #clip .wrap, #model-file .wrap { font-size: .8rem; line-height: 1.3; padding: 12px 0 0; min-height: 0; }
+#bar #clip .icon-wrap, #model-file .icon-wrap { display: none; }
 #gallery { flex-wrap: nowrap; }
 button.dw-example { background-size: cover; background-position: center; height: 84px; align-items: flex-end;
   justify-content: flex-start; padding: 5px 8px; color: #fff; font-size: .78rem; text-shadow: 0 0 3px #000;
