@@ -141,8 +141,8 @@ def test_small_shared_memory_is_named_before_training(
 ) -> None:
     monkeypatch.setattr(batches.shutil, "disk_usage", lambda path: type("Usage", (), {"free": 500_000})())
     error = fails(train, capsys, "--epochs", "1", "--name", "run", "--data.workers", "1")
-    # One worker holds two batches of 4 pairs of 64 x 64 pixels, 49 bytes each.
-    assert "/dev/shm has 0 MB free, the loader's 1 workers need 2 MB; allowed are more shared memory" in error
+    # One worker prepares two batches of 4 samples of 64 x 64 pixels, at least 20 bytes each: 655,360 bytes.
+    assert "/dev/shm has 0 MB free, the loader's 1 workers need 1 MB; allowed are more shared memory" in error
     assert "--shm-size" in error
     assert "--data.workers 0" in error
 

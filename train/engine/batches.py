@@ -11,12 +11,11 @@ import cv2
 import torch
 from torch.utils.data import DataLoader, Sampler
 
-from dwnet.core.errors import first_line
-
 SHARED_MEMORY = Path("/dev/shm")
 """Where PyTorch's workers put their batches."""
 _BATCHES_AHEAD = 2
-_BYTES_PER_PIXEL = 2 * 12 + 8 + 2 * 8 + 1
+_BYTES_PER_PIXEL = 12 + 8
+"""Of a sample, at least: a float32 image and int64 labels. Pairs hold more."""
 
 
 class EpochOrder(Sampler[int]):
@@ -80,9 +79,9 @@ def training_loader(data: Any, order: EpochOrder, *, batch_size: int, workers: i
 
 
 def check_shared_memory(workers: int, batch: int, crop: tuple[int, int]) -> None:
-    """Raises ValueError if the batches that the workers prepare do not fit into shared memory.
+    """Raises ValueError if the batches that the workers prepare cannot fit into shared memory.
 
-    A worker holds two batches ahead. A pair holds two float32 images, int64 labels, two float32 flows and a mask.
+    Each worker prepares two batches. What is seen only later is an error of `shared_memory_problem`.
 
     Args:
         workers: loader processes of this process.
@@ -105,9 +104,10 @@ def shared_memory_problem(error: RuntimeError) -> str | None:
     """Returns the message for an error of loader workers that ran out of shared memory; None for another error."""
     if re.search(r"out of shared memory|shared memory object|</torch_\S*>", str(error)) is None:
         return None
+    size = f", {shutil.disk_usage(SHARED_MEMORY).total / 1e6:.0f} MB" if SHARED_MEMORY.is_dir() else ""
     return (
-        f"the loader's workers ran out of shared memory ({SHARED_MEMORY}): {first_line(error)}; allowed are more "
-        "shared memory (docker run --shm-size 8g) or no workers (--data.workers 0)"
+        f"the loader's workers ran out of shared memory ({SHARED_MEMORY}{size}); allowed are more shared memory "
+        "(docker run --shm-size 8g) or no workers (--data.workers 0)"
     )
 
 
