@@ -27,7 +27,7 @@ def probe_images(folder: Path, max_side: int | None, fps: float, limits: ClipLim
     """Returns the facts of a folder of images.
 
     Raises:
-        VideoError: for a folder without images, or whose first image cannot be read.
+        VideoError: for a folder without images, or whose first image cannot be read or exceeds a limit.
     """
     files = image_files(folder)
     if not files:
@@ -35,6 +35,7 @@ def probe_images(folder: Path, max_side: int | None, fps: float, limits: ClipLim
     height, width = _read_image(files[0], limits).shape[:2]
     check_side(files[0], width, height)
     size = target_size(width, height, max_side)
+    limits.check_memory(files[0], width, height, bits=24, intra=True, delivered=size)
     return VideoInfo(
         *size,
         fps=fps,

@@ -1,5 +1,6 @@
 """Limits on the size of frames and on memory. They are checked before anything is decoded."""
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -58,8 +59,8 @@ class ClipLimits:
         needed = width * height * (bits / 8 * kept + 2 * 3) + 3 * delivered[0] * delivered[1] * DELIVERED_FRAMES
         if needed > self.max_memory_mb * _MB:
             raise VideoError(
-                f"{path}: frames of {width}x{height} pixels need about {needed / _MB:.0f} MiB of memory; allowed are "
-                f"{self.max_memory_mb} MiB (--max-memory-mb sets another limit; a smaller --max-side needs less)"
+                f"{path}: frames of {width}x{height} pixels need about {math.ceil(needed / _MB)} MiB of memory; allowed "
+                f"are {self.max_memory_mb} MiB (--max-memory-mb sets another limit; a smaller --max-side needs less)"
             )
 
 

@@ -24,7 +24,9 @@ sys.exit(main(sys.argv[2:]))
 """
 
 
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize(
+    "number", [signal.SIGKILL, signal.SIGTERM, pytest.param(signal.SIGHUP, marks=pytest.mark.slow)]
+)
 def test_nothing_of_a_killed_comparison_stays(
     number: signal.Signals, networks: Networks, models: Path, tmp_path: Path
 ) -> None:

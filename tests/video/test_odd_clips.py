@@ -2,6 +2,7 @@
 
 import itertools
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import av
@@ -247,6 +248,11 @@ def test_images_of_a_folder_have_the_same_limit(tmp_path: Path) -> None:
     encode(tmp_path / "a.png", INTACT["picture.png"])
     with pytest.raises(VideoError, match=r"a.png: frames are 96x64 pixels, 6144; allowed are 6143 per frame"):
         open_video(tmp_path, max_pixels=6143)
+    # 320 x 256 pixels: two images of 3 bytes and two more in the reader, ten delivered.
+    encode(tmp_path / "a.png", replace(INTACT["picture.png"], size=(320, 256)))
+    assert 3 < 320 * 256 * (2 * 3 + 2 * 3 + 10 * 3) / 2**20 < 4
+    with pytest.raises(VideoError, match=r"a.png: frames of 320x256 pixels need about 4 MiB of memory; allowed are 3"):
+        open_video(tmp_path, max_memory_mb=3)
     (tmp_path / "._a.png").write_bytes(b"what macOS writes beside a file")
     assert len(list(open_video(tmp_path))) == 1
 
