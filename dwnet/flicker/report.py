@@ -65,7 +65,7 @@ def html_report(
         heat_maps=_heat_maps(document, records),
         moment_gap=f"{MOMENT_GAP_SECONDS:g}",
         moments=_moments(document, records, output, in_page=player is not None),
-        settings=", ".join(f"{key} {value}" for key, value in document["settings"].items() if value is not None),
+        settings=", ".join(f"{key} {value}" for key, value in document["settings"].items() if value not in (None, [])),
         versions=", ".join(f"{name} {version}" for name, version in document["versions"].items() if version),
         inputs=_inputs(document),
     )
