@@ -59,8 +59,9 @@ class ClipLimits:
         needed = width * height * (bits / 8 * kept + 2 * 3) + 3 * delivered[0] * delivered[1] * DELIVERED_FRAMES
         if needed > self.max_memory_mb * _MB:
             raise VideoError(
-                f"{path}: frames of {width}x{height} pixels need about {math.ceil(needed / _MB)} MiB of memory; allowed "
-                f"are {self.max_memory_mb} MiB (--max-memory-mb sets another limit; a smaller --max-side needs less)"
+                f"{path}: frames of {width}x{height} pixels need about {math.ceil(needed / _MB)} MiB of memory; "
+                f"allowed are {self.max_memory_mb} MiB (--max-memory-mb sets another limit; a smaller --max-side needs "
+                "less)"
             )
 
 
