@@ -106,8 +106,8 @@ def evaluate(
         severities: measure only these severities, 1 (weak) to 5 (strong).
         corruption_seed: seed of the random numbers of the corruptions.
         records: folder for the finished parts of --corruptions.
-        figure: also write a PNG of three consecutive frames where the first model flips most more labels than dwnet,
-            or than the last model; in one process only.
+        figure: also write a PNG of three consecutive frames, chosen where the first model flips and dwnet, or else
+            the last model, does not; in one process only.
         server_files: also write the labels to this folder, in the format of Cityscapes' test server; needs exactly one
             model.
         output: also write all numbers and the settings of the measurement to this JSON file.

@@ -44,7 +44,7 @@ class _Found:
 
 
 class FigureMaker:
-    """Finds the frames and the part of them where the first model flips most more than the steady one.
+    """Finds the frames and the part of them where the first model flips most and the steady one least.
 
     Memory use does not depend on the number of frames.
 
@@ -74,10 +74,11 @@ class FigureMaker:
             return
         before = self._recent[-2]
         gain = np.zeros(frame.truth.shape, np.float32)
-        for model, sign in ((0, 1), (self.steady, -1)):
+        # The difference is easiest to see where the steady model flips nothing, so its flips count twice.
+        for model, weight in ((0, 1), (self.steady, -2)):
             warped = motion.warp(before.labels[model])
             flipped = motion.visible & (warped != frame.labels[model]) & (warped != IGNORE_LABEL)
-            gain += sign * flipped.astype(np.float32)
+            gain += weight * flipped.astype(np.float32)
         height, width = _crop_size(*frame.image.shape[:2])
         # The sum over each part of the frame, at the part's upper left corner.
         sums = cv2.integral(gain)
@@ -103,8 +104,8 @@ class FigureMaker:
                 raise OSError(f"{path}: could not be written")
         first, last = self._best.frames[0].index, self._best.frames[-1].index
         return (
-            f"{path}: part of the frames {first} to {last} of the split, where {self.names[0]} flips most more labels "
-            f"than {self.names[self.steady]}"
+            f"{path}: part of the frames {first} to {last} of the split, chosen because {self.names[0]} flips there and "
+            f"{self.names[self.steady]} does not"
         )
 
     def _picture(self, found: _Found) -> NDArray[np.uint8]:

@@ -46,7 +46,7 @@ def test_the_part_with_the_largest_difference_is_shown(tmp_path: Path) -> None:
         maker.add(shown(index, square, square if index > 6 else None), still() if index else None)
     sentence = maker.write(tmp_path / "figure.png")
     assert sentence.endswith(
-        "figure.png: part of the frames 3 to 5 of the split, where baseline flips most more labels than dwnet"
+        "figure.png: part of the frames 3 to 5 of the split, chosen because baseline flips there and dwnet does not"
     )
     picture = cv2.imread(str(tmp_path / "figure.png"))[..., ::-1]
     tile = (round(TILE_WIDTH_PX * int(HEIGHT * CROP_SHARE) / int(WIDTH * CROP_SHARE)) + 20, TILE_WIDTH_PX)
