@@ -23,13 +23,17 @@
       return String(new URLSearchParams(parts));
     },
 
+    // Puts the frame and the view into the address, a moment later: browsers refuse many changes in a short time.
     link() {
-      try {
-        const { history, location } = home();
-        history.replaceState(history.state, "", `${location.href.split("#")[0]}#${this.hash()}`);
-      } catch {
-        // Some browsers refuse this for a page from disk. "Copy link" still gives the address.
-      }
+      clearTimeout(this.linking);
+      this.linking = setTimeout(() => {
+        try {
+          const { history, location } = home();
+          history.replaceState(history.state, "", `${location.href.split("#")[0]}#${this.hash()}`);
+        } catch {
+          // Some browsers refuse this for a page from disk. "Copy link" still gives the address.
+        }
+      }, 200);
     },
 
     async copyLink() {
@@ -46,6 +50,7 @@
     applyHash(seek = false) {
       const wanted = new URLSearchParams(home().location.hash.slice(1));
       if (seek && wanted.toString() === this.hash()) return;
+      clearTimeout(this.linking);
       const known = (key) => this.layers.some((layer) => layer.key === wanted.get(key));
       const views = ["grid", "wipe", "single", "flips", ...(this.run.layers.coarse ? ["flow"] : [])];
       if (views.includes(wanted.get("view"))) this.state.view = wanted.get("view");
