@@ -67,6 +67,8 @@ class NetworkInfo:
     """Scale of the frame at which the network runs; the scores are resized to the frame."""
     size: tuple[int, int] | None = None
     """(H, W) in pixels that frames are resized to; None if the network takes any size."""
+    precision: str = "float32"
+    """Number format of the computation: float32 or int8."""
 
 
 _Positive = Annotated[int, Field(ge=1)]
@@ -89,6 +91,7 @@ class _Metadata(BaseModel):
     key_interval: _Positive = 1
     scale: Annotated[float, Field(ge=MIN_SCALE, le=MAX_SCALE)] = 1.0
     size: tuple[_Positive, _Positive] | None = None
+    precision: Literal["float32", "int8"] = "float32"
     recipe: dict[str, Any] | None = None
     metrics: dict[str, Any] | None = None
     commit: str = ""
@@ -146,6 +149,7 @@ def read_info(path: Path, sha256: str, session: Session) -> NetworkInfo:
         key_interval=metadata.key_interval,
         scale=metadata.scale,
         size=metadata.size,
+        precision=metadata.precision,
     )
     _check_graph(info, session)
     return info

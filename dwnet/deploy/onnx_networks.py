@@ -90,7 +90,7 @@ class OnnxSegmenter(OnnxNetwork):
         if self.info.size is not None or self.info.scale != 1:
             height, width = self.info.size or scaled(size, self.info.scale)
             image = resize_image(image, (height, width))
-        (logits,) = self.run({"image": _image_tensor(image, self.info.multiple)})
+        (logits,) = self.run({"image": image_tensor(image, self.info.multiple)})
         return resize_maps(logits[0, :, :height, :width], size)
 
     def labels(self, image: np.ndarray, flow_px: np.ndarray | None = None) -> np.ndarray:
@@ -132,7 +132,7 @@ class OnnxStaticWarp(OnnxSegmenter):
 
     def logits(self, image: np.ndarray, flow_px: np.ndarray | None = None) -> np.ndarray:  # noqa: D102
         height, width = frame_size(image)
-        tensor = _image_tensor(image, self.info.multiple)
+        tensor = image_tensor(image, self.info.multiple)
         rows, columns = tensor.shape[2:]
         if self._reference.image is None:
             grid = (rows // self.info.stride, columns // self.info.stride)
@@ -184,7 +184,7 @@ class OnnxKeyframe(OnnxSegmenter):
     def logits(self, image: np.ndarray, flow_px: np.ndarray | None = None) -> np.ndarray:  # noqa: D102
         height, width = frame_size(image)
         if self._reference.image is None:
-            inputs = {"image": _image_tensor(image, self.info.multiple)}
+            inputs = {"image": image_tensor(image, self.info.multiple)}
             logits, features = self.run_session(self.session, ("key_logits", "features"), inputs)
             self._reference.keep(image, features)
         else:
@@ -219,8 +219,8 @@ class OnnxFlowRefinement(OnnxNetwork):
             )
         multiple = self.info.multiple
         inputs = {
-            "frame": _image_tensor(frame, multiple),
-            "neighbour": _image_tensor(neighbour, multiple),
+            "frame": image_tensor(frame, multiple),
+            "neighbour": image_tensor(neighbour, multiple),
             "flow": _flow_tensor(flow_px, size, multiple),
         }
         (refined,) = self.run(inputs)
@@ -268,7 +268,7 @@ def _pad(array: np.ndarray, multiple: int) -> np.ndarray:
     return cv2.copyMakeBorder(array, 0, below, 0, right, cv2.BORDER_REPLICATE) if below or right else array
 
 
-def _image_tensor(image: np.ndarray, multiple: int) -> np.ndarray:
+def image_tensor(image: np.ndarray, multiple: int) -> np.ndarray:
     """Returns float32 (1, 3, H', W') in 0..1, padded to the multiple, for uint8 (H, W, 3)."""
     planes = np.ascontiguousarray(_pad(image, multiple).transpose(2, 0, 1))
     return np.multiply(planes, np.float32(1 / 255), dtype=np.float32)[None]

@@ -5,6 +5,7 @@ arguments try only these, and print their results. Networks have random weights,
 their package allows it.
 """
 
+import re
 import sys
 import tempfile
 import time
@@ -200,7 +201,7 @@ def attempt(step: Callable[..., str], *arguments: Any, **named: Any) -> str:
     try:
         return step(*arguments, **named)
     except Exception as error:
-        return first_line(error)
+        return re.sub(r"^\S+\.onnx: ", "", first_line(error))  # without the folder
 
 
 def _sides(adapter: Adapter, least: int = 128) -> tuple[int, int]:
@@ -269,7 +270,8 @@ def row(result: Result) -> str:
     cells = [str(result.stride), multiple, result.equal, result.trained]
     export = result.exported if result.exported == "yes" else f"no: {result.exported}"
     if result.fixed:
-        export = result.fixed if result.fixed.startswith("yes") else f"{export}; fixed size: no: {result.fixed}"
+        refused = f"no: {result.fixed}" if result.name in SIZES else f"{export}; fixed size: no: {result.fixed}"
+        export = result.fixed if result.fixed.startswith("yes") else refused
     return "| " + " | ".join([result.name, *cells, export.replace("|", "/")]) + " |"
 
 
