@@ -7,7 +7,6 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 from markupsafe import Markup
 
@@ -16,6 +15,7 @@ from dwnet.core.class_labels import ClassLabels
 from dwnet.core.files import atomic_write
 from dwnet.core.fingerprints import sha256
 from dwnet.core.launch import Processes
+from dwnet.core.opencv_threads import one_opencv_thread
 from dwnet.core.progress import Progress as ShownProgress
 from dwnet.core.tables import CsvTable
 from dwnet.flicker.corpus import CorpusClip, CorpusError
@@ -209,9 +209,5 @@ def _memory_and_threads() -> Iterator[None]:
     # computation. After a block of this size was freed, glibc keeps smaller freed blocks.
     np.empty(31 * 2**20, np.uint8)
     # Pairs of frames run in parallel; OpenCV's own threads would compete with them.
-    before = cv2.getNumThreads()
-    cv2.setNumThreads(1)
-    try:
+    with one_opencv_thread():
         yield
-    finally:
-        cv2.setNumThreads(before)

@@ -15,6 +15,7 @@ import dwnet
 from dwnet.cli.main import main
 from dwnet.core.classes import ClassSet
 from dwnet.core.errors import DWNetError
+from dwnet.core.opencv_threads import one_opencv_thread
 from dwnet.flicker import FlickerReport, Settings
 from tests.flicker.short_clip import T, write_clip, write_labels
 
@@ -133,6 +134,22 @@ def test_opencv_keeps_its_threads(tmp_path: Path) -> None:
         assert cv2.getNumThreads() == 2
         with pytest.raises(DWNetError):
             dwnet.measure_flicker(clip, tmp_path / "nowhere")
+        assert cv2.getNumThreads() == 2
+    finally:
+        cv2.setNumThreads(before)
+
+
+def test_opencv_keeps_its_threads_when_measurements_overlap() -> None:
+    """The first one to enter is the first one to leave: its number must not be restored while the other one works."""
+    before = cv2.getNumThreads()
+    try:
+        cv2.setNumThreads(2)
+        first, second = one_opencv_thread(), one_opencv_thread()
+        first.__enter__()
+        second.__enter__()
+        first.__exit__(None, None, None)
+        assert cv2.getNumThreads() == 1
+        second.__exit__(None, None, None)
         assert cv2.getNumThreads() == 2
     finally:
         cv2.setNumThreads(before)
