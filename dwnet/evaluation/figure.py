@@ -104,8 +104,8 @@ class FigureMaker:
                 raise OSError(f"{path}: could not be written")
         first, last = self._best.frames[0].index, self._best.frames[-1].index
         return (
-            f"{path}: part of the frames {first} to {last} of the split, chosen because {self.names[0]} flips there and "
-            f"{self.names[self.steady]} does not"
+            f"{path}: part of the frames {first} to {last} of the split, chosen because {self.names[0]} flips there "
+            f"and {self.names[self.steady]} does not"
         )
 
     def _picture(self, found: _Found) -> NDArray[np.uint8]:
