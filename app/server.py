@@ -43,6 +43,8 @@ OWN_FOLDERS = (str(Path(__file__).parent) + os.sep, os.sep + "dwnet" + os.sep)
 
 def web_app(page: gr.Blocks, storage: Storage, limits: PageLimits, address: Address, style: str = "") -> FastAPI:
     """Returns the web application: the page, and `runs/NAME/FILE` with the results."""
+    # Gradio makes a folder there, whose name it has read at import.
+    gradio.routes.DEFAULT_TEMP_DIR = str(storage.uploads)
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
     app.add_api_route("/runs/{name}/{file:path}", _run_files(storage), methods=["GET", "HEAD"])
     app = gr.mount_gradio_app(

@@ -24,7 +24,6 @@ def main(url: str, target: str, clip: str | None = None) -> None:
         page.wait_for_selector("#compare:not([disabled])")
         if clip is not None:
             before = page.inner_text("#clip-note")
-            page.click("#clip button[aria-label=Clear]")
             page.set_input_files("#clip input[type=file]", clip)
             page.wait_for_function(
                 "old => (now => now.includes('px') && now !== old)(document.querySelector('#clip-note').innerText)",
@@ -35,7 +34,11 @@ def main(url: str, target: str, clip: str | None = None) -> None:
         page.wait_for_selector("[data-panel=dwnet] img")
         print(f"first compared frame after {time.monotonic() - start:.1f} s")
         page.wait_for_function("document.querySelector('#status').innerText.includes('frames compared.')")
-        page.wait_for_function("document.querySelector('#video video')?.readyState >= 2")
+        player = page.frame_locator("#player iframe")
+        player.locator(".dwp-moments canvas").first.wait_for()
+        worst = player.locator(".dwp-moments button").first
+        if worst.count():
+            worst.click()
         print(f"all frames after {time.monotonic() - start:.1f} s")
         time.sleep(2)
         page.screenshot(path=target, full_page=True)

@@ -203,7 +203,7 @@ def test_uploaded_clip_to_the_end(page, tmp_path: Path) -> None:
     number = player.locator(".dwp-transport input[type=number]").first
     assert number.input_value() == "0"
     for frame in ("1", "2"):
-        player.locator(".dwp").press("ArrowRight")
+        player.locator(".dwp-play").press("ArrowRight")
         playwright.expect(number).to_have_value(frame, timeout=STEP_MS)
     page.wait_for_function("location.hash.includes('frame=2')")
     assert re.search(r"\?run=[\w-]+#frame=2&view=grid$", page.url)
@@ -296,6 +296,7 @@ def test_a_text_file_named_mp4_is_one_clear_message(page, tmp_path: Path) -> Non
     text = tmp_path / "notes.mp4"
     text.write_text("Dear diary, this is not a video.\n" * 100)
     upload(page, text, "notes.mp4")
+    page.wait_for_selector("#clip-note .dw-bad")
     assert re.search(r"notes\.mp4: .*(not|no) .*video", page.inner_text("#clip-note"))
     page.click("#compare")
     page.wait_for_selector(".toast-body")

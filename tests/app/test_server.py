@@ -1,5 +1,6 @@
 """The page as a server: its files on disk, turns, settings, signals, refused calls, and several visitors."""
 
+import http.client
 import json
 import os
 import random
@@ -12,6 +13,7 @@ import urllib.error
 import urllib.request
 import zipfile
 from collections.abc import Callable
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from io import BytesIO
 from pathlib import Path
 from types import SimpleNamespace
@@ -403,3 +405,62 @@ def test_refused_calls_and_the_description_of_the_api_show_no_paths(
         assert str(page.folder) not in answer
         assert str(Path(__file__).parents[2]) not in answer
         assert "/tmp/" not in answer
+
+
+def removing_proxy(port: int, prefix: str) -> ThreadingHTTPServer:
+    """A proxy that serves another port under a path, as `proxy_pass` of nginx with a slash at the end does."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def forward(self) -> None:
+            if not self.path.startswith(prefix):
+                self.send_error(404)
+                return
+            length = int(self.headers.get("content-length", 0))
+            connection = http.client.HTTPConnection("127.0.0.1", port, timeout=120)
+            connection.request(
+                self.command, self.path[len(prefix) :] or "/", self.rfile.read(length), dict(self.headers.items())
+            )
+            answer = connection.getresponse()
+            self.send_response(answer.status)
+            for name, value in answer.getheaders():
+                if name.lower() not in ("transfer-encoding", "connection"):
+                    self.send_header(name, value)
+            self.send_header("Connection", "close")
+            self.end_headers()
+            while part := answer.read1(65536):
+                self.wfile.write(part)
+                self.wfile.flush()
+            connection.close()
+
+        do_GET = do_POST = do_HEAD = forward  # noqa: N815
+
+        def log_message(self, *_: object) -> None:
+            """Prints nothing."""
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    return server
+
+
+@pytest.mark.slow
+def test_a_proxy_under_a_path(start_page: Callable[..., PageProcess], clip: Path, tmp_path: Path) -> None:
+    """Page, uploads, the stream of a comparison and its files work under the path, and name no other address."""
+    from gradio_client import Client, handle_file
+
+    page = start_page("--root-path", "/dwnet", GRADIO_SERVER_NAME="localhost")
+    proxy = removing_proxy(page.port, "/dwnet")
+    try:
+        url = f"http://127.0.0.1:{proxy.server_address[1]}/dwnet/"
+        config = json.load(urllib.request.urlopen(f"{url}config", timeout=30))
+        assert config["root"].endswith("/dwnet")
+        client = Client(url, verbose=False, download_files=str(tmp_path / "downloads"))
+        report, files = client.predict(
+            clip=handle_file(str(clip)), max_side=160, every=1, limit=3, opacity=0.5, api_name="/compare_clip"
+        )
+        assert report["frames_compared"] == 3
+        assert all(Path(file).stat().st_size > 0 for file in files)
+        with pytest.raises(urllib.error.HTTPError) as caught:
+            urllib.request.urlopen(f"{url}runs/unknown/report.zip", timeout=30)
+        assert json.load(caught.value)["detail"] == "This result is no longer on the server."
+    finally:
+        proxy.shutdown()
