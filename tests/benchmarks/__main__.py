@@ -58,6 +58,7 @@ BENCHMARKS: Mapping[str, Benchmark] = {
     "memory": Benchmark(options=("--count", "2")),
     "street": Benchmark(),
     "flicker": Benchmark(options=("1000",)),
+    "comparison": Benchmark(),
     "flow_refinement": Benchmark(),
     "flicker_correlation": Benchmark(options=("{}/val",), quick=("{}/val",), needs="DWNET_CAMVID"),
     "gpu": Benchmark(gpu=True),
