@@ -1,6 +1,5 @@
 """Bilinear resizing of maps and flows, with `align_corners=False`."""
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -23,7 +22,5 @@ def resize_flow(flow_px: Tensor, size: tuple[int, int]) -> Tensor:
         (B, 2n, h, w) float.
     """
     height, width = flow_px.shape[-2:]
-    resized = resize(flow_px, size)
-    # Python numbers: a tensor of them would be copied to the GPU, and the step would wait for it.
-    scaled = (resized[:, 0::2] * (size[1] / width), resized[:, 1::2] * (size[0] / height))
-    return torch.stack(scaled, dim=2).flatten(1, 2)
+    scale = flow_px.new_tensor((size[1] / width, size[0] / height)).repeat(flow_px.shape[1] // 2)
+    return resize(flow_px, size) * scale[:, None, None]

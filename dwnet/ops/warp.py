@@ -41,14 +41,21 @@ def sample(source: Tensor, positions_px: Tensor) -> Tensor:
     batch, channels = source.shape[:2]
     groups = _channel_groups(source)
     sampled = F.grid_sample(
-        # PyTorch's kernels go through the channels one by one, which is slow in channels-last order.
-        source.to(wide).contiguous().reshape(batch * groups, channels // groups, height, width),
+        _contiguous_on_gpu(source.to(wide)).reshape(batch * groups, channels // groups, height, width),
         grid.repeat_interleave(groups, dim=0) if groups > 1 else grid,
         mode="bilinear",
         padding_mode="zeros",
         align_corners=False,
     )
     return sampled.reshape(batch, channels, *positions.shape[2:]).to(source.dtype)
+
+
+def _contiguous_on_gpu(source: Tensor) -> Tensor:
+    """Returns the map in contiguous order on a GPU: its kernel goes through the channels one by one.
+
+    On a CPU, `reshape` to the channel groups does this. An export must not ask for it: it would fix the map's size.
+    """
+    return source if source.device.type == "cpu" else source.contiguous()
 
 
 def _channel_groups(source: Tensor) -> int:
