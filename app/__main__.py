@@ -14,6 +14,7 @@ from dwnet.cli.options import limit_clips, use_runtime
 from dwnet.comparison import load_networks
 from dwnet.core.bundled import models_folder
 from dwnet.core.errors import DWNetError
+from dwnet.video import set_default_decoder
 
 from .callbacks import Callbacks
 from .examples import examples, style
@@ -32,6 +33,7 @@ def serve(options: PageOptions) -> None:
     address = page_address(options)
     limits = page_limits(options, address.host)
     limit_clips(options.max_pixels, options.max_memory_mb)
+    set_default_decoder(options.decoder)
     if options.clip is not None and not options.clip.is_file():
         raise DWNetError(f"--clip {options.clip}: there is no such file")
     use_runtime(options.runtime, options.device)

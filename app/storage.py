@@ -80,8 +80,11 @@ class Storage:
 
     @contextmanager
     def using(self, path: Path) -> Iterator[None]:
-        """Keeps the upload or the run that contains a path from being removed."""
+        """Keeps the upload or the run that contains a path from being removed. Other paths are not touched."""
         entry = self._entry_of(path)
+        if entry is None:  # a clip of the operator
+            yield
+            return
         with self._lock:
             self._in_use[entry] += 1
         try:
@@ -132,12 +135,12 @@ class Storage:
                     _remove(entry.path)
                     total -= entry.size
 
-    def _entry_of(self, path: Path) -> Path:
-        """Returns the folder below `uploads` or `runs` that contains a path; the path itself if none does."""
+    def _entry_of(self, path: Path) -> Path | None:
+        """Returns the folder below `uploads` or `runs` that contains a path; None if none does."""
         for parent in (self.uploads, self.runs):
             if path.is_relative_to(parent) and path != parent:
                 return parent / path.relative_to(parent).parts[0]
-        return path
+        return None
 
     def _entries(self) -> list[_Entry]:
         parents = (parent for parent in (self.uploads, self.runs) if parent.exists())

@@ -114,7 +114,7 @@ body.dw-dropping #clip { outline: 3px dashed #1a56b0; outline-offset: 2px; }
 
 .dw-card h2 { font-size: .9rem; font-weight: 620; margin: 0 0 1px; }
 .dw-card > p { margin: 0 0 6px; font-size: .74rem; line-height: 1.35; color: var(--body-text-color-subdued); }
-.dw-card svg { display: block; width: 100%; height: auto; }
+.dw-card svg { display: block; width: 100%; max-width: 860px; height: auto; }
 .dw-card svg text { fill: currentColor; font-size: 11px; opacity: .7; }
 .dw-card svg .dw-axis { stroke: currentColor; opacity: .16; }
 .dw-scroll { overflow-x: auto; }

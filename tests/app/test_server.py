@@ -58,6 +58,17 @@ def test_old_files_are_removed_and_used_ones_stay(tmp_path: Path) -> None:
     assert used.exists()  # its last use has just ended
 
 
+def test_files_of_the_operator_are_not_touched(tmp_path: Path) -> None:
+    """The bundled clips may be in a folder that the page cannot write."""
+    storage = Storage(max_mb=100, keep_hours=1, parent=tmp_path)
+    clip = tmp_path / "sample.mp4"
+    clip.touch()
+    os.utime(clip, (1000, 1000))
+    with storage.using(clip):
+        storage.sweep()
+    assert clip.stat().st_mtime == 1000
+
+
 def test_the_least_recently_used_files_make_room(tmp_path: Path) -> None:
     storage = Storage(max_mb=3, keep_hours=1, parent=tmp_path)
     first, second = put(storage, "first", 1, 900), put(storage, "second", 1, 600)
