@@ -5,7 +5,7 @@ from pathlib import Path
 
 import tyro
 
-from dwnet.cli.options import DeviceName, FlowName, RuntimeName, limit_clips, print_warning, use_runtime
+from dwnet.cli.options import DecoderName, DeviceName, FlowName, RuntimeName, limit_clips, print_warning, use_runtime
 from dwnet.core.progress import Progress
 from dwnet.core.tables import markdown_table, number_cell
 
@@ -28,6 +28,7 @@ def compare(
     overlap: bool = True,
     max_pixels: int | None = None,
     max_memory_mb: int | None = None,
+    decoder: DecoderName = "pyav",
     runtime: RuntimeName = "auto",
     device: DeviceName = "auto",
 ) -> None:
@@ -53,6 +54,8 @@ def compare(
             methods' times are those of an otherwise idle process.
         max_pixels: largest number of pixels of a frame of a clip; default: 40 million, which allows 8192 x 4320.
         max_memory_mb: largest memory in MiB for decoding a clip, estimated from its header; default: 4096.
+        decoder: decoder of the pixels. decord reads MP4, Matroska and FLV; FFmpeg checks every frame beside it, and
+            decodes the clips and frames in which decord is not exact.
         runtime: runtime of the networks: onnxruntime, openvino (extra openvino), or auto, the fastest installed one.
         device: device of the networks: cpu; cuda, tensorrt, coreml or directml, if the build of ONNX Runtime has them;
             gpu (OpenVINO); or auto.
@@ -61,8 +64,10 @@ def compare(
     from dwnet.comparison import compare as run
     from dwnet.core.bundled import models_folder
     from dwnet.flow.registry import flow_function
+    from dwnet.video import set_default_decoder
 
     limit_clips(max_pixels, max_memory_mb)
+    set_default_decoder(decoder)
     use_runtime(runtime, device)
     progress, frame = Progress(clip.name), None
     networks = load_networks(models or models_folder()).smoothed(smooth, flow=flow_function(flow, weights=flow_weights))

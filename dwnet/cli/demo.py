@@ -39,6 +39,9 @@ class PageOptions:
     """Largest number of pixels of a frame of a clip; default: 40 million, which allows 8192 x 4320."""
     max_memory_mb: int | None = None
     """Largest memory in MiB for decoding a clip, estimated from its header; default: 4096."""
+    decoder: Literal["pyav", "decord"] = "pyav"
+    """Decoder of the pixels. decord reads MP4, Matroska and FLV; FFmpeg checks every frame beside it, and decodes the
+    clips and frames in which decord is not exact."""
     max_minutes: float = 60
     """Longest clip, in minutes."""
     max_waiting: int = 10

@@ -1,6 +1,7 @@
 """Types of options that several commands share."""
 
 import sys
+from typing import Literal
 
 from dwnet.core.data_kinds import DataKind as DatasetName
 from dwnet.core.data_kinds import Split as SplitName
@@ -9,6 +10,7 @@ from dwnet.flow.registry import FlowName
 
 __all__ = [
     "DatasetName",
+    "DecoderName",
     "DeviceName",
     "FlowName",
     "RuntimeName",
@@ -17,6 +19,10 @@ __all__ = [
     "print_warning",
     "use_runtime",
 ]
+
+
+DecoderName = Literal["pyav", "decord"]
+"""Decoder of video files (`dwnet.video.Decoder`)."""
 
 
 def limit_clips(max_pixels: int | None, max_memory_mb: int | None) -> None:

@@ -27,7 +27,7 @@ from dwnet.video._container import (
 from dwnet.video._ffmpeg_log import ffmpeg_errors
 from dwnet.video._findings import Findings
 from dwnet.video._limits import ClipLimits, default_limits
-from dwnet.video._orientation import Orientation
+from dwnet.video._orientation import UPRIGHT, Orientation
 from dwnet.video._types import (
     READABLE,
     DecoderError,
@@ -59,6 +59,11 @@ class DecodedFrame:
     def pixel_format(self) -> str:
         """FFmpeg's name of the stored format, for example ``gray``."""
         return self._stored.format.name
+
+    @property
+    def upright(self) -> bool:
+        """Whether the frame is stored as it is shown."""
+        return self._orientation == UPRIGHT
 
     @property
     def own_size(self) -> tuple[int, int]:

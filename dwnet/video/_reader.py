@@ -2,15 +2,18 @@
 
 import threading
 from collections.abc import Generator, Iterator
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
+from typing import get_args
 
 from dwnet.video._container import check_file
+from dwnet.video._decord import read_decord
 from dwnet.video._findings import Findings
 from dwnet.video._images import probe_images, read_images
 from dwnet.video._limits import ClipLimits, default_limits
 from dwnet.video._pyav import probe_pyav, read_pyav
-from dwnet.video._types import MIN_SIDE_PX, READABLE, DecoderError, VideoError, VideoFrame, VideoInfo
+from dwnet.video._types import MIN_SIDE_PX, READABLE, Decoder, DecoderError, VideoError, VideoFrame, VideoInfo
 
 
 class VideoReader:
@@ -63,7 +66,9 @@ class VideoReader:
 
     def _decode(self) -> Generator[VideoFrame, None, None]:
         size = (self.info.width, self.info.height)
-        if self.info.reader == "pyav":
+        if self.info.reader == "decord":
+            yield from read_decord(self.path, size, findings=self._findings, limits=self.limits)
+        elif self.info.reader == "pyav":
             yield from read_pyav(self.path, size, findings=self._findings, limits=self.limits)
         else:
             yield from read_images(self.path, size, self.info.fps, self.limits)
@@ -88,6 +93,7 @@ def open_video(
     image_fps: float = 25.0,
     max_pixels: int | None = None,
     max_memory_mb: int | None = None,
+    decoder: Decoder | None = None,
 ) -> VideoReader:
     """Returns a reader of a clip. The facts of the clip are in `.info`.
 
@@ -102,6 +108,10 @@ def open_video(
         image_fps: frames per second of a folder of images.
         max_pixels: largest number of pixels of a stored frame; None uses 40 million, or what the command's option says.
         max_memory_mb: largest memory in MiB that decoding may need; None uses 4096, or what the command's option says.
+        decoder: "pyav", or "decord" for the pixels of clips that decord decodes exactly. FFmpeg then decodes beside it,
+            gives the times and the warning, and takes over where decord does not follow. Frames that `max_side` reduces
+            differ by some grey levels, because decord resizes by another filter. None uses PyAV, or what the command's
+            option says.
 
     Returns:
         The reader.
@@ -115,6 +125,7 @@ def open_video(
     path = Path(path)
     if max_side is not None and max_side < MIN_SIDE_PX:
         raise VideoError(f"max_side is {max_side}; allowed are whole numbers from {MIN_SIDE_PX}, or None")
+    decoder = _default_decoder if decoder is None else _checked(decoder)
     if not image_fps > 0:
         raise VideoError(f"image_fps is {image_fps}; allowed are numbers above 0")
     default = default_limits()
@@ -128,6 +139,26 @@ def open_video(
     # In a relative path FFmpeg could read a name with a colon as a protocol.
     path = path.resolve()
     try:
-        return VideoReader(path, probe_pyav(path, max_side, limits), limits)
+        info = probe_pyav(path, max_side, limits)
     except DecoderError as error:
         raise VideoError(f"{path}: no frame can be decoded ({error}); allowed is {READABLE}") from error
+    return VideoReader(path, replace(info, reader=decoder), limits)
+
+
+def set_default_decoder(decoder: Decoder) -> None:
+    """Sets the decoder of this process for calls that name none.
+
+    Raises:
+        VideoError: for another name.
+    """
+    global _default_decoder
+    _default_decoder = _checked(decoder)
+
+
+_default_decoder: Decoder = "pyav"
+
+
+def _checked(decoder: Decoder) -> Decoder:
+    if decoder not in get_args(Decoder):
+        raise VideoError(f"decoder is {decoder!r}; allowed are {', '.join(get_args(Decoder))}")
+    return decoder

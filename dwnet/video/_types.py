@@ -23,6 +23,10 @@ class DecoderError(Exception):
     """An error while decoding. Callers turn it into a VideoError that names the file."""
 
 
+Decoder = Literal["pyav", "decord"]
+"""Who decodes the pixels of a video file. With decord, FFmpeg (PyAV) checks every frame."""
+
+
 @dataclass(frozen=True)
 class VideoInfo:
     """Facts of a clip. Sizes are those of the upright frames."""
@@ -37,7 +41,7 @@ class VideoInfo:
     """Number of frames according to the file, an estimate; None if unknown."""
     duration_seconds: float | None
     """Duration in seconds; None if unknown."""
-    reader: Literal["pyav", "images"]
+    reader: Literal["pyav", "decord", "images"]
     """The decoder of the clip."""
     codec: str | None
     """Name of the codec, for example ``h264``; None if unknown."""
