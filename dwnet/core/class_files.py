@@ -13,7 +13,7 @@ The library's own form is JSON, or text with one class per line:
 
 The default id of an entry is its position in the list, from 0. An entry without a colour gets a generated one. The
 default of ``ignore`` is id 255, unless a class has it. An entry of ``ignore`` is an id, or the [R, G, B] of pixels
-without a class in colour masks.
+without a class in colour masks. ``ignore`` may be one id alone, and may be called ``void``.
 
 Files of other tools are recognised by their content (`dwnet.core.class_forms`): ``id2label`` of Hugging Face's
 config.json, Cityscapes' labels (JSON or labels.py), CVAT's labelmap.txt, Roboflow's _classes.csv, labelme's labels.txt
@@ -117,6 +117,11 @@ def _entry(value: Any) -> Any:
     return {"name": value} if isinstance(value, str) else value
 
 
+def _listed(value: Any) -> Any:
+    """Returns a single id as a list of one; anything else as it is."""
+    return [value] if isinstance(value, int) and not isinstance(value, bool) else value
+
+
 Id = Annotated[int, Field(ge=0, le=LARGEST_ID, strict=True)]
 _Level = Annotated[int, Field(ge=0, le=255, strict=True)]
 _Colour = Annotated[tuple[_Level, _Level, _Level], BeforeValidator(_colour)]
@@ -134,7 +139,11 @@ class _Content(BaseModel):
     name: str | None = None
     classes: Annotated[list[Annotated[_Entry, BeforeValidator(_entry)]], Field(min_length=1, max_length=IGNORE_LABEL)]
     palette: list[_Colour] | None = None
-    ignore: list[Id | _Colour] | None = None
+    ignore: Annotated[
+        list[Id | _Colour] | None,
+        BeforeValidator(_listed),
+        Field(validation_alias=AliasChoices("ignore", "void")),
+    ] = None
 
     @model_validator(mode="after")
     def _palette_fits(self) -> Self:

@@ -100,3 +100,14 @@ def test_classes_from_json_and_text(tmp_path: Path) -> None:
 
 def test_every_made_up_colour_is_its_own() -> None:
     assert len(set(made_up_classes(255).palette)) == 255
+
+
+@pytest.mark.parametrize("given", ['"void": 2', '"void": [2]', '"ignore": 2', '"ignore": [2]'])
+def test_ids_without_a_class_are_a_list_or_one_id(tmp_path: Path, given: str) -> None:
+    """SegNet's CamVid has `"void": 11` beside its classes."""
+    path = tmp_path / "classes.json"
+    path.write_text(f'{{"classes": ["road", "sky"], {given}}}')
+    assert read_class_file(path).ignored == {2}
+    path.write_text(path.read_text().replace("2", "true"))
+    with pytest.raises(ClassFileError):
+        read_class_file(path)
