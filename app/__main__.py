@@ -19,7 +19,7 @@ from dwnet.video import set_default_decoder
 from .callbacks import Callbacks
 from .examples import examples, style
 from .main import build
-from .server import end_process, run_server, web_app
+from .server import end_process, keep_uploads_in, run_server, web_app
 from .settings import page_address, page_limits
 from .storage import Storage
 
@@ -39,8 +39,7 @@ def serve(options: PageOptions) -> None:
     use_runtime(options.runtime, options.device)
     networks = load_networks(options.models or models_folder(), threads=options.threads).smoothed(options.smooth)
     with Storage(max_mb=limits.disk_mb, keep_hours=limits.keep_hours) as storage:
-        # Gradio keeps uploads there. They are removed by age and size, and with the folder at the end.
-        os.environ["GRADIO_TEMP_DIR"] = str(storage.uploads)
+        keep_uploads_in(storage.uploads)  # they are removed by age and size, and with the folder at the end
         callbacks = Callbacks(networks, storage, limits, address.root_path)
         shown = examples(options.clip)
         app = web_app(build(callbacks, shown), storage, limits, address, style(shown))

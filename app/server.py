@@ -1,5 +1,6 @@
 """The web server of the page: the page itself, the files of results, limits on uploads, one log line for a refusal."""
 
+import asyncio
 import errno
 import logging
 import os
@@ -41,11 +42,17 @@ ATTACHED = {".mp4", ".csv", ".json", ".zip"}
 OWN_FOLDERS = (str(Path(__file__).parent) + os.sep, os.sep + "dwnet" + os.sep)
 
 
+def keep_uploads_in(folder: Path) -> None:
+    """Lets Gradio keep uploads in a folder. Call it before the page is built."""
+    os.environ["GRADIO_TEMP_DIR"] = str(folder)
+    # Gradio has read the variable at import, too, and makes a folder there.
+    gradio.routes.DEFAULT_TEMP_DIR = str(folder)
+
+
 def web_app(page: gr.Blocks, storage: Storage, limits: PageLimits, address: Address, style: str = "") -> FastAPI:
     """Returns the web application: the page, and `runs/NAME/FILE` with the results."""
-    # Gradio makes a folder there, whose name it has read at import.
-    gradio.routes.DEFAULT_TEMP_DIR = str(storage.uploads)
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
+    app.state.ended = threading.Event()
     app.add_api_route("/runs/{name}/{file:path}", _run_files(storage), methods=["GET", "HEAD"])
     app = gr.mount_gradio_app(
         app,
@@ -79,7 +86,7 @@ def run_server(app: FastAPI, callbacks: Callbacks, address: Address, *, browser:
         access_log=False,
         timeout_graceful_shutdown=GRACE_SECONDS,
     )
-    server = _Server(config, callbacks)
+    server = _Server(config, callbacks, app.state.ended)
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         if signal.getsignal(number) != signal.SIG_IGN:  # nohup ignores SIGHUP
             signal.signal(number, server.handle_exit)
@@ -102,9 +109,9 @@ def end_process(callbacks: Callbacks, storage: Storage) -> None:
 class _Server(uvicorn.Server):
     """Ends comparisons as soon as a signal arrives. uvicorn would wait for their connections first."""
 
-    def __init__(self, config: uvicorn.Config, callbacks: Callbacks) -> None:
+    def __init__(self, config: uvicorn.Config, callbacks: Callbacks, ended: threading.Event) -> None:
         super().__init__(config)
-        self._callbacks = callbacks
+        self._callbacks, self._ended = callbacks, ended
 
     def capture_signals(self) -> Any:
         from contextlib import nullcontext
@@ -115,6 +122,7 @@ class _Server(uvicorn.Server):
         if self.should_exit:  # the second signal
             self.force_exit = True
         self.should_exit = True
+        self._ended.set()
         # Not in the handler itself: the main thread may hold the lock.
         threading.Thread(target=self._callbacks.turns.close, daemon=True).start()
 
@@ -169,7 +177,13 @@ class _Guard:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http" or scope["method"] != "POST":
-            await self._app(scope, receive, send)
+            outer = scope.get("app")  # the mounted page replaces it
+            try:
+                await self._app(scope, receive, send)
+            except asyncio.CancelledError:
+                # A stream that is cut because the page ends is no fault.
+                if outer is None or not outer.state.ended.is_set():
+                    raise
             return
         upload = scope["path"].endswith(UPLOAD)
         if upload and (refusal := self._refusal(scope)) is not None:
