@@ -8,7 +8,7 @@ from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import gradio as gr
 
@@ -24,6 +24,7 @@ from .render import curve_html, note_html, panels_html, progress_html, seconds_t
 from .settings import PageLimits
 from .storage import Storage
 from .turns import Turns
+from .updates import AT_REST, AT_WORK, Chosen, Pace, Update, comparison_settings, miou_percent
 
 PICTURES_PER_SECOND = 10.0
 FIGURES_PER_SECOND = 3.0
@@ -37,39 +38,7 @@ MOST_UNSENT = 2
 """Largest number of unsent repaints at which a page gets another one. This keeps slow connections up to date."""
 
 PREVIEW_MAX_SIDE = 480
-SMALLEST_SIDE, LARGEST_SIDE = 64, 1280
-"""Working size in pixels."""
 READY = "Ready. Press Compare."
-
-AT_REST = {"start": gr.update(interactive=True), "stop": gr.update(interactive=False)}
-"""State of the buttons while nothing runs."""
-AT_WORK = {"start": gr.update(interactive=False), "stop": gr.update(interactive=True)}
-
-
-class Update(NamedTuple):
-    """New values of the page's outputs, in the order of the fields. `gr.skip()` leaves a value unchanged."""
-
-    status: Any = gr.skip()
-    panels: Any = gr.skip()
-    curve: Any = gr.skip()
-    table: Any = gr.skip()
-    live: Any = gr.skip()
-    """The group that holds panels, curve and table. It is hidden while the player is shown."""
-    player: Any = gr.skip()
-    start: Any = gr.skip()
-    stop: Any = gr.skip()
-
-
-class Chosen(NamedTuple):
-    """New values of the outputs that change when a clip is chosen."""
-
-    note: Any = gr.skip()
-    status: Any = gr.skip()
-    panels: Any = gr.skip()
-    curve: Any = gr.skip()
-    table: Any = gr.skip()
-    live: Any = gr.skip()
-    player: Any = gr.skip()
 
 
 @dataclass(frozen=True)
@@ -252,7 +221,7 @@ class Callbacks:
         try:
             if not clip:
                 raise DWNetError("Choose a clip first.")
-            settings = _settings(max_side, every, limit, opacity, flow, worst)
+            settings = comparison_settings(max_side, every, limit, opacity, flow, worst)
             settings |= {"video": bool(video), "refined_flow": bool(refined_flow)}
             networks = self.models.compared(page, self._columns(columns), flow)
             yield Update(status=status_html(f"Opening {Path(clip).name} …"), **AT_WORK)
@@ -277,11 +246,11 @@ class Callbacks:
         Returns:
             The report (the content of the JSON file), and the paths of the MP4, CSV and JSON files.
         """
-        pace, page = _Pace(SCRIPT_CHECKS_PER_SECOND), ""
+        pace, page = Pace(SCRIPT_CHECKS_PER_SECOND), ""
         try:
             if not clip:
                 raise DWNetError("clip is missing")
-            settings = _settings(max_side, every, limit, opacity, PAGE_FLOWS[0], 0)
+            settings = comparison_settings(max_side, every, limit, opacity, PAGE_FLOWS[0], 0)
             settings |= {"player_mb": 0, "video": True}
             networks = self.models.compared(page, self._columns(()), PAGE_FLOWS[0])
             with self.turns.join() as turn, self._job(Path(clip), networks, settings) as job:
@@ -357,7 +326,7 @@ class Callbacks:
         methods, classes, miou = tuple(networks.segmenters), networks.classes, miou_percent(networks)
         refined = networks.flow_refinement is not None
         curve = FlickerCurve(methods)
-        pictures, figures = _Pace(PICTURES_PER_SECOND), _Pace(FIGURES_PER_SECOND)
+        pictures, figures = Pace(PICTURES_PER_SECOND), Pace(FIGURES_PER_SECOND)
         yield Update(
             status=status_html(f"Opening {job.clip.name} …"),
             panels=panels_html(methods, refined=refined),
@@ -431,53 +400,5 @@ class Callbacks:
         )
 
 
-class _Pace:
-    """Limits the rate of repaints."""
-
-    def __init__(self, per_second: float) -> None:
-        self._interval = 1 / per_second
-        self._next = 0.0
-
-    def due(self) -> bool:
-        """Returns whether a repaint is due; if so, the next one is due after the interval."""
-        now = time.monotonic()
-        if now < self._next:
-            return False
-        self._next = now + self._interval
-        return True
-
-    def reset(self) -> None:
-        """Makes the next repaint due at once."""
-        self._next = 0.0
-
-
-def miou_percent(networks: Networks) -> dict[str, float]:
-    """Returns the mIoU in percent from the file of each network. Networks whose file has none are left out."""
-    stated = {method: network.info.metrics.get("miou_percent") for method, network in networks.segmenters.items()}
-    return {method: float(value) for method, value in stated.items() if isinstance(value, int | float)}
-
-
 def _page(request: gr.Request) -> str:
     return request.session_hash or ""
-
-
-def _settings(
-    max_side: float, every: float | None, limit: float | None, opacity: float, flow: str, worst: float | None
-) -> dict[str, Any]:
-    """Returns keyword arguments for `compare`. Gradio gives None for an empty field.
-
-    Raises:
-        DWNetError: for a value out of range; `compare` checks the others.
-    """
-    if not SMALLEST_SIDE <= max_side <= LARGEST_SIDE:
-        raise DWNetError(f"the working size is {max_side:g} px; allowed are {SMALLEST_SIDE}..{LARGEST_SIDE} px")
-    if flow not in PAGE_FLOWS:
-        raise DWNetError(f"unknown flow {flow!r}; allowed: {', '.join(PAGE_FLOWS)}")
-    return {
-        "max_side": int(max_side),
-        "every": int(every or 1),
-        "limit": int(limit or 0) or None,
-        "opacity": opacity,
-        "flow": flow,
-        "worst": int(worst or 0),
-    }

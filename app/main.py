@@ -7,10 +7,11 @@ from typing import Any, NamedTuple
 
 import gradio as gr
 
-from .callbacks import LARGEST_SIDE, Callbacks, Chosen, Update
+from .callbacks import Callbacks
 from .columns import MOST_COLUMNS, PAGE_FLOWS
 from .examples import Example
 from .render import legend_html
+from .updates import LARGEST_SIDE, Chosen, Update
 
 TITLE = """
 <div class="dw-head"><h1>DWNet</h1>

@@ -20,13 +20,14 @@ import pytest
 
 import app.__main__ as page_module
 from app.__main__ import main
-from app.callbacks import Callbacks, Update
+from app.callbacks import Callbacks
 from app.curve import MAX_POINTS, FlickerCurve
 from app.main import build
 from app.render import curve_html, legend_html, note_html, panels_html, status_html, table_html
 from app.settings import PageLimits
 from app.storage import Storage
 from app.style import CSS, theme
+from app.updates import Update
 from dwnet.cli.demo import PageOptions
 from dwnet.comparison import MethodSummary, load_networks
 from dwnet.video import VideoWriter

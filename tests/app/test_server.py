@@ -21,13 +21,14 @@ from types import SimpleNamespace
 import gradio as gr
 import pytest
 
-from app.callbacks import Callbacks, Update
+from app.callbacks import Callbacks
 from app.main import build
 from app.messages import message, without_paths
 from app.server import web_app
 from app.settings import Address, PageLimits, is_loopback, page_address, page_limits
 from app.storage import GRACE_SECONDS, PREFIX, Storage, StorageFullError
 from app.turns import BusyError, Turns
+from app.updates import Update
 from dwnet.cli.demo import PageOptions
 from dwnet.core.errors import DWNetError
 from tests.app.conftest import PageProcess
