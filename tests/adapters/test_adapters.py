@@ -432,6 +432,7 @@ class Pooled(nn.Module):
         return torch.cat([x, *(F.interpolate(pool(x), size=size, mode="bilinear") for pool in self.pools)], dim=1)
 
 
+@pytest.mark.slow
 def test_an_adapted_network_exports_with_dynamic_sizes_and_stays_as_it_is(tmp_path: Path) -> None:
     torch.manual_seed(0)
     model = Pooled().train()

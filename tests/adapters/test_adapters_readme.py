@@ -12,6 +12,7 @@ transformers = pytest.importorskip("transformers")
 PAGE = (Path(__file__).parents[2] / "docs/guides/own-network.md").read_text()
 
 
+@pytest.mark.slow
 def test_the_segformer_example_saves_the_very_same_network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     blocks = re.findall(r"```python\n(.*?)```", PAGE, flags=re.DOTALL)
     (example,) = [block for block in blocks if "SegformerForSemanticSegmentation" in block]

@@ -43,6 +43,7 @@ def test_every_segmenter_of_the_packages_has_an_adapter() -> None:
     assert missing == set()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", CHEAP)
 def test_the_output_is_the_networks_own_and_a_step_trains_it(name: str) -> None:
     model, adapter = build(name)

@@ -61,6 +61,7 @@ def test_tables_and_lines_are_parsed() -> None:
     assert lines == ["a line", "after"]
 
 
+@pytest.mark.slow
 def test_results_of_good_and_bad_scripts(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -33,6 +33,7 @@ def quick(*options: str, timeout: float = 300) -> tuple[int, dict[str, Any], str
     return ran.returncode, json.loads(ran.stdout), ran.stderr
 
 
+@pytest.mark.slow
 def test_light_sections_without_the_packages_of_the_page(tmp_path: Path) -> None:
     file = tmp_path / "gpu.json"
     status, found, progress = quick("--sections", "ceilings,feature_loss", "--output", str(file))

@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 
+@pytest.mark.slow
 def test_quick() -> None:
     command = [sys.executable, str(Path(__file__).with_name("training.py")), "--quick", "--rounds", "1"]
     run = subprocess.run([*command, "--peak-tflops", "0.5"], capture_output=True, text=True, timeout=300, check=False)

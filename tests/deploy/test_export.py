@@ -126,6 +126,7 @@ def parameters(model: onnx.ModelProto) -> int:
     return sum(int(np.prod(tensor.dims)) for tensor in model.graph.initializer)
 
 
+@pytest.mark.slow
 def test_the_commands_files_and_report(exported: Exported) -> None:
     assert sorted(path.name for path in exported.folder.glob("*.onnx")) == [
         "baseline.onnx",
@@ -148,6 +149,7 @@ def test_the_commands_files_and_report(exported: Exported) -> None:
         assert report.label_agreement >= 0.98
 
 
+@pytest.mark.slow
 def test_dwnets_export_is_exactly_the_baselines_graph(exported: Exported) -> None:
     """With the same segmenter weights, nodes, their order, their attributes and all stored numbers are equal."""
     baseline, dwnet = (onnx.load(exported.folder / f"{name}.onnx").graph for name in ("baseline", "dwnet"))
@@ -162,6 +164,7 @@ def test_dwnets_export_is_exactly_the_baselines_graph(exported: Exported) -> Non
     assert exported.printed.split()[3] == str(len(baseline.node))
 
 
+@pytest.mark.slow
 def test_nothing_of_training_is_in_the_per_frame_export(exported: Exported) -> None:
     model = onnx.load(exported.folder / "dwnet.onnx")
     assert "GridSample" not in {node.op_type for node in model.graph.node}
@@ -175,11 +178,13 @@ def test_nothing_of_training_is_in_the_per_frame_export(exported: Exported) -> N
     assert 0.95 * needed < parameters(model) < 1.05 * needed
 
 
+@pytest.mark.slow
 def test_the_static_warp_export_carries_the_warp(exported: Exported) -> None:
     ops = [node.op_type for node in onnx.load(exported.folder / "static_warp.onnx").graph.node]
     assert ops.count("GridSample") == 1
 
 
+@pytest.mark.slow
 def test_weights_are_stored_in_half_precision(exported: Exported) -> None:
     model = onnx.load(exported.folder / "baseline.onnx")
     halves = sum(int(np.prod(t.dims)) for t in model.graph.initializer if t.data_type == onnx.TensorProto.FLOAT16)
@@ -188,6 +193,7 @@ def test_weights_are_stored_in_half_precision(exported: Exported) -> None:
     assert str(exported.folder.parent) not in str(model)  # no path of this machine
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", [(1, 32, 48), (3, 64, 112)])
 def test_batch_height_and_width_are_dynamic(exported: Exported, size: tuple[int, int, int]) -> None:
     session = onnxruntime.InferenceSession(exported.folder / "dwnet.onnx", providers=["CPUExecutionProvider"])
@@ -200,6 +206,7 @@ def test_batch_height_and_width_are_dynamic(exported: Exported, size: tuple[int,
     assert np.abs(found - expected).max() < 0.02 * np.abs(expected).max()
 
 
+@pytest.mark.slow
 def test_the_runtime_gives_pytorchs_logits_at_odd_sizes(exported: Exported) -> None:
     network = load(exported.folder / "baseline.onnx", kind="segmenter", threads=1)
     assert isinstance(network, OnnxSegmenter)
@@ -210,6 +217,7 @@ def test_the_runtime_gives_pytorchs_logits_at_odd_sizes(exported: Exported) -> N
     assert np.abs(found - expected).max() < 0.02 * np.abs(expected).max()
 
 
+@pytest.mark.slow
 def test_static_warp_over_two_frames_is_pytorchs(exported: Exported) -> None:
     network = load(exported.folder / "static_warp.onnx", kind="static_warp", threads=1)
     assert isinstance(network, OnnxStaticWarp)
@@ -253,6 +261,7 @@ def tiny_checkpoint(spec: MethodSpec) -> TinyCheckpoint:
     return TinyCheckpoint(NETWORK, spec, CLASSES, method.state_dict(), recipe={"method": asdict(spec)}, commit="0" * 40)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "spec",
     [
@@ -314,6 +323,7 @@ def test_a_flow_estimator_is_rebuilt_from_the_checkpoint_alone(tmp_path: Path) -
     assert not any("flow" in name for name, _ in graphs.PerFrameGraph(built.segmenter).named_parameters())
 
 
+@pytest.mark.slow
 def test_the_refinement_export_is_the_centre_tap_in_pixels_of_the_frame(exported: Exported) -> None:
     network = load(exported.folder / "refinement.onnx", kind="flow_refinement", threads=1)
     assert isinstance(network, OnnxFlowRefinement)
@@ -331,6 +341,7 @@ def test_the_refinement_export_is_the_centre_tap_in_pixels_of_the_frame(exported
     assert np.abs(found - coarse).max() > 0.1  # the flow is refined
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("file", "kind", "method", "stride"),
     [
@@ -359,6 +370,7 @@ def test_every_file_says_what_it_is(exported: Exported, file: str, kind: str, me
     assert entry["iteration"] == 7
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["baseline", "static_warp"])
 def test_checkpoint_and_export_predict_the_same_labels(exported: Exported, name: str) -> None:
     torch_predictor, classes = load_predictor(exported.folder / f"{name}.pt")
@@ -374,6 +386,7 @@ def test_checkpoint_and_export_predict_the_same_labels(exported: Exported, name:
         assert labels[0].shape == (50, 70)
 
 
+@pytest.mark.slow
 def test_a_refinement_network_labels_nothing(exported: Exported) -> None:
     with pytest.raises(ValueError, match="flow_refinement network, allowed are segmenter, static_warp and keyframe"):
         load_predictor(exported.folder / "refinement.onnx")
@@ -387,6 +400,7 @@ def not_a_number(weights: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     return {name: value * float("nan") if "classifier" in name else value for name, value in weights.items()}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("change", [negated, not_a_number])
 def test_a_graph_that_differs_is_not_written(
     exported: Exported,
@@ -407,6 +421,7 @@ def test_a_graph_that_differs_is_not_written(
     assert os.listdir(tmp_path) == ["model.onnx"]
 
 
+@pytest.mark.slow
 def test_refinement_of_a_method_without_one_is_refused_before_anything_is_written(
     exported: Exported, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

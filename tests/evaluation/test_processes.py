@@ -355,6 +355,7 @@ with joined(processes):
 """
 
 
+@pytest.mark.slow
 def test_what_fails_in_one_process_ends_all_and_leaves_nothing(tmp_path: Path) -> None:
     """Both processes of `torchrun` write into one folder. If the second fails, the first reports it and removes it."""
     script, folder = tmp_path / "run.py", tmp_path / "out"

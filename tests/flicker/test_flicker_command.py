@@ -201,6 +201,7 @@ def test_along_a_flow_network_from_a_file(tmp_path: Path) -> None:
     assert "raft.pth" in document["flow"]["description"]
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="measures memory as Linux reports it")
 def test_memory_does_not_grow_with_the_clip(tmp_path: Path) -> None:
     """With ten times the frames, keeping each frame or label map would add 75 MB or 19 MB to the peak memory."""

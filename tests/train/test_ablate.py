@@ -98,6 +98,7 @@ def test_two_rows_and_two_seeds(camvid: Path, tmp_path: Path, capsys: pytest.Cap
     assert [run.state for run in more["baseline"]] == ["done", "done", "to do"]
 
 
+@pytest.mark.slow
 def test_stopped_by_a_signal_and_continued(
     camvid: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:

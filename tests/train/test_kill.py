@@ -152,6 +152,7 @@ def test_killed_at_any_byte_of_a_checkpoint(train: Command, tmp_path: Path, monk
     assert load_checkpoint(last).iteration == before.iteration + 1  # what was not killed was written
 
 
+@pytest.mark.slow
 def test_the_launchers_death_stops_and_saves(camvid: Path, tmp_path: Path) -> None:
     """SIGTERM to `accelerate launch` of one process. The launcher does not forward the signal."""
     command = [sys.executable, "-m", "accelerate.commands.launch", "--num_processes", "1", "--num_machines", "1"]
@@ -207,6 +208,7 @@ def test_one_run_in_a_folder(camvid: Path, tmp_path: Path, monkeypatch: pytest.M
     third.join(60)
 
 
+@pytest.mark.slow
 def test_killed_command(train: Command, camvid: Path, tmp_path: Path) -> None:
     """The real command from the repository's root, without installation: SIGTERM to its whole process group (as job
     schedulers do it, so the loader's workers get it too), resumed, SIGKILL at a random moment, resumed."""

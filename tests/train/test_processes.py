@@ -88,6 +88,7 @@ def test_synchronised_norms_are_the_same_network(camvid: Path, tmp_path: Path, b
     assert torch.equal(found, expected)
 
 
+@pytest.mark.slow
 def test_accelerate_launch(camvid: Path, tmp_path: Path) -> None:
     """`accelerate launch train/main.py` in two processes; val's three frames are each counted once."""
     recipe = "camvid_lite0_static_warp"
@@ -184,6 +185,7 @@ def scaled(recipe: Recipe, resume: bool = False) -> Trainer:
     return Trainer(recipe, accelerator, resume=resume)
 
 
+@pytest.mark.slow
 def test_fp16_scales_and_resumes(camvid: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A scale too large for float16 is lowered, by steps that leave the weights alone; a resumed run has it."""
     recipe = replace(tiny_recipe(camvid, tmp_path, "dwnet", name="whole", pictures=0), epochs=8)
