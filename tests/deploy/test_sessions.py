@@ -168,6 +168,8 @@ def guarded(code: str, home: Path) -> subprocess.CompletedProcess[str]:
     )
 
 
+# CI runs it in a process of its own: in a worker of pytest-xdist that had run other tests, it ended the worker.
+@pytest.mark.slow
 @pytest.mark.skipif(
     sys.platform != "linux" or platform.machine() not in ("x86_64", "aarch64"), reason="the guard is a filter of Linux"
 )
