@@ -117,6 +117,8 @@ def test_openvino_that_is_not_installed(monkeypatch: pytest.MonkeyPatch) -> None
         load(MODEL, runtime="openvino")
 
 
+# Slow: in a worker that runs further tests, OpenVINO's objects have ended the process with a segmentation fault.
+@pytest.mark.slow
 @needs_openvino
 def test_openvino_gives_the_same_labels(tmp_path: Path) -> None:
     frame = textured_frame(size=(96, 128))
