@@ -41,7 +41,8 @@ class PageOptions:
     """Largest memory in MiB for decoding a clip, estimated from its header; default: 4096."""
     decoder: Literal["pyav", "decord"] = "pyav"
     """Decoder of the pixels. decord reads MP4, Matroska and FLV; FFmpeg checks every frame beside it, and decodes the
-    clips and frames in which decord is not exact."""
+    clips and frames in which decord is not exact. Reduced frames differ by some grey levels between the two, and so do
+    the labels."""
     max_minutes: float = 60
     """Longest clip, in minutes."""
     max_waiting: int = 10

@@ -290,6 +290,7 @@ def test_a_clip_is_dropped_anywhere(page, tmp_path: Path) -> None:
     page.wait_for_function(
         "document.querySelector('#clip-note').innerText.includes('dropped.mp4: 160×96 px, 4 frames')"
     )
+    assert page.query_selector("#clip-note .dw-bad") is None
 
 
 def test_a_text_file_named_mp4_is_one_clear_message(page, tmp_path: Path) -> None:
