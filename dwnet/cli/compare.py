@@ -55,8 +55,8 @@ def compare(
         max_pixels: largest number of pixels of a frame of a clip; default: 40 million, which allows 8192 x 4320.
         max_memory_mb: largest memory in MiB for decoding a clip, estimated from its header; default: 4096.
         decoder: decoder of the pixels. decord reads MP4, Matroska and FLV; FFmpeg checks every frame beside it, and
-            decodes the clips and frames in which decord is not exact. Frames that --max-side reduces differ by some grey
-            levels between the two, and so do the labels.
+            decodes the clips and frames in which decord is not exact. Frames that --max-side reduces differ by some
+            grey levels between the two, and so do the labels.
         runtime: runtime of the networks: onnxruntime, openvino (extra openvino), or auto, the fastest installed one.
         device: device of the networks: cpu; cuda, tensorrt, coreml or directml, if the build of ONNX Runtime has them;
             gpu (OpenVINO); or auto.
